@@ -1,0 +1,327 @@
+/**
+ * The connection to NATS that every service stands on. Three things to know:
+ * outgoing messages wait in one queue per connection and leave together at the end of the event-loop turn (that
+ * halves the cost of an exchange, and keeps their order); while the connection is away nothing can be published, and
+ * `publish` says so instead of losing it silently as the client library does; a handler that throws is logged and
+ * never ends the reader.
+ */
+
+import { randomBytes } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import {
+  connect,
+  headers,
+  type Msg,
+  type MsgHdrs,
+  type NatsConnection,
+  NoRespondersError,
+  RequestError,
+  type Subscription,
+  TimeoutError,
+} from '@nats-io/transport-node'
+import type { z } from 'zod'
+import { asSallyportError, type FaultCode, isFaultCode, SallyportError } from './errors.ts'
+import type { Logger } from './log.ts'
+import { subjects } from './subjects.ts'
+
+export interface BusOptions {
+  /** `nats://user:password@host:port`, several separated by commas. */
+  url: string
+  /** Which service this is; the first token of its private inboxes. */
+  role: string
+  /** Which one of them; random unless given. */
+  instance?: string
+  log: Logger
+  signal?: AbortSignal
+}
+
+export interface Message {
+  readonly subject: string
+  readonly data: Buffer
+  readonly reply: string | undefined
+  readonly headers: MsgHdrs | undefined
+}
+
+export interface SubscribeOptions {
+  queue?: string
+  callback: (message: Message) => void
+}
+
+export interface CallOptions<Reply extends z.ZodType> {
+  reply: Reply
+  timeoutMs: number
+  /** The fault to report when nobody answers in time. */
+  unavailable: FaultCode
+}
+
+export interface ServeOptions<Request extends z.ZodType> {
+  queue?: string
+  request: Request
+  /** Its result is sent back as JSON; an error as fault code and title, never with its detail. */
+  handle: (request: z.output<Request>, subject: string) => Promise<unknown> | unknown
+}
+
+/** Error headers of the NATS service API (ADR-32), so that any NATS tool shows them. */
+const errorCodeHeader = 'Nats-Service-Error-Code'
+const errorHeader = 'Nats-Service-Error'
+
+/** Queued bytes above which a batch leaves at once. */
+const flushBytes = 64 * 1024
+
+type Status = 'connected' | 'disconnected'
+
+export class Bus implements AsyncDisposable {
+  readonly instance: string
+  readonly connection: NatsConnection
+  readonly #log: Logger
+  readonly #listeners = new Set<(status: Status) => void>()
+  #queue: {
+    subject: string
+    data: Uint8Array
+    options: { reply?: string; headers?: MsgHdrs } | undefined
+  }[] = []
+  #queuedBytes = 0
+  #isConnected = true
+
+  constructor(connection: NatsConnection, instance: string, log: Logger) {
+    this.connection = connection
+    this.instance = instance
+    this.#log = log
+    this.#followStatus().catch(error => log.error({ error }, 'bus status ended'))
+  }
+
+  /** False from the moment the connection is lost until it is back. */
+  get isConnected(): boolean {
+    return this.#isConnected
+  }
+
+  /** Largest message that the server takes, in bytes. */
+  get maxPayloadBytes(): number {
+    return this.connection.info?.max_payload ?? 1_048_576
+  }
+
+  /** Calls back at every loss and return of the connection, until the returned function is called. */
+  onStatus(listener: (status: Status) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /**
+   * Queues a message for the end of this event-loop turn. False when the connection is away: the message is not
+   * sent, now or later. `data` must not be changed afterwards.
+   */
+  publish(
+    subject: string,
+    data: Uint8Array,
+    options?: { reply?: string; headers?: MsgHdrs },
+  ): boolean {
+    if (!this.#isConnected || this.connection.isClosed()) return false
+    if (this.#queue.push({ subject, data, options }) === 1) setImmediate(() => this.flushQueue())
+    this.#queuedBytes += data.length
+    if (this.#queuedBytes >= flushBytes) this.flushQueue()
+    return true
+  }
+
+  /** Hands everything queued to the socket now. */
+  flushQueue(): void {
+    const batch = this.#queue
+    if (batch.length === 0) return
+    this.#queue = []
+    this.#queuedBytes = 0
+    for (const { subject, data, options } of batch) {
+      try {
+        this.connection.publish(subject, data, options)
+      } catch (error) {
+        this.#log.error({ error, subject }, 'a message could not be published')
+      }
+    }
+  }
+
+  publishJson(subject: string, value: unknown): boolean {
+    return this.publish(subject, Buffer.from(JSON.stringify(value)))
+  }
+
+  subscribe(subject: string, { queue, callback }: SubscribeOptions): Subscription {
+    return this.connection.subscribe(subject, {
+      ...(queue !== undefined && { queue }),
+      callback: (error, msg) => {
+        if (error) {
+          this.#log.error({ error, subject }, 'subscription refused or broken')
+          return
+        }
+        try {
+          callback(asMessage(msg))
+        } catch (failure) {
+          this.#log.error({ error: failure, subject }, 'a message handler failed')
+        }
+      },
+    })
+  }
+
+  /** Asks one member of a queue group and waits for its answer. For control messages, not for exchanges. */
+  async call<Reply extends z.ZodType>(
+    subject: string,
+    request: unknown,
+    { reply, timeoutMs, unavailable }: CallOptions<Reply>,
+  ): Promise<z.output<Reply>> {
+    const answer = await this.connection
+      .request(subject, JSON.stringify(request), { timeout: timeoutMs })
+      .catch(error => {
+        throw translate(error, subject, unavailable)
+      })
+    const code = answer.headers?.get(errorCodeHeader)
+    if (code) {
+      const detail = answer.headers?.get(errorHeader) ?? code
+      throw new SallyportError(isFaultCode(code) ? code : 'internal', `${subject}: ${detail}`)
+    }
+    return parseJson(reply, Buffer.from(answer.data), subject)
+  }
+
+  /** Answers requests. Anything that does not parse is refused with `bad_request`. */
+  serve<Request extends z.ZodType>(
+    subject: string,
+    { queue, request, handle }: ServeOptions<Request>,
+  ): Subscription {
+    return this.subscribe(subject, {
+      ...(queue !== undefined && { queue }),
+      callback: message => {
+        this.#answer(message, request, handle).catch(error =>
+          this.#log.error({ error, subject }, 'a request could not be answered'),
+        )
+      },
+    })
+  }
+
+  async #answer<Request extends z.ZodType>(
+    message: Message,
+    request: Request,
+    handle: ServeOptions<Request>['handle'],
+  ): Promise<void> {
+    const { reply, subject, data } = message
+    if (reply === undefined) return
+    try {
+      const result = await handle(parseJson(request, data, subject, 'bad_request'), subject)
+      this.publish(reply, Buffer.from(JSON.stringify(result ?? null)), { reply: '' })
+    } catch (error) {
+      const failure = asSallyportError(error)
+      if (failure.code === 'internal') this.#log.error({ error, subject }, 'a request failed')
+      const refusal = headers()
+      refusal.set(errorCodeHeader, failure.code)
+      refusal.set(errorHeader, failure.fault.title)
+      this.publish(reply, new Uint8Array(0), { headers: refusal })
+    }
+  }
+
+  async #followStatus(): Promise<void> {
+    for await (const status of this.connection.status()) {
+      if (status.type === 'disconnect') this.#turn('disconnected')
+      else if (status.type === 'reconnect') this.#turn('connected')
+      else if (status.type === 'error') this.#log.error({ error: status.error }, 'bus error')
+    }
+  }
+
+  #turn(status: Status): void {
+    this.#isConnected = status === 'connected'
+    if (status === 'disconnected') {
+      this.#queue = []
+      this.#queuedBytes = 0
+      this.#log.warn('connection to the bus lost, reconnecting')
+    } else {
+      this.#log.info({ server: this.connection.getServer() }, 'connected to the bus again')
+    }
+    for (const listener of this.#listeners) listener(status)
+  }
+
+  /** Sends what is queued, lets subscriptions finish what they received, and closes. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.flushQueue()
+    if (this.connection.isClosed()) return
+    const drained = this.connection.drain().catch(() => undefined)
+    await Promise.race([drained, sleep(5_000, undefined, { ref: false })])
+    if (!this.connection.isClosed()) await this.connection.close()
+  }
+}
+
+/**
+ * Connects, and keeps trying with jitter until it succeeds or `signal` aborts; each failure is logged with its
+ * reason. Afterwards the connection comes back by itself, without end.
+ */
+export async function connectBus(options: BusOptions): Promise<Bus> {
+  const { role, log, signal } = options
+  const instance = options.instance ?? randomBytes(5).toString('hex')
+  const servers = options.url.split(',').map(url => new URL(url.trim()))
+  for (let attempt = 1; ; attempt++) {
+    signal?.throwIfAborted()
+    try {
+      const connection = await connect({
+        servers: servers.map(url => url.host),
+        ...credentials(servers[0]),
+        ...(servers[0]?.protocol === 'tls:' && { tls: {} }),
+        name: `sallyport ${role} ${instance}`,
+        inboxPrefix: subjects.inbox(role, instance),
+        maxReconnectAttempts: -1,
+        reconnectTimeWait: 100,
+        reconnectJitter: 100,
+        ignoreAuthErrorAbort: true,
+        pingInterval: 5_000,
+        maxPingOut: 2,
+        noEcho: true,
+        timeout: 5_000,
+      })
+      return new Bus(connection, instance, log)
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error)
+      const addresses = servers.map(url => url.host).join(', ')
+      log.error(
+        `the bus at ${addresses} cannot be reached (${reason}); attempt ${attempt}, trying again`,
+      )
+      const waitMs = Math.min(100 * 2 ** attempt, 5_000) * (0.5 + Math.random() / 2)
+      await sleep(waitMs, undefined, signal ? { signal } : {})
+    }
+  }
+}
+
+function credentials(url: URL | undefined): { user?: string; pass?: string } {
+  if (!url?.username) return {}
+  return { user: decodeURIComponent(url.username), pass: decodeURIComponent(url.password) }
+}
+
+function asMessage(msg: Msg): Message {
+  const { data } = msg
+  return {
+    subject: msg.subject,
+    data: Buffer.from(data.buffer, data.byteOffset, data.byteLength),
+    reply: msg.reply || undefined,
+    headers: msg.headers,
+  }
+}
+
+/** Parses JSON with a schema; anything else is an error with the given code that names the field. */
+export function parseJson<Schema extends z.ZodType>(
+  schema: Schema,
+  data: Buffer,
+  what: string,
+  code: FaultCode = 'protocol_error',
+): z.output<Schema> {
+  let value: unknown
+  try {
+    value = JSON.parse(data.toString('utf8'))
+  } catch (error) {
+    throw new SallyportError(code, `${what}: not JSON`, { cause: error })
+  }
+  const result = schema.safeParse(value)
+  if (result.success) return result.data
+  const problems = result.error.issues.map(issue => `${issue.path.join('.')}: ${issue.message}`)
+  throw new SallyportError(code, `${what}: ${problems.join('; ')}`)
+}
+
+function translate(error: unknown, subject: string, unavailable: FaultCode): SallyportError {
+  const cause = error instanceof RequestError && error.cause ? error.cause : error
+  if (cause instanceof NoRespondersError) {
+    return new SallyportError(unavailable, `nobody serves ${subject}`, { cause: error })
+  }
+  if (cause instanceof TimeoutError || error instanceof TimeoutError) {
+    return new SallyportError(unavailable, `no answer to ${subject} in time`, { cause: error })
+  }
+  return new SallyportError(unavailable, `${subject} could not be asked`, { cause: error })
+}

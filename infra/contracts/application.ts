@@ -1,0 +1,102 @@
+/**
+ * A published application, as it rests in the bucket `applications` and as gateways, connectors and policy see it.
+ * Property names are Microsoft Graph's (resources `application` and `onPremisesPublishing`) where Graph has them.
+ */
+
+import { z } from 'zod'
+
+/** Identifiers that also stand in subjects and host names: a DNS label. */
+export const Slug = z
+  .string()
+  .regex(
+    /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/,
+    'must be 1 to 63 lower-case letters, digits or hyphens, and begin and end with a letter or digit',
+  )
+
+const HttpUrl = z.url({ protocol: /^https?$/, error: 'must be an http:// or https:// URL' })
+
+/** Directory URL without query, fragment or user info; its path ends with a slash (Entra demands the same). */
+const DirectoryUrl = HttpUrl.refine(
+  value => {
+    const url = URL.parse(value)
+    return (
+      url !== null &&
+      url.search === '' &&
+      url.hash === '' &&
+      url.username === '' &&
+      url.password === ''
+    )
+  },
+  { error: 'must have no query, fragment, user or password' },
+).transform(value => {
+  const url = new URL(value)
+  if (!url.pathname.endsWith('/')) url.pathname += '/'
+  return url.href
+})
+
+/** `https://*.example.com/` publishes every host below a domain; other stars are refused. */
+const ExternalUrl = z
+  .string()
+  .refine(
+    value => {
+      const wildcard = /^https?:\/\/\*\./.test(value)
+      return wildcard ? !value.slice(value.indexOf('*') + 1).includes('*') : !value.includes('*')
+    },
+    { error: 'may have a star only as its whole first host label, as in https://*.example.com/' },
+  )
+  .pipe(DirectoryUrl)
+
+/** Time-outs of the connector towards the origin. `default` and `long` are Graph's names. */
+export const applicationServerTimeoutsMs = { default: 85_000, long: 180_000 } as const
+
+export const OnPremisesPublishing = z.object({
+  externalUrl: ExternalUrl,
+  internalUrl: DirectoryUrl,
+  /** `aadPreAuthentication`: signed-in users only. `passthru`: everybody; policy, lease and audit stay. */
+  externalAuthenticationType: z
+    .enum(['aadPreAuthentication', 'passthru'])
+    .default('aadPreAuthentication'),
+  /** How long the origin may take to begin its answer: 85 s or 180 s. */
+  applicationServerTimeout: z.enum(['default', 'long']).default('default'),
+  isBackendCertificateValidationEnabled: z.boolean().default(true),
+  isHttpOnlyCookieEnabled: z.boolean().default(true),
+  isSecureCookieEnabled: z.boolean().default(true),
+  isPersistentCookieEnabled: z.boolean().default(false),
+  /** True: the origin sees its own host name. False: it sees the external one. */
+  isTranslateHostHeaderEnabled: z.boolean().default(true),
+})
+export type OnPremisesPublishing = z.output<typeof OnPremisesPublishing>
+
+/** Graph's `appRoleAssignment`, reduced to what an assignment says: this user or group may use the application. */
+export const AppRoleAssignment = z.object({
+  id: z.string().min(1),
+  principalType: z.enum(['User', 'Group']),
+  /** User principal name of a user, or name of a group as the identity provider's `groups` claim spells it. */
+  principalId: z.string().min(1).max(256),
+  createdDateTime: z.iso.datetime(),
+})
+export type AppRoleAssignment = z.output<typeof AppRoleAssignment>
+
+export const Application = z.object({
+  /** The name that stands in subjects, audit events and host names. Never changes. */
+  id: Slug,
+  /** Identifier that policies exported from elsewhere may use in place of `id`. */
+  appId: z.uuid(),
+  displayName: z.string().min(1).max(256),
+  createdDateTime: z.iso.datetime(),
+  /** Graph's switch on `servicePrincipal`: false lets every signed-in user in, true only those assigned. */
+  appRoleAssignmentRequired: z.boolean().default(true),
+  appRoleAssignments: z.array(AppRoleAssignment).max(10_000).default([]),
+  connectorGroupId: Slug.default('default'),
+  onPremisesPublishing: OnPremisesPublishing,
+})
+export type Application = z.output<typeof Application>
+
+/** What registry tells the connectors of a group: their applications, whole, with the number of this state. */
+export const ApplicationList = z.object({
+  version: z.number().int().nonnegative(),
+  /** The registry's clock, Unix time in ms: connectors measure their own clock's offset by it. */
+  nowMs: z.number().int(),
+  applications: z.array(Application),
+})
+export type ApplicationList = z.output<typeof ApplicationList>

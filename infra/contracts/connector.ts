@@ -1,0 +1,54 @@
+/** Connectors and the groups they belong to. Names are Graph's (`connector`, `connectorGroup`) where it has them. */
+
+import { z } from 'zod'
+import { Slug } from './application.ts'
+
+/** The group that every installation has. */
+export const defaultConnectorGroupId = 'default'
+
+export const ConnectorGroup = z.object({
+  /** The name that stands in subjects and in a connector's configuration. Never changes. */
+  id: Slug,
+  name: z.string().min(1).max(256),
+  connectorGroupType: z.literal('applicationProxy').default('applicationProxy'),
+  isDefault: z.boolean().default(false),
+  createdDateTime: z.iso.datetime(),
+})
+export type ConnectorGroup = z.output<typeof ConnectorGroup>
+
+export const connectorIdPattern = /^[a-z0-9][a-z0-9-]{0,62}$/
+
+/** What a connector says of itself every few seconds, and at once when it starts, drains or stops. */
+export const ConnectorStatus = z.object({
+  connectorId: z.string().regex(connectorIdPattern),
+  groupId: Slug,
+  state: z.enum(['serving', 'saturated', 'draining', 'stopped']),
+  version: z.string(),
+  machineName: z.string().max(253),
+  startedDateTime: z.iso.datetime(),
+  sentDateTime: z.iso.datetime(),
+  /** Exchanges under way, and how many it takes at once. */
+  openExchanges: z.number().int().nonnegative(),
+  maxExchanges: z.number().int().positive(),
+  exchangesServed: z.number().int().nonnegative(),
+  lastExchangeDateTime: z.iso.datetime().nullable(),
+  /** Applications whose origin does not answer, with the reason for operators. */
+  notReady: z.array(z.object({ applicationId: Slug, reason: z.string().max(300) })),
+})
+export type ConnectorStatus = z.output<typeof ConnectorStatus>
+
+/** How often a connector sends its status, and after how long without one it counts as inactive. */
+export const statusIntervalMs = 5_000
+export const statusTimeoutMs = 15_000
+
+/** A connector as registry keeps it (bucket `connectors`). */
+export const Connector = z.object({
+  id: z.string().regex(connectorIdPattern),
+  connectorGroupId: Slug,
+  machineName: z.string(),
+  version: z.string(),
+  status: z.enum(['active', 'inactive']),
+  lastSeenDateTime: z.iso.datetime(),
+  lastStatus: ConnectorStatus,
+})
+export type Connector = z.output<typeof Connector>

@@ -1,0 +1,217 @@
+/**
+ * Every way in which Sallyport fails, as one table, and the one error class that carries a row of it.
+ * `title` may be shown to anybody; `detail` is for the log and may name what is internal.
+ */
+
+export interface Fault {
+  /** HTTP status that a client sees. */
+  readonly status: number
+  /** Whether the same request may succeed when it is sent again without a change. */
+  readonly retryable: boolean
+  /** One plain sentence for the person in front of the screen. */
+  readonly title: string
+  /** What that person can do about it. */
+  readonly advice: string
+}
+
+const tryAgain =
+  'Try again in a moment. If it stays like this, tell your administrator the support id.'
+const tellAdministrator = 'Tell your administrator the support id below.'
+
+export const FAULTS = {
+  bad_request: {
+    status: 400,
+    retryable: false,
+    title: 'The request could not be understood.',
+    advice: 'Check the address. If a link brought you here, tell whoever published it.',
+  },
+  ambiguous_path: {
+    status: 400,
+    retryable: false,
+    title: 'The address can be read in more than one way.',
+    advice: 'Remove encoded slashes, backslashes and dot segments from the path.',
+  },
+  unauthenticated: {
+    status: 401,
+    retryable: false,
+    title: 'You are not signed in.',
+    advice: 'Sign in and repeat the request.',
+  },
+  cross_origin_refused: {
+    status: 403,
+    retryable: false,
+    title: 'A page of another site tried to use your session.',
+    advice: 'Open the application itself and repeat what you were doing there.',
+  },
+  access_denied: {
+    status: 403,
+    retryable: false,
+    title: 'You may not use this application.',
+    advice: 'If you need it, ask your administrator to assign it to you.',
+  },
+  session_revoked: {
+    status: 401,
+    retryable: false,
+    title: 'Your session has ended.',
+    advice: 'Sign in again.',
+  },
+  unknown_host: {
+    status: 404,
+    retryable: false,
+    title: 'Nothing is published at this address.',
+    advice: 'Check the address, or open the portal to see your applications.',
+  },
+  not_found: {
+    status: 404,
+    retryable: false,
+    title: 'There is no such page.',
+    advice: 'Check the address.',
+  },
+  method_not_allowed: {
+    status: 405,
+    retryable: false,
+    title: 'This method cannot be used here.',
+    advice: 'Use another method.',
+  },
+  expectation_failed: {
+    status: 417,
+    retryable: false,
+    title: 'The expectation of the request cannot be met.',
+    advice: 'Send the request without the Expect header.',
+  },
+  too_many_requests: {
+    status: 429,
+    retryable: true,
+    title: 'Too many requests.',
+    advice: 'Wait as long as Retry-After says.',
+  },
+  internal: {
+    status: 500,
+    retryable: false,
+    title: 'Something went wrong on our side.',
+    advice: tellAdministrator,
+  },
+  not_implemented: {
+    status: 501,
+    retryable: false,
+    title: 'The transfer coding of the request is not supported.',
+    advice: 'Send the body with "Transfer-Encoding: chunked" or a Content-Length.',
+  },
+  origin_unreachable: {
+    status: 502,
+    retryable: true,
+    title: 'The application does not answer.',
+    advice: tryAgain,
+  },
+  origin_protocol_error: {
+    status: 502,
+    retryable: false,
+    title: 'The application gave an answer that is not valid HTTP.',
+    advice: tellAdministrator,
+  },
+  origin_certificate_invalid: {
+    status: 502,
+    retryable: false,
+    title: 'The application could not prove its identity.',
+    advice: tellAdministrator,
+  },
+  connector_lost: {
+    status: 502,
+    retryable: true,
+    title: 'The connection to the application was lost.',
+    advice:
+      'Look whether what you sent has arrived before you send it again: it may have been carried out.',
+  },
+  connector_refused: {
+    status: 502,
+    retryable: false,
+    title: 'The private network refused the request.',
+    advice: tellAdministrator,
+  },
+  protocol_error: {
+    status: 502,
+    retryable: false,
+    title: 'The private network gave an answer that could not be understood.',
+    advice: tellAdministrator,
+  },
+  connectors_busy: {
+    status: 503,
+    retryable: true,
+    title: 'The application has more to do than it can take.',
+    advice: tryAgain,
+  },
+  bus_unavailable: {
+    status: 503,
+    retryable: true,
+    title: 'The way to the private network is interrupted.',
+    advice: tryAgain,
+  },
+  policy_unavailable: {
+    status: 503,
+    retryable: true,
+    title: 'Access could not be decided.',
+    advice: tryAgain,
+  },
+  sign_in_unavailable: {
+    status: 503,
+    retryable: true,
+    title: 'Signing in is not possible at the moment.',
+    advice: tryAgain,
+  },
+  audit_unavailable: {
+    status: 503,
+    retryable: true,
+    title: 'The request could not be recorded, so it was not carried out.',
+    advice: tryAgain,
+  },
+  no_connector: {
+    status: 504,
+    retryable: true,
+    title: 'No connector of this application is online.',
+    advice: tryAgain,
+  },
+  origin_timeout: {
+    status: 504,
+    retryable: true,
+    title: 'The application took too long to answer.',
+    advice: tryAgain,
+  },
+  sign_in_failed: {
+    status: 403,
+    retryable: false,
+    title: 'Signing in did not succeed.',
+    advice: 'Start again from the portal.',
+  },
+  conflict: {
+    status: 409,
+    retryable: false,
+    title: 'Somebody else changed this in the meantime.',
+    advice: 'Read it again and repeat your change.',
+  },
+} as const satisfies Record<string, Fault>
+
+export type FaultCode = keyof typeof FAULTS
+
+export function isFaultCode(value: string): value is FaultCode {
+  return Object.hasOwn(FAULTS, value)
+}
+
+/** A failure with a row of the fault table. `message` is the detail: for logs and operators, not for users. */
+export class SallyportError extends Error {
+  readonly code: FaultCode
+  constructor(code: FaultCode, detail: string, options?: ErrorOptions) {
+    super(detail, options)
+    this.name = 'SallyportError'
+    this.code = code
+  }
+  get fault(): Fault {
+    return FAULTS[this.code]
+  }
+}
+
+/** The error as it is, or as an `internal` one that keeps it as its cause. */
+export function asSallyportError(error: unknown): SallyportError {
+  if (error instanceof SallyportError) return error
+  const detail = error instanceof Error ? error.message : String(error)
+  return new SallyportError('internal', detail, { cause: error })
+}

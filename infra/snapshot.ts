@@ -1,0 +1,161 @@
+/**
+ * A bucket as an immutable map in memory, kept current by a watch. Readers take `entries` once and use that map to
+ * the end of their work; a change swaps the whole map. When the store is away the last state stays.
+ */
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Kvm, type KvWatchEntry } from '@nats-io/kv'
+import type { z } from 'zod'
+import type { Bus } from './bus.ts'
+import type { Logger } from './log.ts'
+
+export interface SnapshotOptions<Schema extends z.ZodType> {
+  bucket: string
+  schema: Schema
+  log: Logger
+  signal?: AbortSignal
+}
+
+export interface Change<Value> {
+  readonly key: string
+  readonly before: Value | undefined
+  readonly after: Value | undefined
+}
+
+export interface Snapshot<Value> extends AsyncDisposable {
+  readonly entries: ReadonlyMap<string, Value>
+  /** Grows by one with every swap. */
+  readonly version: number
+  /** Calls back after each swap with what changed, until the returned function is called. */
+  onChange(listener: (changes: readonly Change<Value>[]) => void): () => void
+}
+
+/** How long to wait before a bucket that cannot be watched is tried again. */
+const retryMs = 500
+
+/** A watch that has delivered nothing for so long has nothing to deliver. */
+const emptyAfterMs = 2_000
+
+/** Opens a bucket and resolves when its present content has been read. Waits for a bucket that is not there yet. */
+export async function watchBucket<Schema extends z.ZodType>(
+  bus: Bus,
+  options: SnapshotOptions<Schema>,
+): Promise<Snapshot<z.output<Schema>>> {
+  const watched = new WatchedBucket<Schema>(bus, options)
+  await watched.ready
+  return watched
+}
+
+class WatchedBucket<Schema extends z.ZodType> implements Snapshot<z.output<Schema>> {
+  entries: ReadonlyMap<string, z.output<Schema>> = new Map()
+  version = 0
+  readonly ready: Promise<void>
+  readonly #bus: Bus
+  readonly #options: SnapshotOptions<Schema>
+  readonly #listeners = new Set<(changes: readonly Change<z.output<Schema>>[]) => void>()
+  #pending = new Map<string, z.output<Schema> | undefined>()
+  #swap: NodeJS.Immediate | undefined
+  #stopped = false
+  #stop: (() => void) | undefined
+
+  constructor(bus: Bus, options: SnapshotOptions<Schema>) {
+    this.#bus = bus
+    this.#options = options
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    this.ready = promise
+    this.#follow(resolve).catch(reject)
+  }
+
+  onChange(listener: (changes: readonly Change<z.output<Schema>>[]) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  async #follow(ready: () => void): Promise<void> {
+    const { bucket, log, signal } = this.#options
+    for (let attempt = 1; !this.#stopped; attempt++) {
+      signal?.throwIfAborted()
+      try {
+        await this.#watch(ready)
+      } catch (error) {
+        if (this.#stopped) return
+        const line = { bucket, reason: error instanceof Error ? error.message : String(error) }
+        if (attempt % 10 === 1) log.warn(line, 'bucket cannot be watched yet, trying again')
+      }
+      if (!this.#stopped) await sleep(retryMs, undefined, { ref: false })
+    }
+  }
+
+  async #watch(ready: () => void): Promise<void> {
+    const kv = await new Kvm(this.#bus.connection).open(this.#options.bucket)
+    const isEmpty = (await kv.status()).values === 0
+    const watch = await kv.watch()
+    this.#stop = () => watch.stop()
+    const seen = new Set<string>()
+    let isCaughtUp = false
+    const caughtUp = () => {
+      if (isCaughtUp) return
+      isCaughtUp = true
+      clearTimeout(nothingCame)
+      for (const key of this.entries.keys()) if (!seen.has(key)) this.#pending.set(key, undefined)
+      this.#apply()
+      ready()
+    }
+    // The last entry may have expired between the two questions above.
+    const nothingCame = setTimeout(caughtUp, emptyAfterMs)
+    if (isEmpty) caughtUp()
+    for await (const entry of watch) {
+      if (!isCaughtUp) seen.add(entry.key)
+      this.#take(entry)
+      if (entry.delta === 0) caughtUp()
+    }
+  }
+
+  #take(entry: KvWatchEntry): void {
+    const { schema, bucket, log } = this.#options
+    const isGone = entry.operation !== 'PUT'
+    let value: z.output<Schema> | undefined
+    if (!isGone) {
+      const result = schema.safeParse(decode(entry))
+      if (result.success) value = result.data
+      else
+        log.error(
+          { bucket, key: entry.key, error: result.error.message },
+          'unreadable entry left out',
+        )
+    }
+    this.#pending.set(entry.key, value)
+    this.#swap ??= setImmediate(() => this.#apply())
+  }
+
+  #apply(): void {
+    if (this.#swap) clearImmediate(this.#swap)
+    this.#swap = undefined
+    const entries = new Map(this.entries)
+    const changes: Change<z.output<Schema>>[] = []
+    for (const [key, after] of this.#pending) {
+      const before = entries.get(key)
+      if (after === undefined) entries.delete(key)
+      else entries.set(key, after)
+      if (before !== undefined || after !== undefined) changes.push({ key, before, after })
+    }
+    this.#pending = new Map()
+    this.entries = entries
+    this.version++
+    if (changes.length > 0) for (const listener of this.#listeners) listener(changes)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopped = true
+    if (this.#swap) clearImmediate(this.#swap)
+    this.#stop?.()
+  }
+}
+
+function decode(entry: KvWatchEntry): unknown {
+  try {
+    return entry.json()
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,34 @@
+import { defineConfig } from 'vitest/config'
+
+const reporters = ['default', './test/harness/summary-reporter.ts']
+
+/** One kind of test: its folders, its time-outs, and when it runs relative to the others. */
+const kind = (name: string, include: string[], order: number, options: object = {}) => ({
+  extends: true as const,
+  test: {
+    name,
+    include: include.map(place => `test/${place}`),
+    sequence: { groupOrder: order },
+    ...options,
+  },
+})
+
+export default defineConfig({
+  test: {
+    reporters,
+    maxWorkers: 2,
+    testTimeout: 20_000,
+    hookTimeout: 60_000,
+    projects: [
+      kind('parts', ['*.test.ts', '{infra,gateway,connector,policy,registry}/**/*.test.ts'], 0),
+      kind('system', ['system/**/*.test.ts'], 1, { testTimeout: 60_000, fileParallelism: false }),
+      kind('browser', ['browser/**/*.test.ts'], 2, { testTimeout: 60_000, fileParallelism: false }),
+      kind('containers', ['containers/**/*.test.ts'], 3, {
+        testTimeout: 120_000,
+        hookTimeout: 180_000,
+        fileParallelism: false,
+        globalSetup: ['./test/harness/images.ts'],
+      }),
+    ],
+  },
+})

@@ -182,6 +182,42 @@ export const FAULTS = {
     title: 'Signing in did not succeed.',
     advice: 'Start again from the portal.',
   },
+  resource_not_found: {
+    status: 404,
+    retryable: false,
+    title: 'There is no such resource.',
+    advice: 'Check the identifier.',
+  },
+  already_exists: {
+    status: 409,
+    retryable: false,
+    title: 'Something else has this name or address already.',
+    advice: 'Choose another one, or change the one that exists.',
+  },
+  in_use: {
+    status: 409,
+    retryable: false,
+    title: 'This is still in use.',
+    advice: 'Remove what uses it first.',
+  },
+  precondition_failed: {
+    status: 412,
+    retryable: false,
+    title: 'This is not the state that the change was made for.',
+    advice: 'Read it again and repeat your change.',
+  },
+  body_too_large: {
+    status: 413,
+    retryable: false,
+    title: 'The request is too large.',
+    advice: 'Send less at once.',
+  },
+  unsupported_media_type: {
+    status: 415,
+    retryable: false,
+    title: 'The media type of the request is not supported.',
+    advice: 'Send JSON with "Content-Type: application/json".',
+  },
   conflict: {
     status: 409,
     retryable: false,

@@ -26,8 +26,17 @@ export interface Snapshot<Value> extends AsyncDisposable {
   readonly entries: ReadonlyMap<string, Value>
   /** Grows by one with every swap. */
   readonly version: number
+  /** The bucket's revision that `entries` shows: whoever writes against it writes knowing the whole bucket. */
+  readonly revision: number
+  /** Revision of each entry. */
+  readonly revisions: ReadonlyMap<string, number>
   /** Calls back after each swap with what changed, until the returned function is called. */
   onChange(listener: (changes: readonly Change<Value>[]) => void): () => void
+}
+
+interface Entry<Value> {
+  readonly value: Value
+  readonly revision: number
 }
 
 /** How long to wait before a bucket that cannot be watched is tried again. */
@@ -49,11 +58,14 @@ export async function watchBucket<Schema extends z.ZodType>(
 class WatchedBucket<Schema extends z.ZodType> implements Snapshot<z.output<Schema>> {
   entries: ReadonlyMap<string, z.output<Schema>> = new Map()
   version = 0
+  revision = 0
+  revisions: ReadonlyMap<string, number> = new Map()
   readonly ready: Promise<void>
   readonly #bus: Bus
   readonly #options: SnapshotOptions<Schema>
   readonly #listeners = new Set<(changes: readonly Change<z.output<Schema>>[]) => void>()
-  #pending = new Map<string, z.output<Schema> | undefined>()
+  #pending = new Map<string, Entry<z.output<Schema>> | undefined>()
+  #pendingRevision = 0
   #swap: NodeJS.Immediate | undefined
   #stopped = false
   #stop: (() => void) | undefined
@@ -88,43 +100,50 @@ class WatchedBucket<Schema extends z.ZodType> implements Snapshot<z.output<Schem
 
   async #watch(ready: () => void): Promise<void> {
     const kv = await new Kvm(this.#bus.connection).open(this.#options.bucket)
-    const isEmpty = (await kv.status()).values === 0
+    const status = await kv.status()
+    const isEmpty = status.values === 0
+    const first = status.streamInfo.state.last_seq
+    let latest = 0
     const watch = await kv.watch()
     this.#stop = () => watch.stop()
     const seen = new Set<string>()
     let isCaughtUp = false
-    const caughtUp = () => {
+    const caughtUp = (revision: number) => {
       if (isCaughtUp) return
       isCaughtUp = true
       clearTimeout(nothingCame)
       for (const key of this.entries.keys()) if (!seen.has(key)) this.#pending.set(key, undefined)
+      this.#pendingRevision = revision
       this.#apply()
       ready()
     }
     // The last entry may have expired between the two questions above.
-    const nothingCame = setTimeout(caughtUp, emptyAfterMs)
-    if (isEmpty) caughtUp()
+    const nothingCame = setTimeout(() => caughtUp(latest), emptyAfterMs)
+    if (isEmpty) caughtUp(first)
     for await (const entry of watch) {
       if (!isCaughtUp) seen.add(entry.key)
+      latest = entry.revision
+      // Before everything present has been read, `entries` does not show any revision of the bucket.
+      if (isCaughtUp) this.#pendingRevision = latest
       this.#take(entry)
-      if (entry.delta === 0) caughtUp()
+      if (entry.delta === 0) caughtUp(Math.max(first, latest))
     }
   }
 
   #take(entry: KvWatchEntry): void {
     const { schema, bucket, log } = this.#options
     const isGone = entry.operation !== 'PUT'
-    let value: z.output<Schema> | undefined
+    let usable: Entry<z.output<Schema>> | undefined
     if (!isGone) {
       const result = schema.safeParse(decode(entry))
-      if (result.success) value = result.data
+      if (result.success) usable = { value: result.data, revision: entry.revision }
       else
         log.error(
           { bucket, key: entry.key, error: result.error.message },
           'unreadable entry left out',
         )
     }
-    this.#pending.set(entry.key, value)
+    this.#pending.set(entry.key, usable)
     this.#swap ??= setImmediate(() => this.#apply())
   }
 
@@ -132,15 +151,23 @@ class WatchedBucket<Schema extends z.ZodType> implements Snapshot<z.output<Schem
     if (this.#swap) clearImmediate(this.#swap)
     this.#swap = undefined
     const entries = new Map(this.entries)
+    const revisions = new Map(this.revisions)
     const changes: Change<z.output<Schema>>[] = []
-    for (const [key, after] of this.#pending) {
+    for (const [key, pending] of this.#pending) {
       const before = entries.get(key)
-      if (after === undefined) entries.delete(key)
-      else entries.set(key, after)
+      const after = pending?.value
+      entries.delete(key)
+      revisions.delete(key)
+      if (pending !== undefined) {
+        entries.set(key, pending.value)
+        revisions.set(key, pending.revision)
+      }
       if (before !== undefined || after !== undefined) changes.push({ key, before, after })
     }
     this.#pending = new Map()
     this.entries = entries
+    this.revisions = revisions
+    this.revision = this.#pendingRevision
     this.version++
     if (changes.length > 0) for (const listener of this.#listeners) listener(changes)
   }

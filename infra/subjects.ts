@@ -11,6 +11,7 @@
  * | `policy.evaluate`                               | gateway → policy, queue `policy`            | request |
  * | `revoke.<kind>.<id>`                            | policy, registry → gateways and connectors  | event |
  * | `audit.<category>.<app or ->.<outcome>`         | services → stream AUDIT                     | event |
+ * | `audit-batch-end`                               | services → stream AUDIT                     | end of a batch, not stored |
  * | `connector-status.<group>.<connector>`          | connector → registry and gateways           | event |
  * | `connector-gone.<connector>`                    | registry → gateways                         | event |
  * | `registry.applications.<group>`                 | connector → registry, queue `registry`      | request |
@@ -55,6 +56,13 @@ export const subjects = {
   audit: (category: AuditCategory, app: string | undefined, outcome: string) =>
     `${ROOT}.audit.${category}.${token(app ?? '')}.${token(outcome)}`,
   audits: `${ROOT}.audit.>`,
+  /** Ends a batch of audit events: empty, for the stream alone, never stored (infra/audit/batch.ts). */
+  auditBatchEnd: `${ROOT}.audit-batch-end`,
+  /** Audit events of one kind; what is not given matches everything. */
+  auditsLike: (category?: AuditCategory, app?: string, outcome?: string) =>
+    `${ROOT}.audit.${category ?? '*'}.${app === undefined ? '*' : token(app)}.${
+      outcome === undefined ? '*' : token(outcome)
+    }`,
   connectorStatus: (group: string, connector: string) =>
     `${ROOT}.connector-status.${token(group)}.${token(connector)}`,
   connectorStatuses: `${ROOT}.connector-status.*.*`,
@@ -89,6 +97,9 @@ export const buckets = {
   /** Public keys that verify access leases, by key id. */
   leaseKeys: 'lease-keys',
 } as const
+
+/** What a put to a key publishes to: NATS's own form, for writes that the client library does not offer. */
+export const bucketEntry = (bucket: string, key: string) => `$KV.${bucket}.${key}`
 
 export const streams = { audit: 'AUDIT' } as const
 

@@ -1,0 +1,85 @@
+/**
+ * Header and path rules that both ends share. Headers are flat lists of names and values in turn, as Node's
+ * `rawHeaders`, so that order and duplicates survive (RFC 9110 §5.3).
+ */
+
+/** RFC 9110 §7.6.1 and the fields that older software treats alike. */
+const hopByHop = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+])
+
+/** Cookies of our own: never seen by an origin, never set by one. */
+export const ownCookiePrefix = '__Host-sallyport'
+
+export function isHopByHop(lowerCaseName: string): boolean {
+  return hopByHop.has(lowerCaseName)
+}
+
+/** The first value of a field. `name` in lower case. */
+export function headerValue(headers: readonly string[], name: string): string | undefined {
+  for (let i = 0; i < headers.length; i += 2) {
+    const candidate = headers[i] as string
+    if (candidate.length === name.length && candidate.toLowerCase() === name) return headers[i + 1]
+  }
+  return undefined
+}
+
+/** Fields that a Connection header nominates as hop-by-hop, besides the well-known ones; undefined when none. */
+export function nominated(headers: readonly string[]): Set<string> | undefined {
+  let names: Set<string> | undefined
+  for (let i = 0; i < headers.length; i += 2) {
+    if ((headers[i] as string).toLowerCase() !== 'connection') continue
+    for (const item of (headers[i + 1] as string).split(',')) {
+      const name = item.trim().toLowerCase()
+      if (name === '' || name === 'close' || hopByHop.has(name)) continue
+      names ??= new Set()
+      names.add(name)
+    }
+  }
+  return names
+}
+
+/** Without hop-by-hop fields and those that the message nominates (RFC 9110 §7.6.1). */
+export function endToEnd(headers: readonly string[]): string[] {
+  const alsoHopByHop = nominated(headers)
+  const kept: string[] = []
+  for (let i = 0; i < headers.length; i += 2) {
+    const name = (headers[i] as string).toLowerCase()
+    if (hopByHop.has(name) || alsoHopByHop?.has(name)) continue
+    kept.push(headers[i] as string, headers[i + 1] as string)
+  }
+  return kept
+}
+
+/** A path of which two programs may think differently: dot segments, backslashes, NUL, a fragment. */
+const ambiguous = /[\\#]|%5c|%00|(?:^|\/|%2f)(?:\.|%2e){1,2}(?=[/;?]|%2f|%3b|$)/i
+
+/** What only matters where paths of one host belong to different applications: slashes that some collapse. */
+const ambiguousBetweenPaths = /\/\/|%2f/i
+
+export function isAmbiguousPath(path: string): boolean {
+  return ambiguous.test(path)
+}
+
+export function isAmbiguousBetweenPaths(path: string): boolean {
+  return ambiguousBetweenPaths.test(path)
+}
+
+/** The path of a request target, without its query. */
+export function pathOf(target: string): string {
+  const query = target.indexOf('?')
+  return query === -1 ? target : target.slice(0, query)
+}
+
+/** Whether `path` lies at or below `prefix`, which ends with a slash: `/app/` holds `/app/x` and `/app`, not `/apple`. */
+export function isBelow(path: string, prefix: string): boolean {
+  return path.startsWith(prefix) || path === prefix.slice(0, -1)
+}

@@ -1,0 +1,135 @@
+/** The exchange protocol: golden vectors (a change of them is a change of the protocol) and everything malformed. */
+
+import { readFileSync } from 'node:fs'
+import { describe, expect, test } from 'vitest'
+import {
+  decodeDown,
+  decodeRequest,
+  decodeUp,
+  encodeAccepted,
+  encodeCancel,
+  encodeCredit,
+  encodeData,
+  encodeEnd,
+  encodeInformation,
+  encodeLease,
+  encodeRefused,
+  encodeRequest,
+  encodeResponse,
+  WireError,
+} from '#infra/wire.ts'
+
+const vectors: Record<string, string> = JSON.parse(
+  readFileSync(new URL('../vectors/frames.json', import.meta.url), 'utf8'),
+)
+
+const request = {
+  gatewayId: 'gw01',
+  exchangeId: 'gw011',
+  startBeforeMs: 1_790_000_000_000,
+  lease: 'aaa.bbb.ccc',
+  method: 'POST',
+  target: '/a?b=ü'.normalize('NFC'),
+  headers: ['Host', 'wiki.example', 'X-Twice', '1', 'X-Twice', '2', 'X-Latin', 'caf\u00e9'],
+  body: Buffer.from('hello'),
+  bodyFollows: true,
+  isUpgrade: false,
+}
+const response = {
+  status: 207,
+  reason: 'Multi-Status',
+  headers: ['Set-Cookie', 'a=1', 'Set-Cookie', 'b=2, c'],
+  body: Buffer.from([0, 1, 2, 255]),
+  bodyFollows: false,
+  isUpgrade: false,
+}
+const frames: Record<string, Buffer> = {
+  request: encodeRequest(request),
+  response: encodeResponse(response),
+  data: encodeData(Buffer.from('data')),
+  end: encodeEnd(2 ** 40, ['grpc-status', '0']),
+  credit: encodeCredit(262_144),
+  cancel: encodeCancel('connector_lost', 'gone'),
+  lease: encodeLease('aaa.bbb.ccc'),
+  accepted: encodeAccepted(),
+  information: encodeInformation(103, ['Link', '</a.css>; rel=preload']),
+  refused: encodeRefused('busy', '128 open', true),
+}
+
+describe('golden frames', () => {
+  test.each(Object.keys(frames))('%s is encoded byte for byte as in version 1', name => {
+    expect(frames[name]?.toString('base64')).toBe(vectors[name])
+  })
+
+  test('a request comes back with order, duplicates and octets of its headers', () => {
+    const decoded = decodeRequest(Buffer.from(vectors.request as string, 'base64'))
+    expect(decoded).toMatchObject({ ...request, version: 1, type: 'request' })
+  })
+
+  test('a response comes back with separate Set-Cookie lines and a binary body', () => {
+    expect(decodeUp(Buffer.from(vectors.response as string, 'base64'))).toMatchObject(response)
+  })
+
+  test('every other frame comes back as it was', () => {
+    expect(decodeUp(frames.data as Buffer)).toEqual({ type: 'data', data: Buffer.from('data') })
+    expect(decodeUp(frames.end as Buffer)).toEqual({
+      type: 'end',
+      bodyBytes: 2 ** 40,
+      trailers: ['grpc-status', '0'],
+    })
+    expect(decodeDown(frames.credit as Buffer)).toEqual({ type: 'credit', bytes: 262_144 })
+    expect(decodeDown(frames.cancel as Buffer)).toEqual({
+      type: 'cancel',
+      code: 'connector_lost',
+      detail: 'gone',
+    })
+    expect(decodeDown(frames.lease as Buffer)).toEqual({ type: 'lease', lease: 'aaa.bbb.ccc' })
+    expect(decodeUp(frames.accepted as Buffer)).toEqual({ type: 'accepted' })
+    expect(decodeUp(frames.information as Buffer)).toMatchObject({ status: 103 })
+    expect(decodeUp(frames.refused as Buffer)).toEqual({
+      type: 'refused',
+      code: 'busy',
+      detail: '128 open',
+      neverStarted: true,
+    })
+  })
+})
+
+describe('what is no frame is refused', () => {
+  const ofNewerVersion = Buffer.from(frames.request as Buffer)
+  ofNewerVersion[1] = 9
+  const headTooLong = Buffer.from(frames.request as Buffer)
+  headTooLong.writeUInt32BE(0xff_ff_ff_ff, 3)
+
+  test.each([
+    ['an empty request', Buffer.alloc(0)],
+    ['a request of an unknown version', ofNewerVersion],
+    ['a head that is longer than the message', headTooLong],
+    ['a request cut short', (frames.request as Buffer).subarray(0, 12)],
+    ['a response in place of a request', frames.response as Buffer],
+    [
+      'a header name without a value',
+      encodeRequest({ ...request, headers: ['Host', 'wiki.example', 'X-Lonely'] }),
+    ],
+    ['a request without a method', encodeRequest({ ...request, method: '' })],
+  ])('%s', (_name, message) => {
+    expect(() => decodeRequest(message)).toThrow(WireError)
+  })
+
+  test.each([
+    ['an empty message', Buffer.alloc(0)],
+    ['an unknown type', Buffer.from([99])],
+    ['a response cut short', Buffer.from([17, 0, 0])],
+    ['a response with status 0', encodeResponse({ ...response, status: 0 })],
+    ['an end without a length', Buffer.from([3, 0])],
+    ['a credit of three bytes', Buffer.from([4, 0, 0, 1])],
+    ['a lease, which connectors do not send', frames.lease as Buffer],
+  ])('%s from a connector', (_name, message) => {
+    expect(() => decodeUp(message)).toThrow(WireError)
+  })
+})
+
+test('details lose what could break a log line or a header', () => {
+  const frame = decodeDown(encodeCancel('internal', 'a\r\nb\u0000c\u2028d'))
+  expect(frame).toEqual({ type: 'cancel', code: 'internal', detail: 'a??b?c?d' })
+})

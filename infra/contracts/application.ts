@@ -13,7 +13,11 @@ export const Slug = z
     'must be 1 to 63 lower-case letters, digits or hyphens, and begin and end with a letter or digit',
   )
 
-const HttpUrl = z.url({ protocol: /^https?$/, error: 'must be an http:// or https:// URL' })
+const HttpUrl = z.url({
+  protocol: /^https?$/,
+  error: ({ input }) =>
+    input === undefined ? 'is required' : 'must be an http:// or https:// URL',
+})
 
 /** Directory URL without query, fragment or user info; its path ends with a slash (Entra demands the same). */
 const DirectoryUrl = HttpUrl.refine(
@@ -100,3 +104,17 @@ export const ApplicationList = z.object({
   applications: z.array(Application),
 })
 export type ApplicationList = z.output<typeof ApplicationList>
+
+/** Whether a signed-in user may use an application as far as assignments go; policy has the last word. */
+export function isAssigned(
+  application: Application,
+  user: { readonly userPrincipalName: string; readonly groups: readonly string[] },
+): boolean {
+  if (!application.appRoleAssignmentRequired) return true
+  const name = user.userPrincipalName.toLowerCase()
+  return application.appRoleAssignments.some(({ principalType, principalId }) =>
+    principalType === 'User'
+      ? principalId.toLowerCase() === name
+      : user.groups.includes(principalId),
+  )
+}

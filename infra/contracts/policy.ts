@@ -1,6 +1,7 @@
 /** What gateways ask of policy, and what policy answers: decisions with reasons, and access leases. */
 
 import { z } from 'zod'
+import { type RevocationKind, revocationKinds } from '../subjects.ts'
 import { Slug } from './application.ts'
 import { Principal, RequestFacts } from './principal.ts'
 
@@ -69,6 +70,12 @@ export const decisionDeadlineMs = 2_000
 
 export const leaseIssuer = 'sallyport/policy'
 
+/** `typ` of a lease, so that no other token signed with the same key can pass for one (RFC 8725 §3.11). */
+export const leaseType = 'lease+jwt'
+
+/** A longer lease is refused: it travels with every request. */
+export const maxLeaseChars = 16 * 1024
+
 /** Payload of an access lease: JWS compact, EdDSA over Ed25519 (RFC 8037), verified by the connector itself. */
 export const LeaseClaims = z.object({
   iss: z.literal(leaseIssuer),
@@ -106,9 +113,16 @@ export type LeaseKeySet = z.output<typeof LeaseKeySet>
 
 /** A revocation: everything of this session, user, application or connector ends at once. */
 export const Revocation = z.object({
-  kind: z.enum(['session', 'user', 'application', 'connector']),
+  kind: z.enum(revocationKinds),
+  /** Of a user: the user principal name in lower case. */
   id: z.string(),
   atMs: z.number().int(),
   reason: z.string(),
 })
 export type Revocation = z.output<typeof Revocation>
+
+/** Where the tombstone of a revocation rests in the bucket `revocations`. */
+export function revocationKey(kind: RevocationKind, id: string): string {
+  const isPlain = /^[\w-]+$/.test(id)
+  return `${kind}.${isPlain ? id : `=${Buffer.from(id).toString('base64url')}`}`
+}

@@ -41,3 +41,13 @@ export type RequestFacts = z.output<typeof RequestFacts>
 
 /** A session lives this long at most, however it is used. */
 export const sessionLifetimeMs = 8 * 3_600_000
+
+/** A session as policy keeps it (bucket `principals`, under a hash of the session id). */
+export const SessionFacts = z.object({
+  principal: Principal,
+  /** What the gateway saw when the user signed in. */
+  facts: RequestFacts,
+  signedInAtMs: z.number().int(),
+  expiresAtMs: z.number().int(),
+})
+export type SessionFacts = z.output<typeof SessionFacts>

@@ -1,0 +1,313 @@
+/**
+ * One exchange at the connector: the request goes to the origin, the answer goes up. An answer that is complete by
+ * the end of the event-loop turn, or known to be small, is one message; anything else streams under credit.
+ */
+
+import type { IncomingMessage } from 'node:http'
+import { type Duplex, Readable } from 'node:stream'
+import type { Application } from '#infra/contracts/application.ts'
+import type { LeaseClaims } from '#infra/contracts/policy.ts'
+import { BodyReceiver, BodySender } from '#infra/exchange.ts'
+import { headerValue } from '#infra/http.ts'
+import type { Logger } from '#infra/log.ts'
+import {
+  type DownFrame,
+  encodeAccepted,
+  encodeCancel,
+  encodeCredit,
+  encodeInformation,
+  encodeRefused,
+  encodeResponse,
+  initialCreditBytes,
+  type RequestFrame,
+  singleMessageBytes,
+} from '#infra/wire.ts'
+import {
+  asOriginError,
+  type OriginControl,
+  OriginError,
+  type OriginSink,
+  type Origins,
+} from './origin.ts'
+import {
+  internalTarget,
+  requestHeaders,
+  responseHeaders,
+  type Translation,
+  translationOf,
+} from './translate.ts'
+
+export interface ExchangeOptions {
+  frame: RequestFrame
+  application: Application
+  claims: LeaseClaims
+  origins: Origins
+  log: Logger
+  send: (frame: Buffer) => void
+  /** The first answer has been given. */
+  onAnswered: () => void
+  /** No connection to the origin could be made. */
+  onUnreachable: (reason: string) => void
+  onClosed: () => void
+}
+
+interface Head {
+  status: number
+  reason: string
+  headers: string[]
+}
+
+export class Exchange implements OriginSink {
+  readonly startedAt = performance.now()
+  /** What the lease says; replaced when a renewed one arrives. */
+  claims: LeaseClaims
+  readonly #options: ExchangeOptions
+  readonly #translation: Translation
+  #abortOrigin: (() => void) | undefined
+  #control: OriginControl | undefined
+  /** The response head, until it has been sent. */
+  #head: Head | undefined
+  #collected: Buffer[] = []
+  #collectedBytes = 0
+  #flush: NodeJS.Immediate | undefined
+  #sender: BodySender | undefined
+  #receiver: BodyReceiver | undefined
+  #requestBody: Readable | undefined
+  #socket: Duplex | undefined
+  #isClosed = false
+
+  constructor(options: ExchangeOptions) {
+    this.#options = options
+    this.claims = options.claims
+    this.#translation = translationOf(options.application, options.frame.headers)
+  }
+
+  start(): void {
+    const { frame, application, origins } = this.#options
+    const request = {
+      method: frame.method,
+      target: internalTarget(this.#translation, frame.target),
+      headers: requestHeaders(this.#translation, frame.headers),
+      body: frame.bodyFollows && !frame.isUpgrade ? this.#receiveBody() : this.#wholeBody(),
+    }
+    try {
+      this.#abortOrigin = frame.isUpgrade
+        ? origins.upgrade(application, request, {
+            upgraded: (reason, headers, socket, first) =>
+              this.#upgraded({ status: 101, reason, headers }, socket, first),
+            declined: response => this.#declined(response),
+            failed: error => this.failed(error),
+          })
+        : origins.send(application, request, this)
+    } catch (error) {
+      const cause = error instanceof Error ? error : new Error(String(error))
+      this.failed(new OriginError('bad_request', cause.message, false, { cause }))
+    }
+  }
+
+  /** Tells the gateway that the request has been taken and needs more time. */
+  accept(): void {
+    this.#options.send(encodeAccepted())
+  }
+
+  receive(frame: DownFrame): void {
+    try {
+      switch (frame.type) {
+        case 'data':
+          this.#receiver?.data(frame.data)
+          break
+        case 'end':
+          this.#receiver?.end(frame.bodyBytes, frame.trailers)
+          break
+        case 'credit':
+          this.#sender?.grant(frame.bytes)
+          break
+        case 'cancel':
+          this.#close(true)
+          break
+      }
+    } catch (error) {
+      this.cancel('protocol_error', error instanceof Error ? error.message : String(error))
+    }
+  }
+
+  /** Breaks off: the gateway is told why, the origin's request is aborted. */
+  cancel(code: string, detail: string): void {
+    if (this.#isClosed) return
+    const hasSentHead = this.#sender !== undefined
+    this.#options.send(
+      hasSentHead ? encodeCancel(code, detail) : encodeRefused(code, detail, false),
+    )
+    this.#close(true)
+  }
+
+  #wholeBody(): Buffer | null {
+    return this.#options.frame.body.length > 0 ? this.#options.frame.body : null
+  }
+
+  #receiveBody(): Readable {
+    const { frame, send } = this.#options
+    const body = new Readable({
+      highWaterMark: initialCreditBytes,
+      read: () => this.#receiver?.drained(),
+    })
+    body.on('error', () => undefined)
+    this.#requestBody = body
+    this.#receiver = new BodyReceiver({
+      send,
+      deliver: chunk => body.push(chunk),
+      onEnd: () => body.push(null),
+    })
+    this.#receiver.first(frame.body)
+    // The gateway holds the rest back until it knows which connector took the request.
+    send(encodeCredit(initialCreditBytes))
+    return body
+  }
+
+  information(status: number, headers: string[]): void {
+    if (status === 101 || status === 100) return
+    this.#options.send(encodeInformation(status, responseHeaders(this.#translation, headers)))
+  }
+
+  head(status: number, reason: string, headers: string[], control: OriginControl): void {
+    this.#control = control
+    this.#head = { status, reason, headers: responseHeaders(this.#translation, headers) }
+    const length = headerValue(headers, 'content-length')
+    if (length === undefined) this.#flush = setImmediate(() => this.#stream())
+    else if (Number(length) > singleMessageBytes && this.#mayHaveBody(status)) this.#stream()
+  }
+
+  #mayHaveBody(status: number): boolean {
+    return this.#options.frame.method !== 'HEAD' && status !== 204 && status !== 304
+  }
+
+  data(chunk: Buffer): void {
+    if (this.#isClosed) return
+    if (this.#sender) {
+      if (!this.#sender.write(chunk)) this.#control?.pause()
+      return
+    }
+    this.#collected.push(chunk)
+    this.#collectedBytes += chunk.length
+    if (this.#collectedBytes > singleMessageBytes) this.#stream()
+  }
+
+  end(trailers: string[]): void {
+    if (this.#isClosed) return
+    if (!this.#sender && trailers.length > 0) this.#stream()
+    if (this.#sender) {
+      this.#sender.end(trailers)
+      return
+    }
+    if (this.#head) this.#sendHead(this.#head, false)
+    this.#close(false)
+  }
+
+  failed(error: OriginError): void {
+    if (this.#isClosed) return
+    this.#options.log.debug({ code: error.code, reason: error.message }, 'origin failed')
+    if (this.#sender) {
+      this.cancel(error.code, error.message)
+      return
+    }
+    const isNeverStarted = !error.isStarted && error.code === 'origin_unreachable'
+    if (isNeverStarted) this.#options.onUnreachable(error.message)
+    const code = isNeverStarted ? 'not_ready' : error.code
+    this.#options.send(encodeRefused(code, error.message, isNeverStarted))
+    this.#close(true)
+  }
+
+  /** Sends the head with what has been collected; the rest follows under credit. */
+  #stream(): void {
+    const head = this.#head
+    if (!head || this.#isClosed) return
+    this.#sender = new BodySender({
+      send: this.#options.send,
+      creditBytes: initialCreditBytes,
+      firstBytes: this.#collectedBytes,
+      onWritable: () => this.#control?.resume(),
+      onEnded: () => this.#close(false),
+    })
+    this.#sendHead(head, true)
+  }
+
+  #sendHead(head: Head, bodyFollows: boolean, isUpgrade = false): void {
+    if (this.#flush) clearImmediate(this.#flush)
+    const [first = Buffer.alloc(0)] = this.#collected
+    const body = this.#collected.length < 2 ? first : Buffer.concat(this.#collected)
+    this.#head = undefined
+    this.#collected = []
+    this.#options.send(encodeResponse({ ...head, body, bodyFollows, isUpgrade }))
+    this.#options.onAnswered()
+  }
+
+  /** A switched protocol: the same two byte streams, between the origin's socket and the bus. */
+  #upgraded(head: Head, socket: Duplex, first: Buffer): void {
+    this.#socket = socket
+    this.#control = {
+      pause: () => socket.pause(),
+      resume: () => socket.resume(),
+      abort: () => socket.destroy(),
+    }
+    this.#sender = new BodySender({
+      send: this.#options.send,
+      creditBytes: initialCreditBytes,
+      onWritable: () => socket.resume(),
+      onEnded: () => this.#closeWhenGone(socket),
+    })
+    this.#receiver = new BodyReceiver({
+      send: this.#options.send,
+      deliver: chunk => socket.write(chunk),
+      onEnd: () => socket.end(),
+    })
+    socket.on('drain', () => this.#receiver?.drained())
+    socket.on('data', chunk => this.data(chunk))
+    socket.on('error', error => this.failed(asOriginError(error)))
+    socket.on('end', () => this.#sender?.end())
+    socket.on('close', () => this.#sender?.end())
+    this.#sendHead(
+      { ...head, headers: upgradeHeaders(this.#translation, head.headers) },
+      true,
+      true,
+    )
+    if (first.length > 0) this.data(first)
+  }
+
+  /** Both directions of an upgraded connection have to end; the origin may still be reading. */
+  #closeWhenGone(socket: Duplex): void {
+    if (socket.closed) this.#close(false)
+    else socket.once('close', () => this.#close(false))
+  }
+
+  #declined(response: IncomingMessage): void {
+    this.head(response.statusCode ?? 502, response.statusMessage ?? '', response.rawHeaders, {
+      pause: () => response.pause(),
+      resume: () => response.resume(),
+      abort: () => response.destroy(),
+    })
+    response.on('data', chunk => this.data(chunk))
+    response.on('end', () => this.end(response.rawTrailers))
+    response.on('error', error => this.failed(asOriginError(error)))
+  }
+
+  #close(abortsOrigin: boolean): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    if (this.#flush) clearImmediate(this.#flush)
+    // An answer that came before the end of the request body leaves that body unfinished.
+    if (this.#requestBody && !this.#requestBody.readableEnded) this.#requestBody.destroy()
+    if (abortsOrigin) {
+      this.#abortOrigin?.()
+      this.#socket?.destroy()
+    }
+    this.#options.onClosed()
+  }
+}
+
+/** Headers of a 101: as any response, but Connection and Upgrade belong to the protocol switch (RFC 9110 §7.8). */
+function upgradeHeaders(translation: Translation, headers: readonly string[]): string[] {
+  const result = responseHeaders(translation, headers)
+  const protocol = headerValue(headers, 'upgrade')
+  if (protocol !== undefined) result.push('Connection', 'Upgrade', 'Upgrade', protocol)
+  return result
+}

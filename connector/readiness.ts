@@ -1,0 +1,71 @@
+/**
+ * Which origins answer. A refused connection marks an origin down; from then on requests for it are turned away
+ * before anything is started, so that another member of the group may take them, and a probe looks for it until a
+ * connection succeeds.
+ */
+
+import { connect } from 'node:net'
+import type { Logger } from '#infra/log.ts'
+
+const probeIntervalMs = 500
+const probeTimeoutMs = 2_000
+
+export interface Readiness extends Disposable {
+  /** Why the origin of this internal URL is down; undefined when it is not known to be. */
+  reasonDown(origin: string): string | undefined
+  /** A connection to it failed. */
+  failed(origin: string, reason: string): void
+  /** Everything that is down, for the connector's status. */
+  down(): ReadonlyMap<string, string>
+}
+
+export function watchReadiness(log: Logger, onChange: () => void): Readiness {
+  const down = new Map<string, string>()
+  let timer: NodeJS.Timeout | undefined
+  const probeAll = async () => {
+    const origins = [...down.keys()]
+    const answers = await Promise.all(origins.map(canConnect))
+    const back = origins.filter((_, i) => answers[i])
+    for (const origin of back) {
+      down.delete(origin)
+      log.info({ origin }, 'the origin answers again')
+    }
+    if (back.length > 0) onChange()
+    schedule()
+  }
+  const schedule = () => {
+    timer = down.size === 0 ? undefined : setTimeout(probeAll, probeIntervalMs)
+  }
+  return {
+    reasonDown: origin => down.get(origin),
+    failed(origin, reason) {
+      if (down.has(origin)) return
+      down.set(origin, reason)
+      log.warn({ origin, reason }, 'the origin does not answer')
+      if (!timer) schedule()
+      onChange()
+    },
+    down: () => down,
+    [Symbol.dispose]() {
+      clearTimeout(timer)
+      down.clear()
+    },
+  }
+}
+
+/** Whether a TCP connection to the host and port of a URL can be made. */
+function canConnect(origin: string): Promise<boolean> {
+  const url = new URL(origin)
+  const port = Number(url.port || (url.protocol === 'https:' ? 443 : 80))
+  const host = url.hostname.replace(/^\[|\]$/g, '')
+  return new Promise(resolve => {
+    const socket = connect({ host, port, timeout: probeTimeoutMs })
+    const end = (isOpen: boolean) => {
+      socket.destroy()
+      resolve(isOpen)
+    }
+    socket.once('connect', () => end(true))
+    socket.once('error', () => end(false))
+    socket.once('timeout', () => end(false))
+  })
+}

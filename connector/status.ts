@@ -1,0 +1,75 @@
+/** Tells registry and gateways that this connector is there, how busy it is, and which origins it cannot reach. */
+
+import { hostname } from 'node:os'
+import type { Bus } from '#infra/bus.ts'
+import type { Application } from '#infra/contracts/application.ts'
+import { type ConnectorStatus, statusIntervalMs } from '#infra/contracts/connector.ts'
+import { subjects } from '#infra/subjects.ts'
+import type { Readiness } from './readiness.ts'
+import { originOf, type Serving } from './serve.ts'
+
+export interface StatusOptions {
+  bus: Bus
+  connectorId: string
+  groupId: string
+  maxExchanges: number
+  version: string
+  readiness: Readiness
+  serving: () => Serving | undefined
+  applications: () => ReadonlyMap<string, Application>
+}
+
+export interface StatusReports extends Disposable {
+  /** Reports now, with this state from here on. */
+  turn(state?: ConnectorStatus['state']): void
+}
+
+export function reportStatus(options: StatusOptions): StatusReports {
+  const { bus, connectorId, groupId } = options
+  const startedDateTime = new Date().toISOString()
+  let fixed: ConnectorStatus['state'] | undefined
+  const report = () => {
+    const status = statusOf(options, startedDateTime, fixed)
+    bus.publishJson(subjects.connectorStatus(groupId, connectorId), status)
+  }
+  const timer = setInterval(report, statusIntervalMs)
+  return {
+    turn(state) {
+      fixed = state ?? fixed
+      report()
+    },
+    [Symbol.dispose]: () => clearInterval(timer),
+  }
+}
+
+function statusOf(
+  options: StatusOptions,
+  startedDateTime: string,
+  fixed: ConnectorStatus['state'] | undefined,
+): ConnectorStatus {
+  const { connectorId, groupId, maxExchanges, version, readiness, applications } = options
+  const serving = options.serving()
+  const down = readiness.down()
+  const notReady = [...applications().values()].flatMap(application => {
+    const reason = down.get(originOf(application))
+    return reason === undefined
+      ? []
+      : [{ applicationId: application.id, reason: reason.slice(0, 300) }]
+  })
+  return {
+    connectorId,
+    groupId,
+    state: fixed ?? (serving?.isMember ? 'serving' : 'saturated'),
+    version,
+    machineName: hostname(),
+    startedDateTime,
+    sentDateTime: new Date().toISOString(),
+    openExchanges: serving?.openExchanges ?? 0,
+    maxExchanges,
+    exchangesServed: serving?.exchangesServed ?? 0,
+    lastExchangeDateTime: serving?.lastExchangeAt
+      ? new Date(serving.lastExchangeAt).toISOString()
+      : null,
+    notReady,
+  }
+}

@@ -1,0 +1,194 @@
+/**
+ * Between the external and the internal URL of an application: request target and headers on the way in, response
+ * headers on the way out. Only what names the application is changed; everything else keeps its bytes.
+ */
+
+import type { Application } from '#infra/contracts/application.ts'
+import {
+  headerValue,
+  isBelow,
+  isHopByHop,
+  nominated,
+  ownCookiePrefix,
+  pathOf,
+} from '#infra/http.ts'
+
+/** Where one exchange comes from and goes to, both without a trailing slash in `origin`. */
+export interface Translation {
+  /** As the client sees it: `https://wiki.example.com`, and `/` or `/wiki/`. */
+  readonly externalOrigin: string
+  readonly externalPath: string
+  readonly internalOrigin: string
+  readonly internalPath: string
+  /** The origin's own host name goes into Host; otherwise it sees the external one. */
+  readonly translatesHost: boolean
+}
+
+interface Urls {
+  readonly external: URL
+  readonly internal: URL
+}
+
+const parsed = new WeakMap<Application, Urls>()
+
+function urlsOf(application: Application): Urls {
+  let urls = parsed.get(application)
+  if (!urls) {
+    const { externalUrl, internalUrl } = application.onPremisesPublishing
+    urls = { external: new URL(externalUrl), internal: new URL(internalUrl) }
+    parsed.set(application, urls)
+  }
+  return urls
+}
+
+/** The translation of one request, whose headers carry the external host and protocol as the gateway set them. */
+export function translationOf(application: Application, headers: readonly string[]): Translation {
+  const { external, internal } = urlsOf(application)
+  const host = headerValue(headers, 'host') ?? external.host
+  const protocol = headerValue(headers, 'x-forwarded-proto') ?? external.protocol.slice(0, -1)
+  return {
+    externalOrigin: `${protocol}://${host}`,
+    externalPath: external.pathname,
+    internalOrigin: internal.origin,
+    internalPath: internal.pathname,
+    translatesHost: application.onPremisesPublishing.isTranslateHostHeaderEnabled,
+  }
+}
+
+/** The target that the origin gets: the external path prefix gives way to the internal one. */
+export function internalTarget(translation: Translation, target: string): string {
+  const { externalPath, internalPath } = translation
+  if (externalPath === internalPath) return target
+  if (!isBelow(pathOf(target), externalPath)) return target
+  return internalPath + target.slice(externalPath.length).replace(/^\//, '')
+}
+
+/** Request headers for the origin: Host, and the fields that name the external URL (RFC 6454, RFC 4918 §10.3). */
+export function requestHeaders(translation: Translation, headers: readonly string[]): string[] {
+  const { internalOrigin, translatesHost } = translation
+  if (!translatesHost) return [...headers]
+  const result = new Array<string>(headers.length)
+  for (let i = 0; i < headers.length; i += 2) {
+    const name = headers[i] as string
+    const value = headers[i + 1] as string
+    result[i] = name
+    result[i + 1] = value
+    switch (name.toLowerCase()) {
+      case 'host':
+        result[i + 1] = internalOrigin.slice(internalOrigin.indexOf('//') + 2)
+        break
+      case 'origin':
+      case 'referer':
+      case 'destination':
+        result[i + 1] = toInternal(translation, value)
+        break
+    }
+  }
+  return result
+}
+
+/** Fields of a response that belong to the connection with the origin or would act on the whole external host. */
+const dropped = new Set(['alt-svc', 'public-key-pins'])
+
+/** Response headers for the client. */
+export function responseHeaders(translation: Translation, headers: readonly string[]): string[] {
+  const alsoHopByHop = nominated(headers)
+  const kept: string[] = []
+  for (let i = 0; i < headers.length; i += 2) {
+    const name = headers[i] as string
+    const lower = name.toLowerCase()
+    if (isHopByHop(lower) || alsoHopByHop?.has(lower) || dropped.has(lower)) continue
+    const value = responseValue(translation, lower, headers[i + 1] as string)
+    if (value !== undefined) kept.push(name, value)
+  }
+  return kept
+}
+
+function responseValue(translation: Translation, name: string, value: string): string | undefined {
+  switch (name) {
+    case 'location':
+    case 'content-location':
+      return toExternal(translation, value)
+    case 'access-control-allow-origin':
+      return value === translation.internalOrigin ? translation.externalOrigin : value
+    case 'refresh':
+      return value.replace(
+        /(;\s*url\s*=\s*)(['"]?)([^'"]*)(\2)/i,
+        (_, before, quote, url) => `${before}${quote}${toExternal(translation, url)}${quote}`,
+      )
+    case 'link':
+      return value.replace(/<([^>]*)>/g, (_, url) => `<${toExternal(translation, url)}>`)
+    case 'set-cookie':
+      return setCookie(translation, value)
+    case 'strict-transport-security':
+      return translation.internalOrigin.startsWith('https:') ? value : undefined
+    default:
+      return value
+  }
+}
+
+/**
+ * A URL or path as the client may use it. Absolute URLs of the internal origin become external; those of the
+ * external host get its protocol and port, which an origin behind a proxy often guesses wrong.
+ */
+export function toExternal(translation: Translation, value: string): string {
+  const { externalOrigin, internalOrigin } = translation
+  if (value.startsWith('/') && !value.startsWith('//')) return externalPathOf(translation, value)
+  const absolute = splitUrl(value)
+  if (!absolute) return value
+  if (absolute.host === hostOf(internalOrigin)) {
+    return externalOrigin + externalPathOf(translation, absolute.rest)
+  }
+  const externalHost = hostOf(externalOrigin)
+  const isExternal = absolute.host === externalHost || absolute.host === nameOf(externalHost)
+  return isExternal ? externalOrigin + externalPathOf(translation, absolute.rest) : value
+}
+
+function toInternal(translation: Translation, value: string): string {
+  const { externalOrigin, internalOrigin } = translation
+  if (value === externalOrigin) return internalOrigin
+  if (!value.startsWith(`${externalOrigin}/`)) return value
+  return internalOrigin + internalTarget(translation, value.slice(externalOrigin.length))
+}
+
+function externalPathOf({ externalPath, internalPath }: Translation, rest: string): string {
+  const path = rest.startsWith('/') ? rest : `/${rest}`
+  if (externalPath === internalPath || !isBelow(pathOf(path), internalPath)) return path
+  return externalPath + path.slice(internalPath.length).replace(/^\//, '')
+}
+
+/** Host with port (default ports left out, lower case) and everything after it; undefined unless http(s). */
+function splitUrl(value: string): { host: string; rest: string } | undefined {
+  const match = /^(?:(https?):)?\/\/([^/?#]+)(.*)$/i.exec(value)
+  if (!match) return undefined
+  const port = match[1]?.toLowerCase() === 'https' ? ':443' : ':80'
+  const host = (match[2] as string).toLowerCase()
+  return {
+    host: host.endsWith(port) ? host.slice(0, -port.length) : host,
+    rest: match[3] as string,
+  }
+}
+
+function hostOf(origin: string): string {
+  return origin.slice(origin.indexOf('//') + 2)
+}
+
+function nameOf(host: string): string {
+  return host.replace(/:\d+$/, '')
+}
+
+/**
+ * A cookie for the external host: the path prefix is mapped; a Domain is dropped, which makes the cookie valid for
+ * this host alone; a cookie with one of our own names is refused. Every other attribute keeps its bytes.
+ */
+function setCookie(translation: Translation, value: string): string | undefined {
+  if (value.trimStart().startsWith(ownCookiePrefix)) return undefined
+  const [pair = '', ...attributes] = value.split(';')
+  if (attributes.length === 0) return value
+  const kept = attributes.flatMap(attribute => {
+    const path = /^(\s*path\s*=\s*)(.*)$/i.exec(attribute)
+    if (path) return [`${path[1]}${externalPathOf(translation, path[2] || '/')}`]
+    return /^\s*domain\s*=/i.test(attribute) ? [] : [attribute]
+  })
+  return [pair, ...kept].join(';')
+}

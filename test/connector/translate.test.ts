@@ -1,0 +1,129 @@
+/** Between external and internal URLs: what names the application is changed, everything else keeps its bytes. */
+
+import { describe, expect, test } from 'vitest'
+import {
+  internalTarget,
+  requestHeaders,
+  responseHeaders,
+  toExternal,
+  translationOf,
+} from '../../connector/translate.ts'
+import { application } from '../harness/application.ts'
+
+const asked = ['Host', 'wiki.example.com', 'X-Forwarded-Proto', 'https']
+const root = translationOf(
+  application('wiki', 'https://wiki.example.com/', { internalUrl: 'http://wiki.corp:3000/' }),
+  asked,
+)
+const path = translationOf(
+  application('wiki', 'https://wiki.example.com/docs/', { internalUrl: 'http://wiki.corp/w/' }),
+  asked,
+)
+
+describe('the request', () => {
+  test('goes to the internal path, query and escapes untouched', () => {
+    expect(internalTarget(root, '/a%20b?c=%zz')).toBe('/a%20b?c=%zz')
+    expect(internalTarget(path, '/docs/a?b')).toBe('/w/a?b')
+    expect(internalTarget(path, '/docs')).toBe('/w/')
+  })
+
+  test('names the internal host, and the pages it comes from as the origin knows them', () => {
+    const headers = ['Origin', 'https://wiki.example.com', 'Referer', 'https://wiki.example.com/x']
+    expect(requestHeaders(root, [...asked, ...headers])).toEqual([
+      ...['Host', 'wiki.corp:3000', 'X-Forwarded-Proto', 'https'],
+      ...['Origin', 'http://wiki.corp:3000', 'Referer', 'http://wiki.corp:3000/x'],
+    ])
+  })
+
+  test('keeps the external host where the application is set so', () => {
+    const app = application('wiki', 'https://wiki.example.com/', {
+      publishing: { isTranslateHostHeaderEnabled: false },
+    })
+    expect(requestHeaders(translationOf(app, asked), asked)).toEqual(asked)
+  })
+})
+
+describe('a URL in the response', () => {
+  test.each([
+    ['http://wiki.corp:3000/login', 'https://wiki.example.com/login'],
+    ['http://WIKI.corp:3000', 'https://wiki.example.com/'],
+    ['//wiki.corp:3000/x', 'https://wiki.example.com/x'],
+    ['http://wiki.example.com/x', 'https://wiki.example.com/x'],
+    ['/x?y', '/x?y'],
+    ['x', 'x'],
+    ['https://elsewhere.example/x', 'https://elsewhere.example/x'],
+    ['http://wiki.corp:4000/x', 'http://wiki.corp:4000/x'],
+    ['http://wiki.corp.evil.example/x', 'http://wiki.corp.evil.example/x'],
+    ['mailto:a@wiki.corp', 'mailto:a@wiki.corp'],
+  ])('%s becomes %s', (from, to) => expect(toExternal(root, from)).toBe(to))
+
+  test('gets the external path prefix back', () => {
+    expect(toExternal(path, '/w/a')).toBe('/docs/a')
+    expect(toExternal(path, 'http://wiki.corp/w/a')).toBe('https://wiki.example.com/docs/a')
+    expect(toExternal(path, '/other')).toBe('/other')
+  })
+})
+
+describe('cookies of the origin', () => {
+  const cookie = (value: string, translation = root) =>
+    responseHeaders(translation, ['Set-Cookie', value])[1]
+
+  test('lose a Domain, which the external host has no use for, and keep everything else byte for byte', () => {
+    expect(cookie('a=b; Domain=.corp; Path=/; SameSite=None;  Partitioned')).toBe(
+      'a=b; Path=/; SameSite=None;  Partitioned',
+    )
+    expect(cookie('a=; Max-Age=0')).toBe('a=; Max-Age=0')
+    expect(cookie('a="x=y"; secure;HttpOnly ')).toBe('a="x=y"; secure;HttpOnly ')
+  })
+
+  test('get the external path', () => {
+    expect(cookie('a=b; path=/w/x', path)).toBe('a=b; path=/docs/x')
+  })
+
+  test('never take a name of ours', () => {
+    expect(responseHeaders(root, ['Set-Cookie', '__Host-sallyport=x; Path=/'])).toEqual([])
+    expect(responseHeaders(root, ['set-cookie', ' __Host-sallyport-nonce=x'])).toEqual([])
+  })
+
+  test('stay one header line each', () => {
+    const headers = ['Set-Cookie', 'a=1', 'Set-Cookie', 'b=2']
+    expect(responseHeaders(root, headers)).toEqual(headers)
+  })
+})
+
+test('headers that name the origin are translated wherever HTTP puts URLs', () => {
+  const headers = [
+    ...[
+      'Refresh',
+      "5; url='http://wiki.corp:3000/a'",
+      'Link',
+      '<http://wiki.corp:3000/b>; rel=next',
+    ],
+    ...['Content-Location', 'http://wiki.corp:3000/c'],
+    ...['Access-Control-Allow-Origin', 'http://wiki.corp:3000'],
+  ]
+  expect(responseHeaders(root, headers)).toEqual([
+    ...[
+      'Refresh',
+      "5; url='https://wiki.example.com/a'",
+      'Link',
+      '<https://wiki.example.com/b>; rel=next',
+    ],
+    ...['Content-Location', 'https://wiki.example.com/c'],
+    ...['Access-Control-Allow-Origin', 'https://wiki.example.com'],
+  ])
+})
+
+test('what belongs to the connection with the origin does not reach the client', () => {
+  const headers = [
+    'Connection',
+    'X-Hop',
+    'X-Hop',
+    '1',
+    'Alt-Svc',
+    'h3',
+    'Strict-Transport-Security',
+    'max-age=1',
+  ]
+  expect(responseHeaders(root, headers)).toEqual([])
+})

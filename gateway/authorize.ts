@@ -1,0 +1,147 @@
+/**
+ * Access leases: is there an unexpired one for this session, application and client? If not, policy is asked, and
+ * the request waits for at most the deadline. A lease in use is renewed behind the requests when half of it is over,
+ * so the steady state never waits. Anything unknown or late is no grant.
+ */
+
+import { LRUCache } from 'lru-cache'
+import type { Bus } from '#infra/bus.ts'
+import {
+  type Decision,
+  decisionDeadlineMs,
+  EvaluateReply,
+  type EvaluateRequest,
+  type Revocation,
+} from '#infra/contracts/policy.ts'
+import type { Logger } from '#infra/log.ts'
+import { subjects } from '#infra/subjects.ts'
+import type { Client } from './facts.ts'
+
+export interface Question {
+  readonly sessionId: string | null
+  /** Only to find what a revocation of this user touches; policy knows the user by the session. */
+  readonly userPrincipalName: string | null
+  readonly applicationId: string
+  readonly client: Client
+  readonly requestId: string
+}
+
+export interface Grant {
+  readonly decision: Decision
+  readonly lease: string
+  readonly expiresAtMs: number
+}
+
+export type Answer = Grant | { readonly decision: Decision; readonly lease?: undefined }
+
+interface Remembered extends Grant {
+  readonly question: Question
+  readonly renewAtMs: number
+  isRenewing: boolean
+}
+
+/** Leases kept per gateway process, over all sessions; clients without a session share this bound. */
+const maxLeases = 100_000
+
+export class Authorizer {
+  readonly #bus: Bus
+  readonly #log: Logger
+  readonly #leases = new LRUCache<string, Remembered>({ max: maxLeases })
+  readonly #asking = new Map<string, Promise<Answer>>()
+
+  constructor(bus: Bus, log: Logger) {
+    this.#bus = bus
+    this.#log = log
+  }
+
+  /** The lease in memory, if it is valid now. */
+  remembered(question: Question): Grant | undefined {
+    const key = keyOf(question)
+    const known = this.#leases.get(key)
+    if (!known) return undefined
+    const now = Date.now()
+    if (now >= known.expiresAtMs) return undefined
+    if (now >= known.renewAtMs && !known.isRenewing) this.#renewBehind(key, known, question)
+    return known
+  }
+
+  /**
+   * Asks policy; several requests with the same question share one answer.
+   * @throws SallyportError `policy_unavailable` when there is no answer within the deadline.
+   */
+  ask(question: Question): Promise<Answer> {
+    const key = keyOf(question)
+    let asking = this.#asking.get(key)
+    if (!asking) {
+      asking = this.#ask(key, question).finally(() => this.#asking.delete(key))
+      this.#asking.set(key, asking)
+    }
+    return asking
+  }
+
+  /** Forgets the leases that a revocation touches. */
+  revoke({ kind, id }: Revocation): void {
+    for (const [key, { question }] of this.#leases.entries()) {
+      if (isTouched(question, kind, id)) this.#leases.delete(key)
+    }
+  }
+
+  async #ask(key: string, question: Question): Promise<Answer> {
+    const { sessionId, applicationId, requestId, client } = question
+    const request: EvaluateRequest = {
+      sessionId,
+      applicationId,
+      requestId,
+      facts: client.facts,
+      fingerprint: client.fingerprint,
+    }
+    const reply = await this.#bus.call(subjects.evaluate, request, {
+      reply: EvaluateReply,
+      timeoutMs: decisionDeadlineMs,
+      unavailable: 'policy_unavailable',
+    })
+    const { decision, lease, leaseExpiresAtMs } = reply
+    if (decision.outcome !== 'grant' || !lease || !leaseExpiresAtMs) {
+      this.#leases.delete(key)
+      return { decision: decision.outcome === 'grant' ? withoutLease : decision }
+    }
+    const now = Date.now()
+    const grant: Remembered = {
+      question,
+      decision,
+      lease,
+      expiresAtMs: leaseExpiresAtMs,
+      renewAtMs: now + (leaseExpiresAtMs - now) / 2,
+      isRenewing: false,
+    }
+    this.#leases.set(key, grant)
+    return grant
+  }
+
+  #renewBehind(key: string, known: Remembered, question: Question): void {
+    known.isRenewing = true
+    this.#ask(key, question).catch(error => {
+      known.isRenewing = false
+      this.#log.warn({ reason: error.message }, 'a lease could not be renewed yet')
+    })
+  }
+}
+
+const withoutLease: Decision = { outcome: 'block', reasons: ['lease-missing'], policies: [] }
+
+export function isTouched(question: Question, kind: Revocation['kind'], id: string): boolean {
+  switch (kind) {
+    case 'session':
+      return question.sessionId === id
+    case 'user':
+      return question.userPrincipalName?.toLowerCase() === id.toLowerCase()
+    case 'application':
+      return question.applicationId === id
+    case 'connector':
+      return false
+  }
+}
+
+function keyOf({ sessionId, applicationId, client }: Question): string {
+  return `${sessionId ?? ''} ${applicationId} ${client.fingerprint}`
+}

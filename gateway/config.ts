@@ -1,0 +1,81 @@
+/** What a gateway reads from its environment. */
+
+import { isIP } from 'node:net'
+import { z } from 'zod'
+import { BusUrl, Flag, List, Port, WholeNumber } from '#infra/config.ts'
+import { logLevels } from '#infra/log.ts'
+
+const PortalUrl = z
+  .url({
+    protocol: /^https?$/,
+    error: 'must be an http:// or https:// URL, as in https://portal.example.com/',
+  })
+  .refine(value => URL.parse(value)?.pathname === '/', { error: 'must have no path' })
+  .transform(value => new URL(value).href)
+
+/** Addresses and CIDR ranges. */
+const AddressRanges = List.refine(
+  ranges =>
+    ranges.every(range => {
+      const [address = '', bits] = range.split('/')
+      const version = isIP(address)
+      if (version === 0) return false
+      return (
+        bits === undefined || (/^\d+$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128))
+      )
+    }),
+  { error: 'must be IP addresses or CIDR ranges separated by commas, as in 10.0.0.0/8,::1' },
+)
+
+export const GatewayConfig = z
+  .object({
+    SALLYPORT_BUS_URL: BusUrl,
+    SALLYPORT_LOG_LEVEL: z.enum(logLevels).default('info'),
+    SALLYPORT_GATEWAY_HOST: z.string().default('127.0.0.1'),
+    SALLYPORT_GATEWAY_PORT: Port.default(8080),
+    /** Where users sign in and see their applications. Its host must reach a gateway. */
+    SALLYPORT_GATEWAY_PORTAL_URL: PortalUrl,
+    SALLYPORT_GATEWAY_IDENTITY_PROVIDER: z.url({
+      protocol: /^https?$/,
+      error: 'must be the issuer URL of an OpenID provider',
+    }),
+    SALLYPORT_GATEWAY_CLIENT_ID: z.string(),
+    /** Left out for a public client. */
+    SALLYPORT_GATEWAY_CLIENT_SECRET: z.string().optional(),
+    SALLYPORT_GATEWAY_SCOPES: z.string().default('openid profile email groups'),
+    SALLYPORT_GATEWAY_TRUST_PLAIN_HTTP_IDENTITY_PROVIDER: Flag.default(false),
+    /** Proxies whose X-Forwarded-For and X-Forwarded-Proto count. */
+    SALLYPORT_GATEWAY_TRUSTED_PROXIES: AddressRanges.default([]),
+    /** Seconds that requests under way get to finish after a signal. */
+    SALLYPORT_GATEWAY_DRAIN_SECONDS: WholeNumber(0, 3_600).default(20),
+    /** Where audit events wait while the bus is away; left out, they wait in memory only. */
+    SALLYPORT_GATEWAY_AUDIT_SPILL_FILE: z.string().optional(),
+  })
+  .refine(
+    env =>
+      env.SALLYPORT_GATEWAY_TRUST_PLAIN_HTTP_IDENTITY_PROVIDER ||
+      env.SALLYPORT_GATEWAY_IDENTITY_PROVIDER.startsWith('https:'),
+    {
+      path: ['SALLYPORT_GATEWAY_IDENTITY_PROVIDER'],
+      error:
+        'must be https; for trying out, SALLYPORT_GATEWAY_TRUST_PLAIN_HTTP_IDENTITY_PROVIDER=true allows http',
+    },
+  )
+  .transform(env => ({
+    busUrl: env.SALLYPORT_BUS_URL,
+    logLevel: env.SALLYPORT_LOG_LEVEL,
+    host: env.SALLYPORT_GATEWAY_HOST,
+    port: env.SALLYPORT_GATEWAY_PORT,
+    portalUrl: env.SALLYPORT_GATEWAY_PORTAL_URL,
+    identityProvider: {
+      issuer: env.SALLYPORT_GATEWAY_IDENTITY_PROVIDER,
+      clientId: env.SALLYPORT_GATEWAY_CLIENT_ID,
+      clientSecret: env.SALLYPORT_GATEWAY_CLIENT_SECRET,
+      scopes: env.SALLYPORT_GATEWAY_SCOPES,
+      trustsPlainHttp: env.SALLYPORT_GATEWAY_TRUST_PLAIN_HTTP_IDENTITY_PROVIDER,
+    },
+    trustedProxies: env.SALLYPORT_GATEWAY_TRUSTED_PROXIES,
+    drainGraceMs: env.SALLYPORT_GATEWAY_DRAIN_SECONDS * 1_000,
+    auditSpillFile: env.SALLYPORT_GATEWAY_AUDIT_SPILL_FILE,
+  }))
+export type GatewayConfig = Readonly<z.output<typeof GatewayConfig>>

@@ -1,0 +1,402 @@
+/**
+ * One request of a client on its way to a connector and back.
+ *
+ * What may be sent again: a request that is known to be never started (no responders, busy, not ready, expired) goes
+ * to another member of the group, whatever its method. Silence or a lost connector proves nothing: only a safe method
+ * without a body is sent once more, and only before the response head. Nothing else is ever sent twice.
+ */
+
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Duplex } from 'node:stream'
+import type { Application } from '#infra/contracts/application.ts'
+import { type FaultCode, isFaultCode } from '#infra/errors.ts'
+import { BodyReceiver, BodySender } from '#infra/exchange.ts'
+import { isHopByHop, ownCookiePrefix } from '#infra/http.ts'
+import {
+  encodeCancel,
+  encodeRequest,
+  initialCreditBytes,
+  lostAfterMs,
+  type RefusedFrame,
+  type ResponseFrame,
+  type UpFrame,
+} from '#infra/wire.ts'
+import type { Grant, Question } from './authorize.ts'
+import type { Incoming } from './incoming.ts'
+import type { Relay } from './relay.ts'
+
+export interface ExchangeRequest {
+  readonly incoming: Incoming
+  readonly application: Application
+  readonly question: Question
+  readonly grant: Grant
+  readonly headers: readonly string[]
+  /** The whole body, when it is small. */
+  readonly body: Buffer
+  /** The body streams from `req`. */
+  readonly bodyFollows: boolean
+  readonly req: IncomingMessage
+  readonly res: ServerResponse
+  /** The client's socket, for a request that asks to switch protocols. */
+  readonly upgrade: { readonly socket: Duplex; readonly first: Buffer } | undefined
+  readonly onDone: (outcome: Outcome) => void
+}
+
+export interface Outcome {
+  /** Set when Sallyport could not get an answer, or broke it off. */
+  readonly fault?: FaultCode
+  readonly faultDetail?: string
+  /** The client went away. */
+  readonly isAborted?: boolean
+  readonly status: number | null
+  readonly connectorId: string | null
+  readonly attempts: number
+  readonly requestBytes: number
+  readonly responseBytes: number
+  /** `performance.now()` of the response head. */
+  readonly respondedAt: number | null
+}
+
+/** Bounds for the search of a member that can take the request. */
+const maxAttempts = 16
+const maxSearchMs = 50
+/** Pause before an empty queue is asked again while members are known to be alive. */
+const emptyQueueWaitMs = 5
+
+const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS'])
+
+export class Exchange {
+  readonly request: ExchangeRequest
+  connectorId: string | undefined
+  sentAt = 0
+  leaseExpiresAtMs: number
+  readonly #relay: Relay
+  readonly #startedAt = performance.now()
+  readonly #refusedBy = new Set<string>()
+  #lastRefusal: RefusedFrame | undefined
+  #exchangeId = ''
+  #attempts = 0
+  #hasRepeated = false
+  #status: number | null = null
+  #respondedAt: number | null = null
+  #wholeBytes = 0
+  #sender: BodySender | undefined
+  #receiver: BodyReceiver | undefined
+  #isDone = false
+
+  constructor(relay: Relay, request: ExchangeRequest) {
+    this.#relay = relay
+    this.request = request
+    this.leaseExpiresAtMs = request.grant.expiresAtMs
+  }
+
+  start(): void {
+    this.request.res.once('close', () => this.#clientClosed())
+    this.#send()
+  }
+
+  receive(connectorId: string, frame: UpFrame): void {
+    this.connectorId ??= connectorId
+    // A second member may have been asked after the first one was given up: only one is listened to.
+    if (this.connectorId !== connectorId) return
+    try {
+      this.#take(frame)
+    } catch (error) {
+      this.broken(error instanceof Error ? error.message : String(error))
+    }
+  }
+
+  noResponders(): void {
+    const { members } = this.#relay.context
+    const isAlive = members.liveIn(this.request.application.connectorGroupId) > 0
+    if (isAlive && this.#maySearch()) {
+      setTimeout(() => !this.#isDone && this.#send(), emptyQueueWaitMs)
+      return
+    }
+    if (this.#lastRefusal) this.#failAsRefused(this.#lastRefusal)
+    else if (isAlive) this.#fail('connectors_busy', 'the queue of the group is empty')
+    else this.#fail('no_connector', 'no connector of the group is online')
+  }
+
+  /** The connector, or the way to it, is gone or silent. */
+  lost(detail: string): void {
+    const { method, hasBody } = this.request.incoming
+    const mayRepeat =
+      safeMethods.has(method) && !hasBody && !this.request.upgrade && this.#status === null
+    if (!mayRepeat || this.#hasRepeated) return this.#fail('connector_lost', detail)
+    this.#hasRepeated = true
+    this.#send()
+  }
+
+  broken(detail: string): void {
+    this.#cancelConnector('protocol_error')
+    this.#fail('protocol_error', detail)
+  }
+
+  /** Access has ended while the exchange was under way. */
+  revoked(): void {
+    this.#cancelConnector('session_revoked')
+    this.#fail('session_revoked', 'access was revoked')
+  }
+
+  /** This gateway stops. */
+  stopped(): void {
+    this.#cancelConnector('aborted')
+    this.#fail('bus_unavailable', 'the gateway stops')
+  }
+
+  sendDown(frame: Buffer): void {
+    if (this.connectorId !== undefined) {
+      this.#relay.sendDown(this.connectorId, this.#exchangeId, frame)
+    }
+  }
+
+  #send(): void {
+    this.#relay.forget(this.#exchangeId)
+    this.connectorId = undefined
+    this.#relay.whenConnected(isConnected => {
+      if (this.#isDone) return
+      if (!isConnected) return this.#fail('bus_unavailable', 'the bus is away')
+      this.#attempts++
+      this.sentAt = performance.now()
+      this.#exchangeId = this.#relay.send(this, (gatewayId, exchangeId) =>
+        this.#encode(gatewayId, exchangeId),
+      )
+    })
+  }
+
+  #encode(gatewayId: string, exchangeId: string): Buffer {
+    const { incoming, grant, headers, body, bodyFollows, upgrade } = this.request
+    return encodeRequest({
+      gatewayId,
+      exchangeId,
+      startBeforeMs: Date.now() + lostAfterMs,
+      lease: grant.lease,
+      method: incoming.method,
+      target: incoming.target,
+      headers,
+      body,
+      bodyFollows,
+      isUpgrade: upgrade !== undefined,
+    })
+  }
+
+  #take(frame: UpFrame): void {
+    switch (frame.type) {
+      case 'response':
+        if (frame.isUpgrade) this.#switchProtocols(frame)
+        else this.#respond(frame)
+        break
+      case 'data':
+        this.#receiver?.data(frame.data)
+        break
+      case 'end':
+        this.#receiver?.end(frame.bodyBytes, frame.trailers)
+        break
+      case 'credit':
+        this.#grantBody(frame.bytes)
+        break
+      case 'information':
+        if (frame.status === 103) this.#earlyHints(frame.headers)
+        break
+      case 'refused':
+        this.#refused(frame)
+        break
+      case 'cancel':
+        this.#fail(isFaultCode(frame.code) ? frame.code : 'protocol_error', frame.detail)
+        break
+      case 'accepted':
+        break
+    }
+  }
+
+  #refused(frame: RefusedFrame): void {
+    if (!frame.neverStarted) return this.#failAsRefused(frame)
+    this.#lastRefusal = frame
+    this.#refusedBy.add(this.connectorId ?? '')
+    const { members } = this.#relay.context
+    const hasOthers =
+      members.liveIn(this.request.application.connectorGroupId) > this.#refusedBy.size
+    if (hasOthers && this.#maySearch()) this.#send()
+    else this.#failAsRefused(frame)
+  }
+
+  #maySearch(): boolean {
+    return this.#attempts < maxAttempts && performance.now() - this.#startedAt < maxSearchMs
+  }
+
+  #failAsRefused({ code, detail }: RefusedFrame): void {
+    if (code === 'not_ready') return this.#fail('origin_unreachable', detail)
+    if (code === 'busy' || code === 'expired' || code === 'clock_skew') {
+      return this.#fail('connectors_busy', `${code}: ${detail}`)
+    }
+    this.#fail(isFaultCode(code) ? code : 'protocol_error', detail)
+  }
+
+  #respond(frame: ResponseFrame): void {
+    if (this.#status !== null) throw new Error('a second response')
+    const { res, incoming } = this.request
+    const headers = clientHeaders(frame.headers, incoming.requestId)
+    if (frame.bodyFollows) return this.#stream(frame, headers)
+    this.#wholeBytes = frame.body.length
+    const hasNoBody = incoming.method === 'HEAD' || frame.status === 204 || frame.status === 304
+    if (!hasNoBody && !hasLength(frame.headers))
+      headers.push('Content-Length', `${frame.body.length}`)
+    this.#writeHead(frame, headers)
+    if (hasNoBody || frame.body.length === 0) res.end()
+    else res.end(frame.body)
+    this.#done({})
+  }
+
+  /** @throws for a head that is no HTTP; nothing has been sent then. */
+  #writeHead({ status, reason }: ResponseFrame, headers: string[]): void {
+    this.request.res.writeHead(status, reason, headers)
+    this.#status = status
+    this.#respondedAt = performance.now()
+  }
+
+  #stream(frame: ResponseFrame, headers: string[]): void {
+    const { res } = this.request
+    this.#writeHead(frame, headers)
+    res.flushHeaders()
+    this.#receiver = new BodyReceiver({
+      send: data => this.sendDown(data),
+      deliver: chunk => res.write(chunk),
+      onEnd: trailers => {
+        if (trailers.length > 0) res.addTrailers(trailerPairs(trailers))
+        res.end()
+        this.#done({})
+      },
+    })
+    res.on('drain', () => this.#receiver?.drained())
+    this.#receiver.first(frame.body)
+  }
+
+  /** The connector took the request and asks for (more of) its body. */
+  #grantBody(bytes: number): void {
+    if (this.#sender) return this.#sender.grant(bytes)
+    if (!this.request.bodyFollows) return
+    const { req } = this.request
+    const sender = new BodySender({
+      send: frame => this.sendDown(frame),
+      creditBytes: bytes,
+      onWritable: () => req.resume(),
+    })
+    this.#sender = sender
+    req.on('data', (chunk: Buffer) => {
+      if (!sender.write(chunk)) req.pause()
+    })
+    req.on('end', () => sender.end())
+  }
+
+  #earlyHints(headers: readonly string[]): void {
+    const links = headers.filter((_, i) => i % 2 === 1 && headers[i - 1]?.toLowerCase() === 'link')
+    const isPossible = links.length > 0 && this.request.incoming.isNavigation
+    if (isPossible) this.request.res.writeEarlyHints({ link: links })
+  }
+
+  #switchProtocols(frame: ResponseFrame): void {
+    const { upgrade, res, incoming } = this.request
+    if (!upgrade) throw new Error('an unasked switch of protocols')
+    const { socket } = upgrade
+    this.#status = frame.status
+    this.#respondedAt = performance.now()
+    res.detachSocket(socket as Parameters<ServerResponse['detachSocket']>[0])
+    const sender = new BodySender({
+      send: data => this.sendDown(data),
+      creditBytes: initialCreditBytes,
+      onWritable: () => socket.resume(),
+    })
+    this.#sender = sender
+    this.#receiver = new BodyReceiver({
+      send: data => this.sendDown(data),
+      deliver: chunk => socket.write(chunk),
+      onEnd: () => socket.end(),
+    })
+    socket.write(rawHead(frame, incoming.requestId), 'latin1')
+    this.#receiver.first(frame.body)
+    socket.on('drain', () => this.#receiver?.drained())
+    socket.on('data', (chunk: Buffer) => {
+      if (!sender.write(chunk)) socket.pause()
+    })
+    socket.on('end', () => sender.end())
+    socket.on('error', () => undefined)
+    socket.once('close', () => {
+      this.#cancelConnector('aborted')
+      this.#done({})
+    })
+    if (upgrade.first.length > 0) sender.write(upgrade.first)
+  }
+
+  #clientClosed(): void {
+    if (this.#isDone || this.#status === 101) return
+    this.#cancelConnector('aborted')
+    this.#done({ isAborted: true })
+  }
+
+  #cancelConnector(code: string): void {
+    if (!this.#isDone) this.sendDown(encodeCancel(code, ''))
+  }
+
+  #fail(fault: FaultCode, faultDetail: string): void {
+    if (this.#isDone) return
+    this.#done({ fault, faultDetail })
+    if (this.#status === 101) this.request.upgrade?.socket.destroy()
+    else if (this.#status !== null) this.request.res.destroy()
+  }
+
+  #done(end: Pick<Outcome, 'fault' | 'faultDetail' | 'isAborted'>): void {
+    if (this.#isDone) return
+    this.#isDone = true
+    this.#relay.forget(this.#exchangeId)
+    this.request.onDone({
+      ...end,
+      status: this.#status,
+      connectorId: this.connectorId ?? null,
+      attempts: this.#attempts,
+      requestBytes: this.request.body.length + (this.#sender?.sentBytes ?? 0),
+      responseBytes: this.#receiver?.receivedBytes ?? this.#wholeBytes,
+      respondedAt: this.#respondedAt,
+    })
+  }
+}
+
+/** What a connector sent, without what only the gateway may say to a client. */
+function clientHeaders(headers: readonly string[], requestId: string): string[] {
+  const kept: string[] = []
+  for (let i = 0; i < headers.length; i += 2) {
+    const name = (headers[i] as string).toLowerCase()
+    const value = headers[i + 1] as string
+    if (isHopByHop(name) || name.startsWith('sallyport-')) continue
+    if (name === 'set-cookie' && value.trimStart().startsWith(ownCookiePrefix)) continue
+    kept.push(headers[i] as string, value)
+  }
+  kept.push('Sallyport-Request-Id', requestId)
+  return kept
+}
+
+function hasLength(headers: readonly string[]): boolean {
+  return headers.some((name, i) => i % 2 === 0 && name.toLowerCase() === 'content-length')
+}
+
+function trailerPairs(trailers: readonly string[]): [string, string][] {
+  const pairs: [string, string][] = []
+  for (let i = 0; i < trailers.length; i += 2) {
+    pairs.push([trailers[i] as string, trailers[i + 1] as string])
+  }
+  return pairs
+}
+
+/** Head of a 101 as it goes on the socket; Connection and Upgrade belong to it (RFC 9110 §7.8). */
+function rawHead(frame: ResponseFrame, requestId: string): string {
+  const lines = [`HTTP/1.1 101 ${frame.reason || 'Switching Protocols'}`]
+  for (let i = 0; i < frame.headers.length; i += 2) {
+    const value = frame.headers[i + 1] as string
+    const isOwnCookie =
+      frame.headers[i]?.toLowerCase() === 'set-cookie' &&
+      value.trimStart().startsWith(ownCookiePrefix)
+    if (!isOwnCookie) lines.push(`${frame.headers[i]}: ${value}`)
+  }
+  lines.push(`Sallyport-Request-Id: ${requestId}`, '', '')
+  return lines.join('\r\n')
+}

@@ -1,0 +1,136 @@
+/**
+ * A gateway: connects to the bus, keeps the published applications in memory, listens. It keeps nothing of its own;
+ * any gateway serves any session, and any number of them may run.
+ */
+
+import { once } from 'node:events'
+import type { Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { openAudit } from '#infra/audit.ts'
+import { type Bus, connectBus, parseJson } from '#infra/bus.ts'
+import { Application } from '#infra/contracts/application.ts'
+import { Revocation } from '#infra/contracts/policy.ts'
+import { SallyportError } from '#infra/errors.ts'
+import type { Service } from '#infra/lifecycle.ts'
+import { createLogger } from '#infra/log.ts'
+import { type Snapshot, watchBucket } from '#infra/snapshot.ts'
+import { buckets, subjects } from '#infra/subjects.ts'
+import { Authorizer } from './authorize.ts'
+import { trustedProxies } from './client-address.ts'
+import type { GatewayConfig } from './config.ts'
+import { HandoverCodes } from './handover.ts'
+import { createIdentityProvider } from './identity-provider.ts'
+import { IncomingReader } from './incoming.ts'
+import { followMembers } from './members.ts'
+import { indexApplications, type Publication } from './publish.ts'
+import { Relay } from './relay.ts'
+import { createGatewayServer } from './server.ts'
+import { SessionStore } from './session.ts'
+import { SignIn } from './sign-in.ts'
+
+export async function startGateway(config: GatewayConfig, signal?: AbortSignal): Promise<Service> {
+  const log = createLogger('gateway', config.logLevel)
+  const watching = { log, ...(signal && { signal }) }
+  await using stack = new AsyncDisposableStack()
+  const bus = stack.use(await connectBus({ url: config.busUrl, role: 'gateway', ...watching }))
+  const audit = stack.use(
+    openAudit(bus, {
+      service: 'gateway',
+      log,
+      ...(config.auditSpillFile !== undefined && { spillFile: config.auditSpillFile }),
+    }),
+  )
+  const [applications, revocations] = await Promise.all([
+    watchBucket(bus, { bucket: buckets.applications, schema: Application, ...watching }),
+    watchBucket(bus, { bucket: buckets.revocations, schema: Revocation, ...watching }),
+  ])
+  stack.use(applications)
+  stack.use(revocations)
+  const publication = followPublication(applications)
+  const isRevoked = ({ sessionId }: { sessionId: string }) =>
+    revocations.entries.has(revocationKey('session', sessionId))
+  const sessions = await SessionStore.open(bus, isRevoked)
+  const codes = await HandoverCodes.open(bus)
+  const { portalUrl } = config
+  const provider = createIdentityProvider(config.identityProvider, portalUrl)
+  const signIn = new SignIn({ bus, portalUrl, provider, sessions, codes, publication })
+  const authorizer = new Authorizer(bus, log)
+  const members = stack.use(followMembers(bus))
+  const relay = stack.use(new Relay({ bus, log, members, authorizer }))
+  followRevocations(bus, authorizer, relay)
+  const portal = {
+    portalUrl,
+    signIn,
+    sessions,
+    applications: () => applications.entries,
+    unavailable: () => [...(bus.isConnected ? [] : ['bus']), ...(audit.isHealthy ? [] : ['audit'])],
+  }
+  const reader = new IncomingReader(bus.instance, trustedProxies(config.trustedProxies))
+  const server = createGatewayServer({
+    audit,
+    authorizer,
+    log,
+    portal,
+    publication,
+    reader,
+    relay,
+    sessions,
+    signIn,
+  })
+  const port = await listen(server, config)
+  stack.defer(() => close(server, relay, config.drainGraceMs))
+  log.info({ port, portal: portalUrl }, 'listening')
+  const running = stack.move()
+  return { details: { port }, [Symbol.asyncDispose]: () => running.disposeAsync() }
+}
+
+/** The index of what is published, built anew when applications change. */
+function followPublication(applications: Snapshot<Application>): () => Publication {
+  let publication = indexApplications(applications.entries.values())
+  applications.onChange(() => {
+    publication = indexApplications(applications.entries.values())
+  })
+  return () => publication
+}
+
+/** A revocation takes the leases that it touches and ends the open exchanges. */
+function followRevocations(bus: Bus, authorizer: Authorizer, relay: Relay): void {
+  bus.subscribe(subjects.revocations, {
+    callback: message => {
+      const revocation = parseJson(Revocation, message.data, 'revocation')
+      authorizer.revoke(revocation)
+      relay.revoke(revocation)
+    },
+  })
+}
+
+function revocationKey(kind: Revocation['kind'], id: string): string {
+  return `${kind}.${id}`
+}
+
+async function listen(server: Server, { host, port }: GatewayConfig): Promise<number> {
+  server.listen({ host, port, backlog: 4_096 })
+  try {
+    await once(server, 'listening')
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException
+    const reason =
+      code === 'EADDRINUSE' ? 'another program uses this port' : (code ?? 'unknown error')
+    throw new SallyportError('internal', `cannot listen on ${host}:${port}: ${reason}`, { cause })
+  }
+  return (server.address() as AddressInfo).port
+}
+
+/** Takes no new connection, lets requests under way finish, and ends what is left after the grace. */
+async function close(server: Server, relay: Relay, graceMs: number): Promise<void> {
+  const closed = once(server, 'close')
+  server.close()
+  server.closeIdleConnections()
+  relay.end('upgraded')
+  const grace = setTimeout(() => {
+    relay.end('all')
+    server.closeAllConnections()
+  }, graceMs)
+  await closed
+  clearTimeout(grace)
+}

@@ -1,0 +1,76 @@
+/**
+ * How a session comes from the portal to an application's host, whose cookie no other host can set or read: the
+ * application's host sets a nonce, the portal gives a one-time code bound to the nonce's hash, the host and the
+ * target, and the application's host takes it once. Nobody can be signed in as somebody else with a code that was
+ * made for another browser. A code lives 30 s; its record is encrypted with a key that only the code holds.
+ */
+
+import { hash, randomBytes } from 'node:crypto'
+import { type KV, Kvm } from '@nats-io/kv'
+import { z } from 'zod'
+import type { Bus } from '#infra/bus.ts'
+import { SallyportError } from '#infra/errors.ts'
+import { buckets } from '#infra/subjects.ts'
+import { newTicket, openTicket, recordKeyOf } from './ticket.ts'
+
+const codeLifetimeMs = 30_000
+
+const Handover = z.object({
+  hostname: z.string(),
+  target: z.string(),
+  nonceHash: z.string(),
+  expiresAtMs: z.number(),
+  session: z.object({
+    sessionId: z.string(),
+    userPrincipalName: z.string(),
+    displayName: z.string(),
+    groups: z.array(z.string()),
+    signedInAtMs: z.number(),
+    expiresAtMs: z.number(),
+  }),
+})
+export type Handover = z.output<typeof Handover>
+
+export const newNonce = () => randomBytes(24).toString('base64url')
+export const nonceHash = (nonce: string) => hash('sha256', nonce, 'base64url')
+
+export class HandoverCodes {
+  readonly #kv: KV
+
+  private constructor(kv: KV) {
+    this.#kv = kv
+  }
+
+  static async open(bus: Bus): Promise<HandoverCodes> {
+    return new HandoverCodes(await new Kvm(bus.connection).open(buckets.codes))
+  }
+
+  async issue(handover: Omit<Handover, 'expiresAtMs'>): Promise<string> {
+    const record: Handover = { ...handover, expiresAtMs: Date.now() + codeLifetimeMs }
+    const { value, recordKey, sealed } = await newTicket(record)
+    await this.#kv.create(recordKey, sealed).catch(cause => {
+      throw new SallyportError('sign_in_unavailable', 'a code cannot be stored', { cause })
+    })
+    return value
+  }
+
+  /** Takes a code out of the bucket; undefined when it is unknown, used, too old, or not for this host and nonce. */
+  async redeem(code: string, hostname: string, nonce: string): Promise<Handover | undefined> {
+    const recordKey = recordKeyOf(code)
+    if (recordKey === undefined) return undefined
+    const entry = await this.#kv.get(recordKey).catch(cause => {
+      throw new SallyportError('sign_in_unavailable', 'a code cannot be read', { cause })
+    })
+    if (entry?.operation !== 'PUT') return undefined
+    // Compare-and-set: of two gateways that take the same code at the same time, one fails here.
+    const isTaken = await this.#kv.delete(recordKey, { previousSeq: entry.revision }).then(
+      () => true,
+      () => false,
+    )
+    const handover = isTaken ? await openTicket(code, entry.string(), Handover) : undefined
+    if (!handover || handover.expiresAtMs < Date.now()) return undefined
+    return handover.hostname === hostname && handover.nonceHash === nonceHash(nonce)
+      ? handover
+      : undefined
+  }
+}

@@ -1,0 +1,102 @@
+/**
+ * The OpenID provider as the gateway uses it: authorization code flow with PKCE (openid-client does the protocol),
+ * end of session. Its metadata is fetched when it is first needed, so a gateway starts while the provider is away.
+ */
+
+import * as oidc from 'openid-client'
+import { SallyportError } from '#infra/errors.ts'
+import type { GatewayConfig } from './config.ts'
+import type { SignInParameters } from './sign-in-state.ts'
+
+/** Longest wait for one answer of the provider. */
+const providerTimeoutSeconds = 10
+
+export interface IdentityProvider {
+  /** Where the browser goes to sign in. */
+  authorizationUrl(parameters: SignInParameters, options: { prompt?: string }): Promise<URL>
+  /** Exchanges the code of a callback for the raw ID token, which openid-client has verified. */
+  idToken(callback: URL, parameters: SignInParameters): Promise<string>
+  /** Where the browser goes to end the provider's session; undefined when the provider offers none. */
+  endSessionUrl(idToken: string | undefined): Promise<URL | undefined>
+}
+
+export function createIdentityProvider(
+  config: GatewayConfig['identityProvider'],
+  portalUrl: string,
+): IdentityProvider {
+  const redirectUri = new URL('.sallyport/callback', portalUrl).href
+  const signedOutUri = new URL('.sallyport/signed-out', portalUrl).href
+  let discovered: Promise<oidc.Configuration> | undefined
+  const configuration = () => {
+    discovered ??= discover(config).catch(error => {
+      discovered = undefined
+      throw error
+    })
+    return discovered
+  }
+  return {
+    async authorizationUrl({ state, nonce, codeVerifier }, { prompt }) {
+      return oidc.buildAuthorizationUrl(await configuration(), {
+        redirect_uri: redirectUri,
+        response_type: 'code',
+        scope: config.scopes,
+        state,
+        nonce,
+        code_challenge: await oidc.calculatePKCECodeChallenge(codeVerifier),
+        code_challenge_method: 'S256',
+        ...(prompt !== undefined && { prompt }),
+      })
+    },
+    async idToken(callback, { state, nonce, codeVerifier }) {
+      const tokens = await oidc
+        .authorizationCodeGrant(await configuration(), callback, {
+          expectedState: state,
+          expectedNonce: nonce,
+          pkceCodeVerifier: codeVerifier,
+          idTokenExpected: true,
+        })
+        .catch(error => {
+          throw signInError(error)
+        })
+      if (!tokens.id_token) throw new SallyportError('sign_in_failed', 'no ID token')
+      return tokens.id_token
+    },
+    async endSessionUrl(idToken) {
+      const provider = await configuration()
+      if (!provider.serverMetadata().end_session_endpoint) return undefined
+      return oidc.buildEndSessionUrl(provider, {
+        post_logout_redirect_uri: signedOutUri,
+        ...(idToken !== undefined && { id_token_hint: idToken }),
+      })
+    },
+  }
+}
+
+async function discover(config: GatewayConfig['identityProvider']): Promise<oidc.Configuration> {
+  const { issuer, clientId, clientSecret, trustsPlainHttp } = config
+  try {
+    return await oidc.discovery(
+      new URL(issuer),
+      clientId,
+      { ...(clientSecret !== undefined && { client_secret: clientSecret }) },
+      clientSecret === undefined ? oidc.None() : oidc.ClientSecretBasic(clientSecret),
+      {
+        timeout: providerTimeoutSeconds,
+        ...(trustsPlainHttp && { execute: [oidc.allowInsecureRequests] }),
+      },
+    )
+  } catch (cause) {
+    throw new SallyportError('sign_in_unavailable', `${issuer} cannot be asked`, { cause })
+  }
+}
+
+/** A refusal by the provider, or a provider that is away. */
+function signInError(error: unknown): SallyportError {
+  const detail = error instanceof Error ? error.message : String(error)
+  const isAway =
+    error instanceof TypeError ||
+    (error instanceof oidc.ClientError && error.code === 'OAUTH_TIMEOUT')
+  return new SallyportError(isAway ? 'sign_in_unavailable' : 'sign_in_failed', detail, {
+    cause: error,
+  })
+}

@@ -1,0 +1,278 @@
+/**
+ * The request as the gateway takes it: read once, in one pass over its headers. Here, and nowhere else, reserved
+ * headers are dropped in every spelling, our own cookies are taken out, and what two programs could read in two ways
+ * is refused (RFC 9112 §3.2, §6.1; the numbers in comments are those RFCs' sections).
+ */
+
+import type { IncomingMessage } from 'node:http'
+import type { FaultCode } from '#infra/errors.ts'
+import { isAmbiguousPath, isHopByHop, nominated, ownCookiePrefix, pathOf } from '#infra/http.ts'
+import { clientAddress, plainAddress, type TrustedProxies } from './client-address.ts'
+
+export interface Incoming {
+  readonly requestId: string
+  /** `performance.now()` when the head had been read. */
+  readonly startedAt: number
+  readonly method: string
+  /** Path and query, exactly as they will be sent. */
+  readonly target: string
+  readonly path: string
+  /** Host with port as the client wrote it, in lower case; and without the port. */
+  readonly host: string
+  readonly hostname: string
+  /** End-to-end headers for the origin, without anything reserved; Host included. */
+  readonly headers: string[]
+  /** Our own cookies of this host, by name. */
+  readonly cookies: ReadonlyMap<string, string>
+  readonly clientAddress: string
+  /** X-Forwarded-For of a trusted proxy. */
+  readonly forwardedFor: string | undefined
+  /** X-Forwarded-Proto of a trusted proxy. */
+  readonly forwardedProto: string | undefined
+  readonly userAgent: string
+  readonly origin: string | undefined
+  readonly fetchSite: string | undefined
+  readonly traceparent: string | undefined
+  /** A browser shows the answer as a page: it may be redirected to sign in. */
+  readonly isNavigation: boolean
+  readonly acceptsHtml: boolean
+  readonly hasBody: boolean
+  /** Undefined without a Content-Length. */
+  readonly contentLength: number | undefined
+  readonly protocolUpgrade: string | undefined
+}
+
+/** Fields that only the gateway sets; what a client sends under these names is dropped. */
+const reserved = new Set([
+  'forwarded',
+  'x-real-ip',
+  'x-client-ip',
+  'client-ip',
+  'true-client-ip',
+  'x-request-id',
+  'x-original-url',
+  'x-rewrite-url',
+  'x-original-host',
+  'x-ms-proxy',
+])
+
+const reservedPrefixes = ['sallyport-', 'x-sallyport-', 'x-forwarded-'] as const
+
+function isReserved(name: string): boolean {
+  const dashed = name.includes('_') ? name.replaceAll('_', '-') : name
+  if (reserved.has(dashed)) return true
+  return reservedPrefixes.some(prefix => dashed.startsWith(prefix))
+}
+
+const noCookies: ReadonlyMap<string, string> = new Map()
+
+export class IncomingReader {
+  readonly #isTrusted: TrustedProxies
+  readonly #instance: string
+  #count = 0
+
+  constructor(instance: string, isTrusted: TrustedProxies) {
+    this.#instance = instance
+    this.#isTrusted = isTrusted
+  }
+
+  /** The request, or the fault for which it is refused. */
+  read(req: IncomingMessage): Incoming | { fault: FaultCode; requestId: string } {
+    const requestId = `${this.#instance}-${(++this.#count).toString(36)}`
+    const fields = readFields(req.rawHeaders)
+    const target = targetOf(req.url ?? '', fields)
+    const fault = target.fault ?? faultOf(req, fields, target.path)
+    if (fault) return { fault, requestId }
+    const peer = plainAddress(req.socket.remoteAddress)
+    const isPeerTrusted = this.#isTrusted(peer)
+    const method = req.method ?? 'GET'
+    const hasBody = fields.transferEncoding !== undefined || (fields.contentLength ?? 0) > 0
+    return {
+      requestId,
+      startedAt: performance.now(),
+      method,
+      target: target.target,
+      path: target.path,
+      host: target.host,
+      hostname: target.host.replace(/:\d+$/, ''),
+      headers: fields.kept,
+      cookies: fields.cookies,
+      clientAddress: clientAddress(peer, fields.forwardedFor, this.#isTrusted),
+      forwardedFor: isPeerTrusted ? fields.forwardedFor : undefined,
+      forwardedProto: isPeerTrusted ? fields.forwardedProto : undefined,
+      userAgent: fields.userAgent,
+      origin: fields.origin,
+      fetchSite: fields.fetchSite,
+      traceparent: fields.traceparent,
+      isNavigation: isNavigation(method, fields),
+      acceptsHtml: fields.accept.includes('text/html'),
+      hasBody,
+      contentLength: fields.transferEncoding === undefined ? fields.contentLength : undefined,
+      protocolUpgrade: fields.upgrade,
+    }
+  }
+}
+
+interface Fields {
+  kept: string[]
+  cookies: ReadonlyMap<string, string>
+  host: string | undefined
+  hosts: number
+  authorizations: number
+  contentLength: number | undefined
+  transferEncoding: string | undefined
+  forwardedFor: string | undefined
+  forwardedProto: string | undefined
+  userAgent: string
+  origin: string | undefined
+  fetchSite: string | undefined
+  fetchMode: string | undefined
+  requestedWith: boolean
+  accept: string
+  traceparent: string | undefined
+  upgrade: string | undefined
+}
+
+function readFields(raw: readonly string[]): Fields {
+  const fields: Fields = {
+    kept: [],
+    cookies: noCookies,
+    host: undefined,
+    hosts: 0,
+    authorizations: 0,
+    contentLength: undefined,
+    transferEncoding: undefined,
+    forwardedFor: undefined,
+    forwardedProto: undefined,
+    userAgent: '',
+    origin: undefined,
+    fetchSite: undefined,
+    fetchMode: undefined,
+    requestedWith: false,
+    accept: '',
+    traceparent: undefined,
+    upgrade: undefined,
+  }
+  const alsoHopByHop = nominated(raw)
+  for (let i = 0; i < raw.length; i += 2) {
+    const name = (raw[i] as string).toLowerCase()
+    const value = readField(fields, name, raw[i + 1] as string)
+    if (value === undefined || isHopByHop(name) || alsoHopByHop?.has(name)) continue
+    fields.kept.push(raw[i] as string, value)
+  }
+  return fields
+}
+
+/** Notes what the gateway itself needs; answers the value that goes on, or undefined when none does. */
+function readField(fields: Fields, name: string, value: string): string | undefined {
+  switch (name) {
+    case 'host':
+      fields.hosts++
+      fields.host = value
+      return value
+    case 'cookie':
+      return withoutOwnCookies(fields, value)
+    case 'content-length':
+      fields.contentLength = Number(value)
+      return value
+    case 'transfer-encoding':
+      fields.transferEncoding =
+        fields.transferEncoding === undefined ? value : `${fields.transferEncoding}, ${value}`
+      return undefined
+    case 'x-forwarded-for':
+      fields.forwardedFor =
+        fields.forwardedFor === undefined ? value : `${fields.forwardedFor}, ${value}`
+      return undefined
+    case 'x-forwarded-proto':
+      fields.forwardedProto = value
+      return undefined
+    case 'authorization':
+      fields.authorizations++
+      return value
+    case 'user-agent':
+      fields.userAgent = value
+      return value
+    case 'origin':
+      fields.origin = value
+      return value
+    case 'sec-fetch-site':
+      fields.fetchSite = value
+      return value
+    case 'sec-fetch-mode':
+      fields.fetchMode = value
+      return value
+    case 'x-requested-with':
+      fields.requestedWith = true
+      return value
+    case 'accept':
+      fields.accept = value
+      return value
+    case 'traceparent':
+      fields.traceparent = value
+      return undefined
+    case 'upgrade':
+      fields.upgrade = value
+      return undefined
+    // The gateway answers it itself, after access was granted (10.1.1).
+    case 'expect':
+      return undefined
+    default:
+      return isReserved(name) ? undefined : value
+  }
+}
+
+/** The cookies that belong to the origin; ours are noted and go no further. */
+function withoutOwnCookies(fields: Fields, header: string): string | undefined {
+  if (!header.includes(ownCookiePrefix)) return header
+  const own = new Map(fields.cookies)
+  const kept = header.split(';').filter(pair => {
+    const [name = '', ...value] = pair.trim().split('=')
+    if (!name.startsWith(ownCookiePrefix)) return pair.trim() !== ''
+    own.set(name, value.join('='))
+    return false
+  })
+  fields.cookies = own
+  return kept.length > 0 ? kept.join(';').trimStart() : undefined
+}
+
+interface Target {
+  target: string
+  path: string
+  host: string
+  fault?: FaultCode
+}
+
+/** Origin-form, or absolute-form whose authority must agree with Host (3.2.2). */
+function targetOf(url: string, { host }: Fields): Target {
+  let target = url
+  const authority = (host ?? '').toLowerCase()
+  const refused = (fault: FaultCode): Target => ({ target, path: '', host: authority, fault })
+  if (!target.startsWith('/')) {
+    if (target === '*') return refused('method_not_allowed')
+    const absolute = /^https?:\/\/([^/?#]+)(.*)$/i.exec(target)
+    if (absolute?.[1]?.toLowerCase() !== authority) return refused('bad_request')
+    target = absolute[2]?.startsWith('/') ? absolute[2] : `/${absolute[2]}`
+  }
+  return { target, path: pathOf(target), host: authority }
+}
+
+const validHost = /^(?:[a-z0-9](?:[a-z0-9._-]*[a-z0-9.])?|\[[0-9a-f:.]+\])(?::\d{1,5})?$/i
+
+function faultOf(req: IncomingMessage, fields: Fields, path: string): FaultCode | undefined {
+  if (req.httpVersionMajor !== 1) return 'bad_request'
+  if (fields.hosts !== 1 || !validHost.test(fields.host ?? '')) return 'bad_request'
+  if (fields.authorizations > 1) return 'bad_request'
+  if (req.method === 'TRACE' || req.method === 'CONNECT') return 'method_not_allowed'
+  if (isAmbiguousPath(path) || req.url?.includes('#')) return 'ambiguous_path'
+  if (fields.transferEncoding === undefined) return undefined
+  if (req.httpVersionMinor === 0) return 'bad_request'
+  if (fields.transferEncoding.toLowerCase() !== 'chunked') return 'not_implemented'
+  // Node's parser lets only one of the two through, but a body with a Content-Length and an Upgrade is nobody's.
+  return fields.upgrade === undefined ? undefined : 'bad_request'
+}
+
+function isNavigation(method: string, fields: Fields): boolean {
+  if (method !== 'GET' && method !== 'HEAD') return false
+  if (fields.fetchMode !== undefined) return fields.fetchMode === 'navigate'
+  return fields.accept.includes('text/html') && !fields.requestedWith && !fields.upgrade
+}

@@ -1,0 +1,53 @@
+/** Which connectors of a group are alive, as their own status messages and registry's loss events say. */
+
+import { type Bus, parseJson } from '#infra/bus.ts'
+import { ConnectorStatus, statusTimeoutMs } from '#infra/contracts/connector.ts'
+import { subjects } from '#infra/subjects.ts'
+
+export interface Members extends Disposable {
+  /** Connectors of the group that are up, whether or not they are in its queue now. */
+  liveIn(groupId: string): number
+  /** Calls back with the id of each connector that stopped, was lost, or fell silent. */
+  onGone(listener: (connectorId: string) => void): void
+}
+
+const sweepMs = 1_000
+
+export function followMembers(bus: Bus): Members {
+  const groups = new Map<string, Map<string, number>>()
+  const listeners: ((connectorId: string) => void)[] = []
+  const forget = (connectorId: string) => {
+    let isKnown = false
+    for (const members of groups.values()) isKnown = members.delete(connectorId) || isKnown
+    if (isKnown) for (const listener of listeners) listener(connectorId)
+  }
+  const statuses = bus.subscribe(subjects.connectorStatuses, {
+    callback: message => {
+      const status = parseJson(ConnectorStatus, message.data, 'connector status')
+      if (status.state === 'stopped') return forget(status.connectorId)
+      const members = groups.get(status.groupId) ?? new Map<string, number>()
+      members.set(status.connectorId, performance.now())
+      groups.set(status.groupId, members)
+    },
+  })
+  const gone = bus.subscribe(subjects.connectorsGone, {
+    callback: ({ subject }) => forget(subject.slice(subject.lastIndexOf('.') + 1)),
+  })
+  const sweeper = setInterval(() => {
+    // While the bus is away nobody can be heard, which says nothing about anybody.
+    if (!bus.isConnected) return
+    const silentSince = performance.now() - statusTimeoutMs
+    for (const members of groups.values()) {
+      for (const [connectorId, heardAt] of members) if (heardAt < silentSince) forget(connectorId)
+    }
+  }, sweepMs)
+  return {
+    liveIn: groupId => groups.get(groupId)?.size ?? 0,
+    onGone: listener => listeners.push(listener),
+    [Symbol.dispose]() {
+      clearInterval(sweeper)
+      statuses.unsubscribe()
+      gone.unsubscribe()
+    },
+  }
+}

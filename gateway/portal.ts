@@ -1,0 +1,176 @@
+/** Pages and endpoints of the gateway itself: the portal's host, and `/.sallyport/` at every published host. */
+
+import type { ServerResponse } from 'node:http'
+import { type Application, isAssigned } from '#infra/contracts/application.ts'
+import { SallyportError } from '#infra/errors.ts'
+import {
+  type ApplicationTile,
+  applicationTiles,
+  card,
+  emptyState,
+  form,
+  html,
+  intro,
+  linkButton,
+  pageHeaders,
+  renderPage,
+  submitButton,
+} from '#infra/page.ts'
+import type { Incoming } from './incoming.ts'
+import type { Session, SessionStore } from './session.ts'
+import { sessionCookie } from './session.ts'
+import { redirect, type SignIn, type Visit } from './sign-in.ts'
+
+export const controlPrefix = '/.sallyport/'
+
+export interface PortalContext {
+  portalUrl: string
+  signIn: SignIn
+  sessions: SessionStore
+  applications: () => ReadonlyMap<string, Application>
+  /** Empty when the gateway can serve, else what is missing. */
+  unavailable: () => string[]
+}
+
+type Route = (context: PortalContext, visit: Visit) => Promise<void> | void
+
+/** At the portal's host. */
+const portalRoutes: Readonly<Record<string, Route>> = {
+  'GET /': home,
+  'GET /.sallyport/authorize': ({ signIn }, visit) => signIn.authorize(visit),
+  'GET /.sallyport/callback': ({ signIn }, visit) => signIn.returned(visit),
+  'POST /.sallyport/sign-out': ({ signIn }, visit) => signIn.signOut(visit),
+  'GET /.sallyport/signed-out': signedOut,
+  'GET /.sallyport/session': sessionFacts,
+  'GET /.sallyport/health': health,
+  'GET /robots.txt': robots,
+}
+
+/** At the host of an application. */
+const applicationRoutes: Readonly<Record<string, Route>> = {
+  'GET /.sallyport/callback': ({ signIn }, visit) => signIn.takeOver(visit),
+  'GET /.sallyport/session': sessionFacts,
+  'GET /.sallyport/sign-out': ({ portalUrl }, { res }) => redirect(res, portalUrl, []),
+  'GET /.sallyport/health': health,
+}
+
+/** @throws SallyportError `not_found` or `method_not_allowed` for what is no route. */
+export async function servePortal(context: PortalContext, visit: Visit): Promise<void> {
+  await serve(portalRoutes, context, visit)
+}
+
+export async function serveControl(context: PortalContext, visit: Visit): Promise<void> {
+  await serve(applicationRoutes, context, visit)
+}
+
+async function serve(
+  routes: Readonly<Record<string, Route>>,
+  context: PortalContext,
+  visit: Visit,
+): Promise<void> {
+  const { method, path } = visit.incoming
+  const route = routes[`${method === 'HEAD' ? 'GET' : method} ${path}`]
+  if (route) return route(context, visit)
+  const isKnown = Object.keys(routes).some(key => key.endsWith(` ${path}`))
+  throw new SallyportError(isKnown ? 'method_not_allowed' : 'not_found', `${method} ${path}`)
+}
+
+async function home({ signIn, applications, portalUrl }: PortalContext, visit: Visit) {
+  const session = await signIn.portalSession(visit.incoming)
+  if (!session) {
+    return signIn.begin(visit, { hostname: '', target: '/', nonceHash: '', tries: 0 })
+  }
+  const tiles = [...applications().values()].filter(app => isListed(app, session)).map(tile)
+  tiles.sort((a, b) => a.name.localeCompare(b.name))
+  const [firstName = session.displayName] = session.displayName.split(' ')
+  const body = html`${intro(
+    `Hello, ${firstName}`,
+    tiles.length === 0 ? undefined : 'These are the applications that you may open.',
+  )}${
+    tiles.length > 0
+      ? applicationTiles(tiles)
+      : emptyState('No application yet', 'An administrator has to assign one to you.')
+  }`
+  sendPage(
+    visit.res,
+    200,
+    renderPage({ title: 'Your applications', body, actions: account(session), homeUrl: portalUrl }),
+  )
+}
+
+/** Wildcard applications have no single address that a tile could lead to. */
+function isListed(application: Application, session: Session): boolean {
+  const { externalUrl, externalAuthenticationType } = application.onPremisesPublishing
+  if (externalUrl.includes('*')) return false
+  return externalAuthenticationType === 'passthru' || isAssigned(application, session)
+}
+
+function tile({ displayName, onPremisesPublishing }: Application): ApplicationTile {
+  return { name: displayName, url: onPremisesPublishing.externalUrl }
+}
+
+function account({ userPrincipalName }: Session) {
+  return html`<span class="who">${userPrincipalName}</span>${form({
+    action: '/.sallyport/sign-out',
+    body: submitButton('Sign out', { kind: 'secondary' }),
+  })}`
+}
+
+function signedOut({ portalUrl }: PortalContext, { res }: Visit): void {
+  const body = card(
+    html`<h1>You are signed out</h1>`,
+    html`<p class="lead">Your sessions of every application have ended. Close the browser if others use this device.</p>`,
+    linkButton('Sign in again', portalUrl),
+  )
+  sendPage(res, 200, renderPage({ title: 'Signed out', body, layout: 'gate', homeUrl: portalUrl }))
+}
+
+/** Who is signed in at this host, for scripts of the same origin. */
+async function sessionFacts({ sessions }: PortalContext, { incoming, res }: Visit): Promise<void> {
+  const cookie = incoming.cookies.get(sessionCookie)
+  const session = cookie && (await sessions.read(cookie, incoming.hostname))
+  if (!session) throw new SallyportError('unauthenticated', 'no session')
+  const { userPrincipalName, displayName, expiresAtMs } = session
+  sendJson(res, 200, {
+    userPrincipalName,
+    displayName,
+    expiresDateTime: new Date(expiresAtMs).toISOString(),
+  })
+}
+
+/** For load balancers: 200 while this gateway can serve. */
+function health({ unavailable }: PortalContext, { res }: Visit): void {
+  const missing = unavailable()
+  sendJson(res, missing.length === 0 ? 200 : 503, {
+    status: missing.length === 0 ? 'ready' : 'unavailable',
+    missing,
+  })
+}
+
+function robots(_context: PortalContext, { res }: Visit): void {
+  send(res, 200, { 'content-type': 'text/plain; charset=utf-8' }, 'User-agent: *\nDisallow: /\n')
+}
+
+function sendPage(res: ServerResponse, status: number, page: string): void {
+  send(res, status, pageHeaders, page)
+}
+
+function sendJson(res: ServerResponse, status: number, value: unknown): void {
+  const headers = { 'content-type': 'application/json', 'cache-control': 'no-store' }
+  send(res, status, headers, JSON.stringify(value))
+}
+
+function send(
+  res: ServerResponse,
+  status: number,
+  headers: Readonly<Record<string, string>>,
+  body: string,
+): void {
+  res.writeHead(status, { ...headers, 'Content-Length': Buffer.byteLength(body) })
+  res.end(body)
+}
+
+/** Whether the request is for one of our own endpoints at the host of an application. */
+export function isControl({ path }: Incoming): boolean {
+  return path.startsWith(controlPrefix)
+}

@@ -1,0 +1,112 @@
+/**
+ * The only place that turns a fault or a refusal into HTTP: a page for people, `application/problem+json` (RFC 9457)
+ * for programs. Neither names anything internal.
+ */
+
+import type { ServerResponse } from 'node:http'
+import { FAULTS, type FaultCode } from '#infra/errors.ts'
+import { errorPage, type Hop, linkButton, pageHeaders } from '#infra/page.ts'
+import type { Incoming } from './incoming.ts'
+
+export interface Problem {
+  readonly fault: FaultCode
+  readonly requestId: string
+  /** Left out when the request could not even be read. */
+  readonly incoming?: Incoming
+  /** Why access was refused, in words that a person may read. */
+  readonly reasons?: readonly string[]
+  /** Where a program sends its user to sign in. */
+  readonly signInUrl?: string
+  readonly portalUrl: string
+  /** Another published host whose pages may read this answer (CORS). */
+  readonly allowedOrigin?: string | undefined
+}
+
+/** How far a request came before it failed, for the drawing on the page. */
+const hops: Partial<Record<FaultCode, Hop>> = {
+  no_connector: 'connector',
+  connectors_busy: 'connector',
+  connector_lost: 'connector',
+  connector_refused: 'connector',
+  protocol_error: 'connector',
+  bus_unavailable: 'gateway',
+  policy_unavailable: 'gateway',
+  sign_in_unavailable: 'gateway',
+  origin_unreachable: 'application',
+  origin_timeout: 'application',
+  origin_protocol_error: 'application',
+  origin_certificate_invalid: 'application',
+}
+
+const retryAfterSeconds = 1
+
+export function sendProblem(res: ServerResponse, problem: Problem): void {
+  if (res.headersSent || res.destroyed) {
+    res.destroy()
+    return
+  }
+  const { fault, incoming } = problem
+  const { status, retryable } = FAULTS[fault]
+  const headers: Record<string, string> = {
+    'Sallyport-Request-Id': problem.requestId,
+    Vary: 'Origin, Accept',
+  }
+  if (retryable) headers['Retry-After'] = `${retryAfterSeconds}`
+  if (problem.signInUrl) headers['Sallyport-Sign-In'] = problem.signInUrl
+  if (problem.allowedOrigin !== undefined) allow(headers, problem.allowedOrigin)
+  // A body that nobody will read makes the connection useless for the next request.
+  if (!incoming || incoming.hasBody) headers.Connection = 'close'
+  const wantsPage = incoming?.isNavigation || incoming?.acceptsHtml
+  const body = wantsPage ? pageOf(problem) : JSON.stringify(jsonOf(problem))
+  Object.assign(headers, wantsPage ? pageHeaders : jsonHeaders)
+  res.writeHead(status, { ...headers, 'Content-Length': Buffer.byteLength(body) })
+  res.end(incoming?.method === 'HEAD' ? undefined : body)
+}
+
+const jsonHeaders = {
+  'content-type': 'application/problem+json',
+  'cache-control': 'no-store',
+  'x-content-type-options': 'nosniff',
+}
+
+function allow(headers: Record<string, string>, origin: string): void {
+  headers['Access-Control-Allow-Origin'] = origin
+  headers['Access-Control-Allow-Credentials'] = 'true'
+  headers['Access-Control-Expose-Headers'] = 'Sallyport-Request-Id, Sallyport-Sign-In, Retry-After'
+}
+
+function jsonOf({ fault, requestId, reasons, signInUrl }: Problem): object {
+  const { status, title, advice } = FAULTS[fault]
+  return {
+    type: `urn:sallyport:fault:${fault}`,
+    title,
+    status,
+    code: fault,
+    detail: advice,
+    instance: `urn:sallyport:request:${requestId}`,
+    requestId,
+    ...(reasons && { reasons }),
+    ...(signInUrl && { signInUrl }),
+  }
+}
+
+function pageOf({ fault, requestId, reasons, incoming, portalUrl }: Problem): string {
+  const { status, title, advice, retryable } = FAULTS[fault]
+  const hop = hops[fault]
+  const portal = linkButton('Open the portal', portalUrl, retryable ? 'secondary' : 'primary')
+  // A path that begins with two slashes would be a link to another host.
+  const canRepeat = retryable && incoming?.isNavigation && !incoming.target.startsWith('//')
+  const again = canRepeat && linkButton('Try again', incoming.target)
+  return errorPage({
+    status,
+    code: fault,
+    title,
+    advice,
+    ...(reasons && { reasons }),
+    supportId: requestId,
+    time: new Date(),
+    ...(hop && { failedAt: hop }),
+    actions: again ? [again, portal] : [portal],
+    homeUrl: portalUrl,
+  })
+}

@@ -1,0 +1,87 @@
+/** One access event for each request to an application, however it ended. */
+
+import type { ServerResponse } from 'node:http'
+import type { Audit } from '#infra/audit.ts'
+import type { Application } from '#infra/contracts/application.ts'
+import type { Decision } from '#infra/contracts/policy.ts'
+import { FAULTS, type FaultCode } from '#infra/errors.ts'
+import type { Outcome } from './exchange.ts'
+import type { Incoming } from './incoming.ts'
+import type { Session } from './session.ts'
+
+/** What is known of a request by the time it ends. */
+export interface Access {
+  readonly incoming: Incoming
+  application?: Application
+  session?: Session | undefined
+  decision?: Decision
+  /** `performance.now()` of the decision. */
+  decidedAt?: number
+}
+
+export interface Refusal {
+  readonly fault: FaultCode
+  readonly detail?: string
+  readonly isChallenge?: boolean
+}
+
+export function recordAnswered(audit: Audit, access: Access, outcome: Outcome): void {
+  const { fault, faultDetail, isAborted } = outcome
+  const isDenied = fault === 'session_revoked'
+  audit.record({
+    ...common(access),
+    outcome: isDenied ? 'denied' : fault ? 'failed' : isAborted ? 'aborted' : 'granted',
+    status: outcome.status ?? (fault ? FAULTS[fault].status : null),
+    connector: outcome.connectorId,
+    attempts: outcome.attempts,
+    fault: fault ?? null,
+    faultDetail: faultDetail ?? null,
+    requestBytes: outcome.requestBytes,
+    responseBytes: outcome.responseBytes,
+    respondedMs: since(access, outcome.respondedAt),
+  })
+}
+
+export function recordRefused(
+  audit: Audit,
+  access: Access,
+  { fault, detail, isChallenge }: Refusal,
+  res: ServerResponse,
+): void {
+  audit.record({
+    ...common(access),
+    outcome: isChallenge ? 'challenged' : FAULTS[fault].status < 500 ? 'denied' : 'failed',
+    status: res.statusCode,
+    connector: null,
+    attempts: 0,
+    fault,
+    faultDetail: detail ?? null,
+    requestBytes: 0,
+    responseBytes: 0,
+    respondedMs: null,
+  })
+}
+
+function common(access: Access) {
+  const { incoming, application, session, decision, decidedAt } = access
+  return {
+    category: 'access' as const,
+    requestId: incoming.requestId,
+    user: session?.userPrincipalName ?? null,
+    session: session?.sessionId ?? null,
+    application: application?.id ?? null,
+    connectorGroup: application?.connectorGroupId ?? null,
+    clientAddress: incoming.clientAddress,
+    method: incoming.method,
+    host: incoming.host,
+    path: incoming.path,
+    decision: decision ?? null,
+    decidedMs: since(access, decidedAt ?? null),
+    durationMs: since(access, performance.now()) ?? 0,
+  }
+}
+
+/** Milliseconds since the request's head, to a hundredth. */
+function since({ incoming }: Access, moment: number | null): number | null {
+  return moment === null ? null : Math.round((moment - incoming.startedAt) * 100) / 100
+}

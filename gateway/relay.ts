@@ -1,0 +1,220 @@
+/**
+ * The requests that this gateway has under way on the bus. One wildcard subscription takes every answer, a map finds
+ * the exchange it belongs to, and two sweeps in place of a timer per request look for the silent and for leases that
+ * end. The rules of what may be sent again stand in exchange.ts.
+ */
+
+import type { Subscription } from '@nats-io/transport-node'
+import type { Bus, Message } from '#infra/bus.ts'
+import type { Revocation } from '#infra/contracts/policy.ts'
+import type { Logger } from '#infra/log.ts'
+import { subjects } from '#infra/subjects.ts'
+import { decodeUp, encodeCancel, encodeLease, lostAfterMs, type UpFrame } from '#infra/wire.ts'
+import { type Authorizer, isTouched } from './authorize.ts'
+import { Exchange, type ExchangeRequest } from './exchange.ts'
+import type { Members } from './members.ts'
+
+export interface RelayContext {
+  bus: Bus
+  log: Logger
+  members: Members
+  authorizer: Authorizer
+}
+
+/** How often silent exchanges are looked for, and leases about to end. */
+const silenceSweepMs = 50
+const leaseSweepMs = 2_000
+
+/** A long exchange gets its next lease when the present one has less than this left. */
+const renewBeforeMs = 25_000
+
+/** Requests wait so long for a bus that is away before they fail. */
+const busWaitMs = 1_000
+
+export class Relay implements Disposable {
+  readonly context: RelayContext
+  readonly #open = new Map<string, Exchange>()
+  /** Sent, and nobody has answered yet; oldest first. */
+  readonly #silent = new Map<string, Exchange>()
+  readonly #inbox: string
+  readonly #gatewayId: string
+  readonly #subscriptions: Subscription[]
+  readonly #timers: NodeJS.Timeout[]
+  readonly #offStatus: () => void
+  readonly #waiting = new Set<() => void>()
+  #count = 0
+
+  constructor(context: RelayContext) {
+    this.context = context
+    const { bus, members } = context
+    this.#gatewayId = bus.instance
+    this.#inbox = `${subjects.inbox('gateway', bus.instance)}.x`
+    this.#subscriptions = [this.#subscribeAnswers(), this.#subscribeNoResponders()]
+    this.#timers = [
+      setInterval(() => this.#sweepSilent(), silenceSweepMs),
+      setInterval(() => this.#sweepLeases(), leaseSweepMs),
+    ]
+    this.#offStatus = bus.onStatus(status => this.#turn(status))
+    members.onGone(connectorId => {
+      for (const exchange of [...this.#open.values()]) {
+        if (exchange.connectorId === connectorId) exchange.lost(`connector ${connectorId} is gone`)
+      }
+    })
+  }
+
+  get openExchanges(): number {
+    return this.#open.size
+  }
+
+  /** Relays one request; its end is reported through the request's `onDone`. */
+  start(request: ExchangeRequest): void {
+    new Exchange(this, request).start()
+  }
+
+  /** Ends every open exchange that a revocation touches. */
+  revoke({ kind, id }: Revocation): void {
+    for (const exchange of [...this.#open.values()]) {
+      if (isTouched(exchange.request.question, kind, id)) exchange.revoked()
+    }
+  }
+
+  /** Ends what would never end by itself: upgraded connections at once, or everything. */
+  end(which: 'upgraded' | 'all'): void {
+    for (const exchange of [...this.#open.values()]) {
+      if (which === 'all' || exchange.request.upgrade) exchange.stopped()
+    }
+  }
+
+  /** Puts an attempt of an exchange on the bus under a new id. */
+  send(exchange: Exchange, encode: (gatewayId: string, exchangeId: string) => Buffer): string {
+    const exchangeId = `${this.#gatewayId}${(++this.#count).toString(36)}`
+    const { connectorGroupId, id } = exchange.request.application
+    this.#open.set(exchangeId, exchange)
+    this.#silent.set(exchangeId, exchange)
+    this.context.bus.publish(
+      subjects.exchange(connectorGroupId, id),
+      encode(this.#gatewayId, exchangeId),
+      { reply: `${this.#inbox}.${exchangeId}` },
+    )
+    return exchangeId
+  }
+
+  /** Sends a frame to the connector that took an exchange. */
+  sendDown(connectorId: string, exchangeId: string, frame: Buffer): void {
+    this.context.bus.publish(subjects.down(connectorId, exchangeId), frame)
+  }
+
+  forget(exchangeId: string): void {
+    this.#open.delete(exchangeId)
+    this.#silent.delete(exchangeId)
+  }
+
+  /** Calls back when the bus is there, at once or later; with false when it does not come back in time. */
+  whenConnected(callback: (isConnected: boolean) => void): void {
+    if (this.context.bus.isConnected) return callback(true)
+    const timer = setTimeout(() => {
+      this.#waiting.delete(connected)
+      callback(false)
+    }, busWaitMs)
+    const connected = () => {
+      clearTimeout(timer)
+      callback(true)
+    }
+    this.#waiting.add(connected)
+  }
+
+  #subscribeAnswers(): Subscription {
+    const prefixLength = subjects.up('-', '-', '-').indexOf('-')
+    return this.context.bus.subscribe(subjects.upTo(this.#gatewayId), {
+      callback: message => {
+        const [connectorId = '', , exchangeId = ''] = message.subject.slice(prefixLength).split('.')
+        this.#receive(connectorId, exchangeId, message)
+      },
+    })
+  }
+
+  /** The server's own answer when nobody is in the queue: an empty message with status 503. */
+  #subscribeNoResponders(): Subscription {
+    return this.context.bus.subscribe(`${this.#inbox}.*`, {
+      callback: message => {
+        if (message.headers?.code !== 503) return
+        const exchangeId = message.subject.slice(this.#inbox.length + 1)
+        this.#silent.delete(exchangeId)
+        this.#open.get(exchangeId)?.noResponders()
+      },
+    })
+  }
+
+  #receive(connectorId: string, exchangeId: string, message: Message): void {
+    const exchange = this.#open.get(exchangeId)
+    let frame: UpFrame
+    try {
+      frame = decodeUp(message.data)
+    } catch (error) {
+      this.context.log.warn({ error, connector: connectorId }, 'unreadable answer')
+      exchange?.broken('the connector sent what is no frame')
+      return
+    }
+    this.#silent.delete(exchangeId)
+    if (exchange) exchange.receive(connectorId, frame)
+    else if (isGoingOn(frame)) {
+      this.sendDown(connectorId, exchangeId, encodeCancel('aborted', 'nobody waits any more'))
+    }
+  }
+
+  #sweepSilent(): void {
+    const lostBefore = performance.now() - lostAfterMs
+    for (const [exchangeId, exchange] of this.#silent) {
+      if (exchange.sentAt > lostBefore) break
+      this.#silent.delete(exchangeId)
+      exchange.lost(`no connector answered within ${lostAfterMs} ms`)
+    }
+  }
+
+  #sweepLeases(): void {
+    const soon = Date.now() + renewBeforeMs
+    for (const exchange of this.#open.values()) {
+      if (exchange.leaseExpiresAtMs > soon) continue
+      this.#renew(exchange).catch(error =>
+        this.context.log.warn({ reason: error.message }, 'a lease could not be renewed yet'),
+      )
+    }
+  }
+
+  async #renew(exchange: Exchange): Promise<void> {
+    const answer = await this.context.authorizer.ask(exchange.request.question)
+    if (answer.lease === undefined) return exchange.revoked()
+    exchange.leaseExpiresAtMs = answer.expiresAtMs
+    exchange.sendDown(encodeLease(answer.lease))
+  }
+
+  #turn(status: 'connected' | 'disconnected'): void {
+    if (status === 'connected') {
+      const waiting = [...this.#waiting]
+      this.#waiting.clear()
+      for (const connected of waiting) connected()
+      return
+    }
+    for (const exchange of [...this.#open.values()]) exchange.lost('the bus connection was lost')
+  }
+
+  [Symbol.dispose](): void {
+    for (const timer of this.#timers) clearInterval(timer)
+    for (const subscription of this.#subscriptions) subscription.unsubscribe()
+    this.#offStatus()
+  }
+}
+
+/** Whether the connector goes on working after this frame, for an exchange that nobody waits for. */
+function isGoingOn(frame: UpFrame): boolean {
+  switch (frame.type) {
+    case 'response':
+      return frame.bodyFollows
+    case 'refused':
+    case 'end':
+    case 'cancel':
+      return false
+    default:
+      return true
+  }
+}

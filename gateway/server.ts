@@ -1,0 +1,316 @@
+/**
+ * The request path, from top to bottom; each step leaves with the status beside it or goes on.
+ *
+ *   read          in one pass; reserved headers dropped here alone      400 405 501
+ *     │           the portal's host, or /.sallyport/ anywhere      ──►  portal.ts, sign-in.ts
+ *   publish       which application is this host and path?              404 (400 for a path read in two ways)
+ *   authenticate  the session of this host's cookie; or passthrough     302 to sign in, 401, 403 cross-origin
+ *   authorize     an access lease, in memory or from policy             403, 302/401 challenge, 503
+ *   relay         one exchange with a connector over the bus            502 503 504, else the origin's own answer
+ *     │
+ *   record        exactly one access event, however it ended
+ */
+
+import {
+  createServer,
+  type Server as HttpServer,
+  type IncomingMessage,
+  ServerResponse,
+} from 'node:http'
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import type { Audit } from '#infra/audit.ts'
+import type { Application } from '#infra/contracts/application.ts'
+import { asSallyportError, type FaultCode, SallyportError } from '#infra/errors.ts'
+import { isAmbiguousBetweenPaths } from '#infra/http.ts'
+import type { Logger } from '#infra/log.ts'
+import { singleMessageBytes } from '#infra/wire.ts'
+import { mayUseSession } from './authenticate.ts'
+import type { Authorizer, Grant, Question } from './authorize.ts'
+import { clientOf } from './facts.ts'
+import { forwardedHeaders } from './forwarded.ts'
+import { nonceHash } from './handover.ts'
+import type { Incoming, IncomingReader } from './incoming.ts'
+import { isControl, type PortalContext, serveControl, servePortal } from './portal.ts'
+import { sendProblem } from './problem.ts'
+import { applicationAt, externalOrigin, type Publication } from './publish.ts'
+import { type Access, recordAnswered, recordRefused } from './record.ts'
+import type { Relay } from './relay.ts'
+import { type Session, type SessionStore, sessionCookie } from './session.ts'
+import type { SignIn } from './sign-in.ts'
+
+export interface ServerContext {
+  audit: Audit
+  authorizer: Authorizer
+  log: Logger
+  portal: PortalContext
+  publication: () => Publication
+  reader: IncomingReader
+  relay: Relay
+  sessions: SessionStore
+  signIn: SignIn
+}
+
+/** One request with everything that may have to be done with it. */
+interface Visit {
+  readonly req: IncomingMessage
+  readonly res: ServerResponse
+  readonly incoming: Incoming
+  readonly access: Access
+  readonly upgrade: { readonly socket: Duplex; readonly first: Buffer } | undefined
+  readonly expectsContinue: boolean
+}
+
+const maxHeaderBytes = 64 * 1024
+const headersTimeoutMs = 15_000
+const keepAliveTimeoutMs = 65_000
+/** A session that policy does not accept right after a sign-in would send the user round in circles. */
+const freshSessionMs = 15_000
+
+export function createGatewayServer(context: ServerContext): HttpServer {
+  const portalHostname = new URL(context.portal.portalUrl).hostname
+  const begin = (req: IncomingMessage, res: ServerResponse, more: Partial<Visit> = {}) => {
+    const incoming = context.reader.read(req)
+    if ('fault' in incoming) return refuseUnread(context, res, incoming)
+    const visit: Visit = {
+      req,
+      res,
+      incoming,
+      access: { incoming },
+      upgrade: undefined,
+      expectsContinue: false,
+      ...more,
+    }
+    handle(context, visit, portalHostname).catch(error => fail(context, visit, error))
+  }
+  const server = createServer(
+    {
+      maxHeaderSize: maxHeaderBytes,
+      headersTimeout: headersTimeoutMs,
+      requestTimeout: 0,
+      keepAliveTimeout: keepAliveTimeoutMs,
+      connectionsCheckingInterval: 5_000,
+      // Other protocols that a client merely offers (h2c) are answered over HTTP/1.1.
+      shouldUpgradeCallback: req => req.headers.upgrade?.toLowerCase() !== 'h2c',
+    },
+    begin,
+  )
+  server.on('checkContinue', (req, res) => begin(req, res, { expectsContinue: true }))
+  server.on('upgrade', (req: IncomingMessage, socket: Duplex, first: Buffer) => {
+    socket.on('error', () => undefined)
+    const res = new ServerResponse(req)
+    res.shouldKeepAlive = false
+    res.assignSocket(socket as Socket)
+    res.once('finish', () => socket.end())
+    begin(req, res, { upgrade: { socket, first } })
+  })
+  server.on('connect', (_req, socket: Duplex) =>
+    socket.end('HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 0\r\nConnection: close\r\n\r\n'),
+  )
+  return server
+}
+
+async function handle(context: ServerContext, visit: Visit, portalHostname: string): Promise<void> {
+  const { incoming } = visit
+  if (incoming.hostname === portalHostname) return servePortalSafely(context, visit)
+  const paths = context.publication().at(incoming.hostname)
+  if (!paths) throw new SallyportError('unknown_host', incoming.hostname)
+  if (isControl(incoming)) return serveControl(context.portal, visit)
+  if (paths.length > 1 && isAmbiguousBetweenPaths(incoming.path)) {
+    throw new SallyportError('ambiguous_path', 'slashes that may be read in two ways')
+  }
+  const application = applicationAt(paths, incoming.path)
+  if (!application) throw new SallyportError('not_found', 'no application at this path')
+  visit.access.application = application
+  const isOpen = application.onPremisesPublishing.externalAuthenticationType === 'passthru'
+  if (!isOpen) {
+    const session = await authenticate(context, visit, application)
+    if (!session) return
+    visit.access.session = session
+  }
+  const question = questionOf(visit, application)
+  const grant = context.authorizer.remembered(question) ?? (await ask(context, visit, question))
+  if (grant) await relay(context, visit, application, question, grant)
+}
+
+/** The portal changes state by POST only, and only from its own pages. */
+async function servePortalSafely(context: ServerContext, visit: Visit): Promise<void> {
+  const { incoming } = visit
+  if (!mayUseSession(incoming, new URL(context.portal.portalUrl).origin)) {
+    throw new SallyportError('cross_origin_refused', incoming.origin ?? incoming.fetchSite ?? '')
+  }
+  await servePortal(context.portal, visit)
+}
+
+/** The session, or undefined when the request has been answered. */
+async function authenticate(
+  context: ServerContext,
+  visit: Visit,
+  application: Application,
+): Promise<Session | undefined> {
+  const { incoming } = visit
+  const cookie = incoming.cookies.get(sessionCookie)
+  if (cookie !== undefined && !mayUseSession(incoming, ownOrigin(incoming, application))) {
+    refuse(context, visit, 'cross_origin_refused', incoming.origin ?? incoming.fetchSite)
+    return undefined
+  }
+  if (cookie !== undefined) {
+    const remembered = context.sessions.remembered(cookie, incoming.hostname)
+    const session =
+      remembered ??
+      (remembered === null ? await context.sessions.read(cookie, incoming.hostname) : undefined)
+    if (session) return session
+  }
+  challenge(context, visit, 'unauthenticated', false)
+  return undefined
+}
+
+function ownOrigin(incoming: Incoming, application: Application): string {
+  const origin = externalOrigin(application, incoming.hostname)
+  // Reached under another port than the published one, as behind a port mapping: that is the browser's origin then.
+  return `${origin.slice(0, origin.indexOf('//') + 2)}${incoming.host}`
+}
+
+function questionOf({ incoming, access }: Visit, application: Application): Question {
+  return {
+    sessionId: access.session?.sessionId ?? null,
+    userPrincipalName: access.session?.userPrincipalName ?? null,
+    applicationId: application.id,
+    client: clientOf(incoming),
+    requestId: incoming.requestId,
+  }
+}
+
+/** The grant, or undefined when the request has been refused. */
+async function ask(
+  context: ServerContext,
+  visit: Visit,
+  question: Question,
+): Promise<Grant | undefined> {
+  const answer = await context.authorizer.ask(question)
+  visit.access.decision = answer.decision
+  visit.access.decidedAt = performance.now()
+  if (answer.lease !== undefined) return answer
+  const { session } = visit.access
+  const isStale = !session || Date.now() - session.signedInAtMs > freshSessionMs
+  if (answer.decision.outcome === 'challenge' && isStale) {
+    challenge(context, visit, 'unauthenticated', true)
+  } else {
+    refuse(context, visit, 'access_denied', undefined, answer.decision.reasons)
+  }
+  return undefined
+}
+
+async function relay(
+  context: ServerContext,
+  visit: Visit,
+  application: Application,
+  question: Question,
+  grant: Grant,
+): Promise<void> {
+  const { incoming, req, res, access, upgrade } = visit
+  access.decision = grant.decision
+  access.decidedAt ??= performance.now()
+  if (visit.expectsContinue) res.writeContinue()
+  const isSmall =
+    incoming.contentLength !== undefined && incoming.contentLength <= singleMessageBytes
+  const isWhole = !incoming.hasBody || isSmall
+  const body = incoming.hasBody && isSmall ? await readBody(req) : noBytes
+  if (body === undefined) return
+  const scheme = incoming.forwardedProto ?? schemeOf(application)
+  context.relay.start({
+    incoming,
+    application,
+    question,
+    grant,
+    headers: forwardedHeaders(incoming, scheme, upgrade !== undefined),
+    body,
+    bodyFollows: !isWhole || upgrade !== undefined,
+    req,
+    res,
+    upgrade,
+    onDone(outcome) {
+      if (outcome.fault && outcome.status === null)
+        sendProblem(res, problem(context, visit, outcome.fault))
+      recordAnswered(context.audit, access, outcome)
+    },
+  })
+}
+
+const noBytes = Buffer.alloc(0)
+
+/** A small body, whole; undefined when the client went away meanwhile. */
+function readBody(req: IncomingMessage): Promise<Buffer | undefined> {
+  return new Promise(resolve => {
+    const chunks: Buffer[] = []
+    req.on('data', (chunk: Buffer) => chunks.push(chunk))
+    req.on('end', () => resolve(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks)))
+    req.on('close', () => resolve(undefined))
+  })
+}
+
+function schemeOf({ onPremisesPublishing }: Application): string {
+  return onPremisesPublishing.externalUrl.startsWith('https:') ? 'https' : 'http'
+}
+
+/** A person is sent to sign in; a program is told where. */
+function challenge(context: ServerContext, visit: Visit, fault: FaultCode, isFresh: boolean): void {
+  const { incoming, res, access } = visit
+  if (incoming.isNavigation) context.signIn.redirectToPortal(visit, { isFresh })
+  else
+    sendProblem(res, { ...problem(context, visit, fault), signInUrl: signInUrl(context, incoming) })
+  recordRefused(context.audit, access, { fault, isChallenge: true }, res)
+}
+
+/** A script can open this in a window of its own; the code at its end needs a nonce, which that window gets. */
+function signInUrl({ signIn }: ServerContext, { hostname }: Incoming): string {
+  return signIn.authorizeUrl(hostname, '/', nonceHash(''), 0).href
+}
+
+function refuse(
+  context: ServerContext,
+  visit: Visit,
+  fault: FaultCode,
+  detail?: string,
+  reasons?: readonly string[],
+): void {
+  const { res, access } = visit
+  sendProblem(res, { ...problem(context, visit, fault), ...(reasons && { reasons }) })
+  recordRefused(context.audit, access, { fault, ...(detail !== undefined && { detail }) }, res)
+}
+
+function problem(context: ServerContext, { incoming }: Visit, fault: FaultCode) {
+  return {
+    fault,
+    requestId: incoming.requestId,
+    incoming,
+    portalUrl: context.portal.portalUrl,
+    allowedOrigin: publishedOrigin(context, incoming),
+  }
+}
+
+/** The origin of the page that asks, if it is one of ours: only such a page may read why it was refused. */
+function publishedOrigin(
+  { publication, portal }: ServerContext,
+  { origin }: Incoming,
+): string | undefined {
+  const hostname = origin === undefined ? undefined : URL.parse(origin)?.hostname
+  if (hostname === undefined) return undefined
+  const isOurs = hostname === new URL(portal.portalUrl).hostname || publication().at(hostname)
+  return isOurs ? origin : undefined
+}
+
+function refuseUnread(
+  { portal }: ServerContext,
+  res: ServerResponse,
+  { fault, requestId }: { fault: FaultCode; requestId: string },
+): void {
+  sendProblem(res, { fault, requestId, portalUrl: portal.portalUrl })
+}
+
+function fail(context: ServerContext, visit: Visit, cause: unknown): void {
+  const error = asSallyportError(cause)
+  const { requestId } = visit.incoming
+  if (error.fault.status >= 500) context.log.error({ error, requestId }, 'a request failed')
+  refuse(context, visit, error.code, error.message)
+}

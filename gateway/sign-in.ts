@@ -1,0 +1,272 @@
+/**
+ * Signing in and out. At the portal's host: begin, return from the provider, hand the session over to an
+ * application's host, sign out. At an application's host: take the session over. Every step is a redirect, no script
+ * is needed, and a step that comes too late or from another browser starts over instead of failing.
+ */
+
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { z } from 'zod'
+import type { Bus } from '#infra/bus.ts'
+import { SignInReply } from '#infra/contracts/policy.ts'
+import { type Principal, sessionLifetimeMs } from '#infra/contracts/principal.ts'
+import { SallyportError } from '#infra/errors.ts'
+import { ownCookiePrefix } from '#infra/http.ts'
+import { subjects } from '#infra/subjects.ts'
+import { setCookie } from './cookie.ts'
+import { clientOf } from './facts.ts'
+import { type HandoverCodes, newNonce, nonceHash } from './handover.ts'
+import type { IdentityProvider } from './identity-provider.ts'
+import type { Incoming } from './incoming.ts'
+import { applicationAt, externalOrigin, type Publication } from './publish.ts'
+import { type Session, type SessionStore, sessionCookie } from './session.ts'
+import {
+  beginSignIn,
+  Destination,
+  newSignInSecret,
+  returnedSignIn,
+  signInCookie,
+  signInSecret,
+} from './sign-in-state.ts'
+
+const nonceCookie = `${ownCookiePrefix}-nonce`
+
+/** A sign-in may be started over so often before the user is told. */
+const maxTries = 3
+
+/** The nonce and the sign-in secret outlive a coffee break at the provider's form, not a day. */
+const transientCookieSeconds = 3_600
+
+/** Policy verifies the token with the provider's keys, which it may have to fetch. */
+const signInTimeoutMs = 10_000
+
+export interface SignInContext {
+  bus: Bus
+  portalUrl: string
+  provider: IdentityProvider
+  sessions: SessionStore
+  codes: HandoverCodes
+  publication: () => Publication
+}
+
+export interface Visit {
+  readonly incoming: Incoming
+  readonly req: IncomingMessage
+  readonly res: ServerResponse
+}
+
+export class SignIn {
+  readonly #context: SignInContext
+  readonly #portal: URL
+
+  constructor(context: SignInContext) {
+    this.#context = context
+    this.#portal = new URL(context.portalUrl)
+  }
+
+  /** Sends a navigation to an application off to the portal, and back to where it is now afterwards. */
+  redirectToPortal({ incoming, res }: Visit, options: { isFresh: boolean; tries?: number }): void {
+    const { cookies, hostname, target } = incoming
+    const nonce = cookies.get(nonceCookie) ?? newNonce()
+    const url = this.authorizeUrl(hostname, target, nonceHash(nonce), options.tries ?? 0)
+    if (options.isFresh) url.searchParams.set('fresh', 'true')
+    redirect(res, url.href, [
+      setCookie(nonceCookie, nonce, { maxAgeSeconds: transientCookieSeconds }),
+    ])
+  }
+
+  /** Where a person signs in for this host; programs get it with a 401. */
+  authorizeUrl(hostname: string, target: string, hash: string, tries: number): URL {
+    const url = new URL('.sallyport/authorize', this.#portal)
+    url.searchParams.set('host', hostname)
+    url.searchParams.set('target', target)
+    url.searchParams.set('nonce', hash)
+    if (tries > 0) url.searchParams.set('try', String(tries))
+    return url
+  }
+
+  /** `GET <portal>/.sallyport/authorize`: hands over the session, or begins a sign-in first. */
+  async authorize(visit: Visit): Promise<void> {
+    const { searchParams } = new URL(visit.incoming.target, this.#portal)
+    const destination = Destination.safeParse({
+      hostname: searchParams.get('host') ?? '',
+      target: searchParams.get('target') ?? '/',
+      nonceHash: searchParams.get('nonce') ?? '',
+      tries: Number(searchParams.get('try') ?? 0),
+    })
+    if (!destination.success) throw new SallyportError('bad_request', destination.error.message)
+    this.#originOf(destination.data)
+    const session = await this.portalSession(visit.incoming)
+    const isFresh = searchParams.get('fresh') === 'true'
+    if (session && !isFresh) return this.#handOver(visit.res, destination.data, session, [])
+    await this.begin(visit, destination.data)
+  }
+
+  /** Sends the browser to the identity provider. */
+  async begin({ incoming, res }: Visit, destination: Destination): Promise<void> {
+    const secret = signInSecret(incoming.cookies) ?? newSignInSecret()
+    const parameters = beginSignIn(secret, destination)
+    const url = await this.#context.provider.authorizationUrl(parameters, {})
+    redirect(res, url.href, [
+      setCookie(signInCookie, secret, { maxAgeSeconds: transientCookieSeconds }),
+    ])
+  }
+
+  /** `GET <portal>/.sallyport/callback`: back from the provider. */
+  async returned(visit: Visit): Promise<void> {
+    const { incoming, res } = visit
+    const url = new URL(incoming.target, this.#portal)
+    const returned = returnedSignIn(
+      url.searchParams.get('state') ?? '',
+      signInSecret(incoming.cookies),
+    )
+    if (!returned) throw new SallyportError('sign_in_failed', 'a state that is not ours')
+    const { destination, parameters } = returned
+    if (!parameters) return this.#startOver(visit, destination)
+    const refusal = url.searchParams.get('error')
+    if (refusal !== null) throw new SallyportError('sign_in_failed', `provider: ${refusal}`)
+    const idToken = await this.#context.provider.idToken(url, parameters)
+    const session = await this.#signIn(incoming, idToken)
+    const cookie = await this.#context.sessions.create({ ...session, idToken })
+    const previous = incoming.cookies.get(sessionCookie)
+    if (previous) await this.#context.sessions.delete(previous)
+    await this.#handOver(res, destination, session, [setCookie(sessionCookie, cookie)])
+  }
+
+  /** Another tab signed in with another secret: go on with its session, or begin again. */
+  async #startOver(visit: Visit, destination: Destination): Promise<void> {
+    const session = await this.portalSession(visit.incoming)
+    if (session) return this.#handOver(visit.res, destination, session, [])
+    if (destination.tries >= maxTries) {
+      throw new SallyportError('sign_in_failed', 'the browser keeps no cookie of the portal')
+    }
+    await this.begin(visit, { ...destination, tries: destination.tries + 1 })
+  }
+
+  async #signIn(incoming: Incoming, idToken: string): Promise<PortalSession> {
+    const { facts } = clientOf(incoming)
+    const reply = await this.#context.bus.call(
+      subjects.signIn,
+      { idToken, requestId: incoming.requestId, facts },
+      { reply: SignInReply, timeoutMs: signInTimeoutMs, unavailable: 'sign_in_unavailable' },
+    )
+    if (reply.outcome === 'refused') {
+      throw new SallyportError('sign_in_failed', reply.reasons.join(', '))
+    }
+    return portalSession(reply.sessionId, reply.principal, reply.expiresAtMs, this.#portal.hostname)
+  }
+
+  portalSession(incoming: Incoming): Promise<Session | undefined> {
+    const cookie = incoming.cookies.get(sessionCookie)
+    if (cookie === undefined) return Promise.resolve(undefined)
+    return this.#context.sessions.read(cookie, this.#portal.hostname)
+  }
+
+  /** To the portal itself, or with a one-time code to the application's host. */
+  async #handOver(
+    res: ServerResponse,
+    destination: Destination,
+    session: Omit<Session, 'recordKey'>,
+    cookies: string[],
+  ): Promise<void> {
+    const { hostname, target, nonceHash: hash, tries } = destination
+    if (hostname === '') return redirect(res, new URL(target, this.#portal).href, cookies)
+    const url = new URL('/.sallyport/callback', this.#originOf(destination))
+    const { sessionId, userPrincipalName, displayName, groups, signedInAtMs, expiresAtMs } = session
+    const code = await this.#context.codes.issue({
+      hostname,
+      target,
+      nonceHash: hash,
+      session: { sessionId, userPrincipalName, displayName, groups, signedInAtMs, expiresAtMs },
+    })
+    url.searchParams.set('code', code)
+    url.searchParams.set('target', target)
+    if (tries > 0) url.searchParams.set('try', String(tries))
+    redirect(res, url.href, cookies)
+  }
+
+  /** Only hosts that are published get a code. */
+  #originOf({ hostname, target }: Destination): string {
+    if (hostname === '') return this.#portal.origin
+    const paths = this.#context.publication().at(hostname)
+    const application = paths && applicationAt(paths, target.split('?')[0] ?? '/')
+    if (!application) throw new SallyportError('unknown_host', `${hostname} is not published`)
+    return externalOrigin(application, hostname)
+  }
+
+  /** `GET <application>/.sallyport/callback`: takes the session over and goes on to the target. */
+  async takeOver({ incoming, res }: Visit): Promise<void> {
+    const { hostname, cookies } = incoming
+    const { searchParams } = new URL(incoming.target, 'http://application')
+    const target = Destination.shape.target.safeParse(searchParams.get('target') ?? '/').data ?? '/'
+    const handover = await this.#context.codes.redeem(
+      searchParams.get('code') ?? '',
+      hostname,
+      cookies.get(nonceCookie) ?? '',
+    )
+    if (handover) {
+      const cookie = await this.#context.sessions.create({ hostname, ...handover.session })
+      return redirect(res, samePlace(handover.target), [setCookie(sessionCookie, cookie)])
+    }
+    const current = cookies.get(sessionCookie)
+    const session = current && (await this.#context.sessions.read(current, hostname))
+    if (session) return redirect(res, samePlace(target), [])
+    const tries = Number(searchParams.get('try') ?? 0)
+    if (!(tries < maxTries)) throw new SallyportError('sign_in_failed', 'the code was refused')
+    const again = { incoming: { ...incoming, target }, res } as Visit
+    this.redirectToPortal(again, { isFresh: false, tries: tries + 1 })
+  }
+
+  /** `POST <portal>/.sallyport/sign-out`: ends the session everywhere, then the provider's. */
+  async signOut({ incoming, res }: Visit): Promise<void> {
+    const cookie = incoming.cookies.get(sessionCookie)
+    const session = await this.portalSession(incoming)
+    if (session) {
+      await this.#context.bus.call(
+        subjects.signOut,
+        { sessionId: session.sessionId, requestId: incoming.requestId },
+        { reply: z.unknown(), timeoutMs: signInTimeoutMs, unavailable: 'sign_in_unavailable' },
+      )
+    }
+    if (cookie !== undefined) await this.#context.sessions.delete(cookie)
+    const signedOut = new URL('.sallyport/signed-out', this.#portal).href
+    const ended = await this.#context.provider
+      .endSessionUrl(session?.idToken)
+      .catch(() => undefined)
+    redirect(res, ended?.href ?? signedOut, [setCookie(sessionCookie, '', { maxAgeSeconds: 0 })])
+  }
+}
+
+type PortalSession = Omit<Session, 'recordKey'>
+
+function portalSession(
+  sessionId: string,
+  principal: Principal,
+  expiresAtMs: number,
+  hostname: string,
+): PortalSession {
+  return {
+    hostname,
+    sessionId,
+    userPrincipalName: principal.userPrincipalName,
+    displayName: principal.displayName,
+    groups: principal.groups,
+    signedInAtMs: Date.now(),
+    expiresAtMs: Math.min(expiresAtMs, Date.now() + sessionLifetimeMs),
+  }
+}
+
+/** A target as a redirect within the same host: two slashes at its front would name another one. */
+function samePlace(target: string): string {
+  return target.replace(/^\/{2,}/, '/')
+}
+
+export function redirect(res: ServerResponse, url: string, cookies: readonly string[]): void {
+  res.writeHead(302, {
+    Location: url,
+    'Cache-Control': 'no-store',
+    'Referrer-Policy': 'no-referrer',
+    'Content-Length': 0,
+    ...(cookies.length > 0 && { 'Set-Cookie': [...cookies] }),
+  })
+  res.end()
+}

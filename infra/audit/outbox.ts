@@ -1,0 +1,206 @@
+/**
+ * Events between `record` and their acknowledgement by the stream. One that is not acknowledged is published again
+ * after 2 s, or at once when the connection has come back. Bounded: so many in memory, the rest goes to the spill
+ * file, and what finds no room there is dropped, counted, and makes the trail unhealthy.
+ */
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Bus } from '../bus.ts'
+import type { Logger } from '../log.ts'
+import type { Entry } from './batch.ts'
+import { Publisher } from './publisher.ts'
+import { Spill } from './spill.ts'
+
+export interface OutboxEvent {
+  readonly id: string
+  readonly subject: string
+  readonly json: string
+  readonly recordedAtMs: number
+}
+
+export interface OutboxOptions {
+  /** Acknowledgements arrive below it. */
+  inbox: string
+  /** Unique to this outbox. */
+  run: string
+  maxPendingEvents: number
+  spillFile: string | undefined
+  maxSpillBytes: number
+  log: Logger
+}
+
+/** An event that has been under way for so long is sent again. */
+const resendAfterMs = 2_000
+
+/** An unacknowledged event of this age means that the trail cannot be relied on at the moment. */
+const unhealthyAfterMs = 5_000
+
+const tickMs = 100
+const complaintIntervalMs = 10_000
+
+/** What the protocol line and a header may take of the largest message, generously. */
+const overheadBytes = 1_024
+
+export class Outbox implements AsyncDisposable {
+  isHealthy = true
+  dropped = 0
+  readonly #bus: Bus
+  readonly #options: OutboxOptions
+  readonly #publisher: Publisher
+  readonly #spill: Spill | undefined
+  /** To be published as soon as the connection and the publisher take it. */
+  readonly #waiting = new Set<Entry>()
+  readonly #stack = new DisposableStack()
+  #isDropping = false
+  /** When each complaint was last written to the log. */
+  readonly #complaints = new Map<string, number>()
+  #emptied: PromiseWithResolvers<void> | undefined
+
+  constructor(bus: Bus, options: OutboxOptions) {
+    this.#bus = bus
+    this.#options = options
+    this.#spill = this.#openSpill()
+    this.#publisher = this.#stack.use(
+      new Publisher(bus, {
+        inbox: options.inbox,
+        run: options.run,
+        onStored: entry => this.#stored(entry),
+        onReturned: (entries, reason) => this.#returned(entries, reason),
+      }),
+    )
+    this.#stack.defer(bus.onStatus(status => this.#turn(status === 'connected')))
+    const tick = setInterval(() => this.#tick(), tickMs).unref()
+    this.#stack.defer(() => clearInterval(tick))
+  }
+
+  #openSpill(): Spill | undefined {
+    const { spillFile, maxSpillBytes, log } = this.#options
+    if (spillFile === undefined) return undefined
+    const onLoss = (events: number) => this.drop('audit events could not be kept', events)
+    return new Spill(spillFile, { maxBytes: maxSpillBytes, log, onLoss })
+  }
+
+  get pending(): number {
+    return this.#publisher.inFlight + this.#waiting.size
+  }
+
+  add(event: OutboxEvent): void {
+    if (this.pending >= this.#options.maxPendingEvents) {
+      if (!this.#spill?.append(event.json)) this.drop('audit events find no room')
+      return
+    }
+    const entry = asEntry(event, false)
+    if (entry.data.length + overheadBytes > this.#bus.maxPayloadBytes) {
+      this.drop('an audit event is larger than a message may be')
+      return
+    }
+    const isSent = this.#waiting.size === 0 && this.#publisher.send(entry, event.recordedAtMs)
+    if (!isSent) this.#waiting.add(entry)
+  }
+
+  /** Counts events that are lost, and says so loudly, though not for each one. */
+  drop(reason: string, events = 1): void {
+    this.dropped += events
+    this.#isDropping = true
+    this.isHealthy = false
+    this.#complain(`${reason}: EVENTS ARE LOST`)
+  }
+
+  #stored(entry: Entry): void {
+    if (entry.isFromSpill) this.#spill?.settle()
+    if (this.#waiting.size > 0) this.#pump()
+    if (this.#emptied && this.pending === 0) this.#emptied.resolve()
+  }
+
+  #returned(entries: Entry[], reason: string): void {
+    if (this.#bus.isConnected) this.#complain('audit events have to be sent again', { reason })
+    for (const entry of entries) {
+      entry.mayBeStored = true
+      this.#waiting.add(entry)
+    }
+  }
+
+  #pump(nowMs = Date.now()): void {
+    for (const entry of this.#waiting) {
+      if (!this.#publisher.send(entry, nowMs)) return
+      this.#waiting.delete(entry)
+    }
+  }
+
+  #turn(isConnected: boolean): void {
+    if (!isConnected) {
+      this.#publisher.recall(Number.POSITIVE_INFINITY)
+      return
+    }
+    this.#publisher.startAfresh()
+    this.#pump()
+  }
+
+  #tick(): void {
+    const nowMs = Date.now()
+    this.#publisher.recall(nowMs - resendAfterMs)
+    this.#refill(nowMs)
+    this.#pump(nowMs)
+    this.#spill?.flush()
+    this.#judge(nowMs)
+  }
+
+  #refill(nowMs: number): void {
+    if (!this.#spill || !this.#bus.isConnected || this.#waiting.size > 0) return
+    const room = Math.floor(this.#options.maxPendingEvents / 2) - this.pending
+    for (const event of this.#spill.take(room)) {
+      this.#waiting.add(asEntry({ ...event, recordedAtMs: nowMs }, true))
+    }
+  }
+
+  #judge(nowMs: number): void {
+    if (this.pending < this.#options.maxPendingEvents) this.#isDropping = false
+    const isLate = this.#hasOlderThan(nowMs - unhealthyAfterMs)
+    this.isHealthy = !isLate && !this.#isDropping
+    if (isLate) this.#complain('audit events are not acknowledged')
+  }
+
+  #hasOlderThan(timeMs: number): boolean {
+    for (const entry of this.#waiting) if (entry.recordedAtMs < timeMs) return true
+    return this.#publisher.hasOlderThan(timeMs)
+  }
+
+  #complain(complaint: string, details: { reason?: string } = {}): void {
+    const nowMs = Date.now()
+    if (nowMs - (this.#complaints.get(complaint) ?? 0) < complaintIntervalMs) return
+    this.#complaints.set(complaint, nowMs)
+    const { pending, dropped } = this
+    this.#options.log.error({ pending, dropped, ...details }, complaint)
+  }
+
+  async flush(deadlineMs: number): Promise<boolean> {
+    if (this.pending === 0) return true
+    this.#emptied ??= Promise.withResolvers<void>()
+    this.#publisher.hurry()
+    await Promise.race([this.#emptied.promise, sleep(deadlineMs, undefined, { ref: false })])
+    if (this.pending > 0) return false
+    this.#emptied = undefined
+    return true
+  }
+
+  /** Gives what is not acknowledged to the spill file, for the next process. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const droppedBefore = this.dropped
+    this.#publisher.recall(Number.POSITIVE_INFINITY)
+    this.#stack.dispose()
+    for (const { isFromSpill, data } of this.#waiting) {
+      if (!isFromSpill && !this.#spill?.append(data.toString())) this.dropped++
+    }
+    this.#spill?.flush()
+    const lost = this.dropped - droppedBefore
+    if (lost === 0) return
+    this.#options.log.error({ lost }, 'stopped before audit events were stored: EVENTS ARE LOST')
+  }
+}
+
+/** What comes from the spill may be stored already: its process may have died before it could remove the file. */
+function asEntry(event: OutboxEvent, isFromSpill: boolean): Entry {
+  const { id, subject, json, recordedAtMs } = event
+  const data = Buffer.from(json)
+  return { id, subject, data, recordedAtMs, isFromSpill, sentAtMs: 0, mayBeStored: isFromSpill }
+}

@@ -1,0 +1,41 @@
+/** What a policy service reads from its environment. */
+
+import { z } from 'zod'
+import { BusUrl, Flag } from '#infra/config.ts'
+import { logLevels } from '#infra/log.ts'
+
+export const PolicyConfig = z
+  .object({
+    SALLYPORT_BUS_URL: BusUrl,
+    SALLYPORT_LOG_LEVEL: z.enum(logLevels).default('info'),
+    SALLYPORT_POLICY_IDENTITY_PROVIDER: z.url({
+      protocol: /^https?$/,
+      error: 'must be the issuer URL of an OpenID provider, as in https://login.example.com/',
+    }),
+    /** The audience of ID tokens: the same client as the gateways'. */
+    SALLYPORT_POLICY_CLIENT_ID: z.string(),
+    SALLYPORT_POLICY_TRUST_PLAIN_HTTP_IDENTITY_PROVIDER: Flag.default(false),
+    /** Where audit events wait while the bus is away; left out, they wait in memory only. */
+    SALLYPORT_POLICY_AUDIT_SPILL_PATH: z.string().optional(),
+  })
+  .refine(
+    env =>
+      env.SALLYPORT_POLICY_TRUST_PLAIN_HTTP_IDENTITY_PROVIDER ||
+      env.SALLYPORT_POLICY_IDENTITY_PROVIDER.startsWith('https:'),
+    {
+      path: ['SALLYPORT_POLICY_IDENTITY_PROVIDER'],
+      error:
+        'must be https; for trying out, SALLYPORT_POLICY_TRUST_PLAIN_HTTP_IDENTITY_PROVIDER=true allows http',
+    },
+  )
+  .transform(env => ({
+    busUrl: env.SALLYPORT_BUS_URL,
+    logLevel: env.SALLYPORT_LOG_LEVEL,
+    identityProvider: {
+      issuer: env.SALLYPORT_POLICY_IDENTITY_PROVIDER,
+      clientId: env.SALLYPORT_POLICY_CLIENT_ID,
+      trustsPlainHttp: env.SALLYPORT_POLICY_TRUST_PLAIN_HTTP_IDENTITY_PROVIDER,
+    },
+    auditSpillFile: env.SALLYPORT_POLICY_AUDIT_SPILL_PATH,
+  }))
+export type PolicyConfig = Readonly<z.output<typeof PolicyConfig>>

@@ -1,0 +1,110 @@
+/**
+ * Sessions as policy knows them: who is signed in, since when, from where. They rest in the bucket `principals` under
+ * the SHA-256 of the session id: the id is an identifier, not a secret (it stands in leases and audit events), but the
+ * bucket alone should not give anybody the names under which leases can be asked for.
+ */
+
+import { createHash, randomBytes } from 'node:crypto'
+import { type JetStreamManager, jetstreamManager } from '@nats-io/jetstream'
+import type { KV } from '@nats-io/kv'
+import { LRUCache } from 'lru-cache'
+import type { Bus } from '#infra/bus.ts'
+import { SessionFacts, sessionLifetimeMs } from '#infra/contracts/principal.ts'
+import { SallyportError } from '#infra/errors.ts'
+import { bucketEntry, buckets } from '#infra/subjects.ts'
+import { type BucketOptions, openBucket } from './bucket.ts'
+
+/** Sessions kept in memory, and how long before the bucket is asked again. Revocations take them out earlier. */
+const maxRemembered = 50_000
+const rememberMs = 300_000
+
+/** So that made-up ids do not reach the store with every request. */
+const rememberUnknownMs = 1_000
+
+/** The store answers in time for a decision, or the question fails. */
+const storeTimeoutMs = 1_500
+
+export interface NewSession {
+  readonly sessionId: string
+  readonly session: SessionFacts
+}
+
+export class Principals {
+  readonly #bucket: KV
+  readonly #manager: JetStreamManager
+  readonly #remembered = new LRUCache<string, { session: SessionFacts | undefined }>({
+    max: maxRemembered,
+    ttl: rememberMs,
+  })
+
+  private constructor(bucket: KV, manager: JetStreamManager) {
+    this.#bucket = bucket
+    this.#manager = manager
+  }
+
+  static async open(bus: Bus, options: Omit<BucketOptions, 'timeoutMs'>): Promise<Principals> {
+    const limits = { ...options, timeoutMs: storeTimeoutMs }
+    const bucket = await openBucket(bus, buckets.principals, limits)
+    const manager = await jetstreamManager(bus.connection, {
+      timeout: storeTimeoutMs,
+      checkAPI: false,
+    })
+    return new Principals(bucket, manager)
+  }
+
+  /** Stores a session under a fresh id. @throws SallyportError `sign_in_unavailable` */
+  async create(
+    facts: Pick<SessionFacts, 'principal' | 'facts'>,
+    nowMs = Date.now(),
+  ): Promise<NewSession> {
+    const sessionId = randomBytes(16).toString('base64url')
+    const session = { ...facts, signedInAtMs: nowMs, expiresAtMs: nowMs + sessionLifetimeMs }
+    await this.#bucket.create(keyOf(sessionId), JSON.stringify(session)).catch(cause => {
+      throw new SallyportError('sign_in_unavailable', 'a session cannot be stored', { cause })
+    })
+    this.#remembered.set(sessionId, { session })
+    return { sessionId, session }
+  }
+
+  /** @throws SallyportError `policy_unavailable` when the store does not answer. */
+  async find(sessionId: string): Promise<SessionFacts | undefined> {
+    const known = this.#remembered.get(sessionId)
+    if (known) return known.session
+    const session = await this.#read(keyOf(sessionId)).catch(cause => {
+      throw new SallyportError('policy_unavailable', 'a session cannot be read', { cause })
+    })
+    this.#remembered.set(sessionId, { session }, { ttl: session ? rememberMs : rememberUnknownMs })
+    return session
+  }
+
+  /** A session that was stored a moment ago may be missing on a replica, so a miss is read from the leader. */
+  async #read(key: string): Promise<SessionFacts | undefined> {
+    const entry = await this.#bucket.get(key)
+    if (entry) return entry.operation === 'PUT' ? parse(entry.json()) : undefined
+    const message = await this.#manager.streams.getMessage(`KV_${buckets.principals}`, {
+      last_by_subj: bucketEntry(buckets.principals, key),
+    })
+    if (!message || message.header?.get('KV-Operation')) return undefined
+    return parse(message.json())
+  }
+
+  /** Removes a session for good. Rejects when the store does not answer. */
+  async delete(sessionId: string): Promise<void> {
+    this.forget(sessionId)
+    await this.#bucket.delete(keyOf(sessionId))
+  }
+
+  /** Drops a session from memory alone. */
+  forget(sessionId: string): void {
+    this.#remembered.delete(sessionId)
+  }
+}
+
+function keyOf(sessionId: string): string {
+  return createHash('sha256').update(sessionId).digest('hex')
+}
+
+/** A record that cannot be read is no session. */
+function parse(value: unknown): SessionFacts | undefined {
+  return SessionFacts.safeParse(value).data
+}

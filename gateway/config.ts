@@ -49,7 +49,7 @@ export const GatewayConfig = z
     /** Seconds that requests under way get to finish after a signal. */
     SALLYPORT_GATEWAY_DRAIN_SECONDS: WholeNumber(0, 3_600).default(20),
     /** Where audit events wait while the bus is away; left out, they wait in memory only. */
-    SALLYPORT_GATEWAY_AUDIT_SPILL_FILE: z.string().optional(),
+    SALLYPORT_GATEWAY_AUDIT_SPILL_PATH: z.string().optional(),
   })
   .refine(
     env =>
@@ -76,6 +76,6 @@ export const GatewayConfig = z
     },
     trustedProxies: env.SALLYPORT_GATEWAY_TRUSTED_PROXIES,
     drainGraceMs: env.SALLYPORT_GATEWAY_DRAIN_SECONDS * 1_000,
-    auditSpillFile: env.SALLYPORT_GATEWAY_AUDIT_SPILL_FILE,
+    auditSpillFile: env.SALLYPORT_GATEWAY_AUDIT_SPILL_PATH,
   }))
 export type GatewayConfig = Readonly<z.output<typeof GatewayConfig>>

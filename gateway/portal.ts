@@ -49,6 +49,7 @@ const portalRoutes: Readonly<Record<string, Route>> = {
 /** At the host of an application. */
 const applicationRoutes: Readonly<Record<string, Route>> = {
   'GET /.sallyport/callback': ({ signIn }, visit) => signIn.takeOver(visit),
+  'GET /.sallyport/sign-in': ({ signIn }, visit) => signIn.signInHere(visit),
   'GET /.sallyport/session': sessionFacts,
   'GET /.sallyport/sign-out': ({ portalUrl }, { res }) => redirect(res, portalUrl, []),
   'GET /.sallyport/health': health,

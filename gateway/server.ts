@@ -29,9 +29,14 @@ import { mayUseSession } from './authenticate.ts'
 import type { Authorizer, Grant, Question } from './authorize.ts'
 import { clientOf } from './facts.ts'
 import { forwardedHeaders } from './forwarded.ts'
-import { nonceHash } from './handover.ts'
 import type { Incoming, IncomingReader } from './incoming.ts'
-import { isControl, type PortalContext, serveControl, servePortal } from './portal.ts'
+import {
+  controlPrefix,
+  isControl,
+  type PortalContext,
+  serveControl,
+  servePortal,
+} from './portal.ts'
 import { sendProblem } from './problem.ts'
 import { applicationAt, externalOrigin, type Publication } from './publish.ts'
 import { type Access, recordAnswered, recordRefused } from './record.ts'
@@ -262,9 +267,11 @@ function challenge(context: ServerContext, visit: Visit, fault: FaultCode, isFre
   recordRefused(context.audit, access, { fault, isChallenge: true }, res)
 }
 
-/** A script can open this in a window of its own; the code at its end needs a nonce, which that window gets. */
-function signInUrl({ signIn }: ServerContext, { hostname }: Incoming): string {
-  return signIn.authorizeUrl(hostname, '/', nonceHash(''), 0).href
+/** A script opens this in a window, and repeats its request when the window is back at the target. */
+function signInUrl({ publication }: ServerContext, { hostname, path }: Incoming): string {
+  const paths = publication().at(hostname)
+  const application = paths && applicationAt(paths, path)
+  return application ? `${externalOrigin(application, hostname)}${controlPrefix}sign-in` : ''
 }
 
 function refuse(

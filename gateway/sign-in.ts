@@ -67,21 +67,24 @@ export class SignIn {
   redirectToPortal({ incoming, res }: Visit, options: { isFresh: boolean; tries?: number }): void {
     const { cookies, hostname, target } = incoming
     const nonce = cookies.get(nonceCookie) ?? newNonce()
-    const url = this.authorizeUrl(hostname, target, nonceHash(nonce), options.tries ?? 0)
+    const url = new URL('.sallyport/authorize', this.#portal)
+    url.searchParams.set('host', hostname)
+    url.searchParams.set('target', target)
+    url.searchParams.set('nonce', nonceHash(nonce))
+    if (options.tries) url.searchParams.set('try', String(options.tries))
     if (options.isFresh) url.searchParams.set('fresh', 'true')
     redirect(res, url.href, [
       setCookie(nonceCookie, nonce, { maxAgeSeconds: transientCookieSeconds }),
     ])
   }
 
-  /** Where a person signs in for this host; programs get it with a 401. */
-  authorizeUrl(hostname: string, target: string, hash: string, tries: number): URL {
-    const url = new URL('.sallyport/authorize', this.#portal)
-    url.searchParams.set('host', hostname)
-    url.searchParams.set('target', target)
-    url.searchParams.set('nonce', hash)
-    if (tries > 0) url.searchParams.set('try', String(tries))
-    return url
+  /** `GET <application>/.sallyport/sign-in`: for programs, which open it in a window and try again afterwards. */
+  signInHere(visit: Visit): void {
+    const { searchParams } = new URL(visit.incoming.target, 'http://application')
+    const target = Destination.shape.target.safeParse(searchParams.get('target') ?? '/')
+    if (!target.success) throw new SallyportError('bad_request', 'target: must be a path')
+    const incoming = { ...visit.incoming, target: target.data }
+    this.redirectToPortal({ ...visit, incoming }, { isFresh: false })
   }
 
   /** `GET <portal>/.sallyport/authorize`: hands over the session, or begins a sign-in first. */
@@ -194,15 +197,15 @@ export class SignIn {
   }
 
   /** `GET <application>/.sallyport/callback`: takes the session over and goes on to the target. */
-  async takeOver({ incoming, res }: Visit): Promise<void> {
+  async takeOver(visit: Visit): Promise<void> {
+    const { incoming, res } = visit
     const { hostname, cookies } = incoming
     const { searchParams } = new URL(incoming.target, 'http://application')
     const target = Destination.shape.target.safeParse(searchParams.get('target') ?? '/').data ?? '/'
-    const handover = await this.#context.codes.redeem(
-      searchParams.get('code') ?? '',
-      hostname,
-      cookies.get(nonceCookie) ?? '',
-    )
+    const nonce = cookies.get(nonceCookie)
+    const code = searchParams.get('code')
+    const handover =
+      nonce && code ? await this.#context.codes.redeem(code, hostname, nonce) : undefined
     if (handover) {
       const cookie = await this.#context.sessions.create({ hostname, ...handover.session })
       return redirect(res, samePlace(handover.target), [setCookie(sessionCookie, cookie)])
@@ -212,7 +215,7 @@ export class SignIn {
     if (session) return redirect(res, samePlace(target), [])
     const tries = Number(searchParams.get('try') ?? 0)
     if (!(tries < maxTries)) throw new SallyportError('sign_in_failed', 'the code was refused')
-    const again = { incoming: { ...incoming, target }, res } as Visit
+    const again = { ...visit, incoming: { ...incoming, target } }
     this.redirectToPortal(again, { isFresh: false, tries: tries + 1 })
   }
 

@@ -1,0 +1,194 @@
+/** `/onPremisesPublishingProfiles/applicationProxy`: Graph's connector groups and connectors. */
+
+import { z } from 'zod'
+import { ConnectorGroupPatch, NewConnectorGroup } from '../connector-groups.ts'
+import { ById, noContent } from './application-routes.ts'
+import type { AdminContext, AdminServer } from './context.ts'
+import { ListQuery, listOf, NoQuery, page, preconditionOf, setEtag } from './odata.ts'
+import { recordChange } from './record.ts'
+import {
+  ApplicationView,
+  applicationView,
+  ConnectorGroupView,
+  ConnectorView,
+  connectorGroupView,
+  connectorView,
+} from './views.ts'
+
+const profile = '/onPremisesPublishingProfiles/applicationProxy'
+const groupsUrl = `${profile}/connectorGroups`
+const connectorsUrl = `${profile}/connectors`
+const groupTags = ['connector groups']
+const connectorTags = ['connectors']
+
+export function connectorRoutes(app: AdminServer, context: AdminContext): void {
+  groupReadRoutes(app, context)
+  groupWriteRoutes(app, context)
+  groupContentRoutes(app, context)
+  connectorReadRoutes(app, context)
+}
+
+function groupReadRoutes(app: AdminServer, { groups }: AdminContext): void {
+  app.route({
+    method: 'GET',
+    url: groupsUrl,
+    schema: {
+      tags: groupTags,
+      summary: 'List connector groups',
+      querystring: ListQuery,
+      response: { 200: listOf(ConnectorGroupView) },
+    },
+    handler: async req => page(req, groups.list().map(connectorGroupView), ({ id }) => id),
+  })
+  app.route({
+    method: 'GET',
+    url: `${groupsUrl}/:id`,
+    schema: {
+      tags: groupTags,
+      summary: 'Read a connector group',
+      params: ById,
+      querystring: NoQuery,
+      response: { 200: ConnectorGroupView },
+    },
+    handler: async (req, reply) => {
+      const found = groups.get(req.params.id)
+      setEtag(reply, found.revision)
+      return connectorGroupView(found)
+    },
+  })
+}
+
+function groupWriteRoutes(app: AdminServer, { groups, connectors, audit }: AdminContext): void {
+  app.route({
+    method: 'POST',
+    url: groupsUrl,
+    schema: {
+      tags: groupTags,
+      summary: 'Create a connector group',
+      body: NewConnectorGroup,
+      response: { 201: ConnectorGroupView },
+    },
+    handler: async (req, reply) => {
+      const { value, revision, changed } = await groups.create(req.body)
+      const resource = `connectorGroups/${value.id}`
+      recordChange(audit, req, { outcome: 'created', resource, changed, revision })
+      setEtag(reply, revision)
+      void reply.header('location', `${req.url.split('?')[0]}/${value.id}`)
+      return reply.code(201).send(connectorGroupView({ value, revision }))
+    },
+  })
+  app.route({
+    method: 'PATCH',
+    url: `${groupsUrl}/:id`,
+    schema: {
+      tags: groupTags,
+      summary: 'Rename a connector group',
+      params: ById,
+      body: ConnectorGroupPatch,
+      response: { 200: ConnectorGroupView },
+    },
+    handler: async (req, reply) => {
+      const { id } = req.params
+      const { value, revision, changed } = await groups.update(id, req.body, preconditionOf(req))
+      const resource = `connectorGroups/${id}`
+      recordChange(audit, req, { outcome: 'updated', resource, changed, revision })
+      setEtag(reply, revision)
+      return connectorGroupView({ value, revision })
+    },
+  })
+  app.route({
+    method: 'DELETE',
+    url: `${groupsUrl}/:id`,
+    schema: {
+      tags: groupTags,
+      summary: 'Delete a connector group without applications and active connectors',
+      params: ById,
+      response: { 204: noContent },
+    },
+    handler: async (req, reply) => {
+      const { id } = req.params
+      const { revision } = await groups.remove(id, preconditionOf(req))
+      const resource = `connectorGroups/${id}`
+      recordChange(audit, req, { outcome: 'deleted', resource, changed: [], revision })
+      await connectors.forgetGroup(id)
+      return reply.code(204).send()
+    },
+  })
+}
+
+function groupContentRoutes(app: AdminServer, context: AdminContext): void {
+  const { groups, connectors, applications } = context
+  app.route({
+    method: 'GET',
+    url: `${groupsUrl}/:id/members`,
+    schema: {
+      tags: groupTags,
+      summary: 'List the connectors of a group',
+      params: ById,
+      querystring: ListQuery,
+      response: { 200: listOf(ConnectorView) },
+    },
+    handler: async req => {
+      const { id } = groups.get(req.params.id).value
+      const members = connectors.list().filter(({ value }) => value.connectorGroupId === id)
+      return page(req, members.map(connectorView), connector => connector.id)
+    },
+  })
+  app.route({
+    method: 'GET',
+    url: `${groupsUrl}/:id/applications`,
+    schema: {
+      tags: groupTags,
+      summary: 'List the applications of a group',
+      params: ById,
+      querystring: ListQuery,
+      response: { 200: listOf(ApplicationView) },
+    },
+    handler: async req => {
+      const { id } = groups.get(req.params.id).value
+      const members = applications.list().filter(({ value }) => value.connectorGroupId === id)
+      return page(req, members.map(applicationView), application => application.id)
+    },
+  })
+}
+
+function connectorReadRoutes(app: AdminServer, { connectors, groups }: AdminContext): void {
+  app.route({
+    method: 'GET',
+    url: connectorsUrl,
+    schema: {
+      tags: connectorTags,
+      summary: 'List connectors',
+      querystring: ListQuery,
+      response: { 200: listOf(ConnectorView) },
+    },
+    handler: async req => page(req, connectors.list().map(connectorView), ({ id }) => id),
+  })
+  app.route({
+    method: 'GET',
+    url: `${connectorsUrl}/:id`,
+    schema: {
+      tags: connectorTags,
+      summary: 'Read a connector',
+      params: ById,
+      querystring: NoQuery,
+      response: { 200: ConnectorView },
+    },
+    handler: async req => connectorView(connectors.get(req.params.id)),
+  })
+  app.route({
+    method: 'GET',
+    url: `${connectorsUrl}/:id/memberOf`,
+    schema: {
+      tags: connectorTags,
+      summary: 'List the connector group of a connector',
+      params: ById,
+      querystring: NoQuery,
+      response: { 200: z.object({ value: z.array(ConnectorGroupView) }) },
+    },
+    handler: async req => {
+      const { connectorGroupId } = connectors.get(req.params.id).value
+      return { value: [connectorGroupView(groups.get(connectorGroupId))] }
+    },
+  })
+}

@@ -1,0 +1,172 @@
+/**
+ * The HTTP API for administrators, at Microsoft Graph's paths under /v1.0 and /beta alike. Everything below them needs
+ * the bearer token; `/` says what this is and `/openapi.json` describes it. It listens on loopback unless told
+ * otherwise: the token travels in clear text, so put TLS in front of any other address.
+ */
+
+import { randomUUID } from 'node:crypto'
+import swagger from '@fastify/swagger'
+import fastify, { type FastifyRequest } from 'fastify'
+import {
+  jsonSchemaTransform,
+  serializerCompiler,
+  validatorCompiler,
+  type ZodTypeProvider,
+} from 'fastify-type-provider-zod'
+import { version } from '#infra/version.ts'
+import { Refusal } from '../refusal.ts'
+import { applicationRoutes } from './application-routes.ts'
+import { assignmentRoutes } from './assignment-routes.ts'
+import { requireToken } from './authenticate.ts'
+import { connectorRoutes } from './connector-routes.ts'
+import type { AdminContext, AdminServer } from './context.ts'
+import { asRefusal, sendProblem } from './problem.ts'
+import { recordRefusal } from './record.ts'
+
+export interface AdminApiOptions extends AdminContext {
+  host: string
+  port: number
+  token: string
+}
+
+export interface AdminApi extends AsyncDisposable {
+  /** `http://127.0.0.1:8081` */
+  readonly url: string
+}
+
+const prefixes = ['/v1.0', '/beta'] as const
+const maxBodyBytes = 1024 * 1024
+
+export async function startAdminApi(options: AdminApiOptions): Promise<AdminApi> {
+  const { host, port } = options
+  const app = createServer(options)
+  await describe(app)
+  openRoutes(app)
+  for (const prefix of prefixes) {
+    await app.register(
+      (part, _, done) => {
+        protectedRoutes(part.withTypeProvider<ZodTypeProvider>(), options)
+        done()
+      },
+      { prefix },
+    )
+  }
+  await app.listen({ host, port })
+  const address = app.server.address()
+  const name = host.includes(':') ? `[${host}]` : host
+  return {
+    url: `http://${name}:${typeof address === 'object' ? address?.port : port}`,
+    [Symbol.asyncDispose]: () => app.close(),
+  }
+}
+
+function protectedRoutes(app: AdminServer, options: AdminApiOptions): void {
+  app.addHook('onRequest', requireToken(options.token))
+  applicationRoutes(app, options)
+  connectorRoutes(app, options)
+  assignmentRoutes(app, options)
+}
+
+function createServer(options: AdminApiOptions): AdminServer {
+  const app = fastify({
+    bodyLimit: maxBodyBytes,
+    genReqId: () => randomUUID(),
+    forceCloseConnections: 'idle',
+    // Graph's paths are case-insensitive; ids keep their case.
+    routerOptions: { caseSensitive: false, ignoreTrailingSlash: true, maxParamLength: 1_024 },
+    rewriteUrl: req => withoutKeys(req.url ?? '/'),
+  }).withTypeProvider<ZodTypeProvider>()
+  app.setValidatorCompiler(validatorCompiler)
+  app.setSerializerCompiler(serializerCompiler)
+  app.removeContentTypeParser('text/plain')
+  app.decorateRequest('actor', '')
+  app.addHook('onRequest', async (req, reply) => {
+    void reply.headers({ 'request-id': req.id, 'cache-control': 'no-store' })
+  })
+  answerErrors(app, options)
+  return app
+}
+
+/** OData also writes keys in parentheses: `applications('wiki')`, `applications(appId='…')`. */
+function withoutKeys(url: string): string {
+  const [path = '', ...query] = url.split('?')
+  return [path.replace(/\((?:appId=)?'([^'/]+)'\)/gi, '/$1'), ...query].join('?')
+}
+
+function answerErrors(app: AdminServer, { audit, log }: AdminContext): void {
+  app.setErrorHandler((error: Error, req, reply) => {
+    const refusal = asRefusal(error)
+    if (refusal.fault.status >= 500) log.error({ error, requestId: req.id }, 'a request failed')
+    recordRefusal(audit, req)
+    sendProblem(req, reply, refusal)
+  })
+  const isOffered = collectRoutes(app)
+  app.setNotFoundHandler((req, reply) => {
+    const methods = isOffered(req)
+    if (methods.length > 0) void reply.header('allow', methods.join(', '))
+    const path = req.url.split('?')[0]
+    throw methods.length > 0
+      ? new Refusal('method_not_allowed', `${path} takes ${methods.join(', ')}, not ${req.method}`)
+      : new Refusal('resource_not_found', `there is nothing at ${path}; /openapi.json says what is`)
+  })
+}
+
+/** The methods that a path takes, for 405 answers. */
+function collectRoutes(app: AdminServer): (req: FastifyRequest) => string[] {
+  const routes: { method: string; pattern: RegExp }[] = []
+  app.addHook('onRoute', ({ method, url }) => {
+    const source = url.replace(/[.$]/g, '\\$&').replace(/:\w+/g, '[^/]+')
+    const pattern = new RegExp(`^${source}/?$`, 'i')
+    for (const name of [method].flat()) routes.push({ method: name, pattern })
+  })
+  return req => {
+    const path = req.url.split('?')[0] ?? ''
+    return routes.filter(({ pattern }) => pattern.test(path)).map(({ method }) => method)
+  }
+}
+
+async function describe(app: AdminServer): Promise<void> {
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'Sallyport admin API',
+        version,
+        description:
+          'Applications, connector groups, connectors and assignments, at the paths and with the property names ' +
+          'of Microsoft Graph. Errors are problem details (RFC 9457). Changes take If-Match.',
+      },
+      servers: prefixes.map(url => ({ url })),
+      components: { securitySchemes: { token: { type: 'http', scheme: 'bearer' } } },
+      security: [{ token: [] }],
+    },
+    // Both prefixes have the same routes: described once, as servers.
+    transform: document => {
+      const { schema, url } = jsonSchemaTransform(document)
+      const [described] = prefixes
+      if (!url.startsWith(`${described}/`)) return { schema: { ...schema, hide: true }, url }
+      return { schema, url: url.slice(described.length) }
+    },
+  })
+}
+
+function openRoutes(app: AdminServer): void {
+  app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
+  app.get('/', { schema: { hide: true } }, async (_, reply) => {
+    void reply.type('text/plain; charset=utf-8')
+    return welcome
+  })
+}
+
+const welcome = `Sallyport registry ${version}: the API for administrators.
+
+  /openapi.json                                                        what it offers (OpenAPI 3.1)
+  /v1.0/applications                                                   published applications
+  /v1.0/onPremisesPublishingProfiles/applicationProxy/connectorGroups  connector groups
+  /v1.0/onPremisesPublishingProfiles/applicationProxy/connectors       connectors
+  /v1.0/servicePrincipals/{id}/appRoleAssignedTo                       who may use an application
+
+Paths and property names are Microsoft Graph's; /beta is the same as /v1.0.
+Send "Authorization: Bearer <token>" with the token in SALLYPORT_REGISTRY_ADMIN_TOKEN.
+The command line does the same: sallyport --help
+`

@@ -1,0 +1,129 @@
+/**
+ * What an administrator may say of an application, as a body of the admin API. Three kinds of property: those that we
+ * enforce (the contract), those that Graph knows and we do not enforce yet (they load as long as they ask for
+ * nothing, and are refused by name as soon as they do: settings that are silently ignored are worse than none), and
+ * unknown ones, which are refused by name.
+ */
+
+import { z } from 'zod'
+import { Application, OnPremisesPublishing, Slug } from '#infra/contracts/application.ts'
+
+type Nothing = (value: unknown) => boolean
+
+const isEmpty: Nothing = value =>
+  value === undefined ||
+  value === null ||
+  value === false ||
+  value === '' ||
+  value === 'none' ||
+  (typeof value === 'object' && Object.values(value).every(isEmpty))
+
+/** An object that only says of what type it would be is empty too. */
+const saysNothing: Nothing = value => isEmpty(withoutAnnotations(value))
+
+const notEnforced = (says: string, isHarmless: Nothing = saysNothing) =>
+  z
+    .unknown()
+    .refine(isHarmless, { error: `is not enforced by Sallyport yet: ${says}` })
+    .optional()
+    .describe(`Known from Microsoft Graph, not enforced yet: ${says}.`)
+
+const onlyEmpty = 'leave it out or empty'
+const onlyFalse = 'leave it out or false'
+
+/** Properties of Graph's onPremisesPublishing that would change what we do, if we did it. */
+const notEnforcedPublishing = {
+  alternateUrl: notEnforced(onlyEmpty),
+  applicationType: notEnforced(
+    'leave it out or enterpriseapp',
+    value => saysNothing(value) || value === 'enterpriseapp',
+  ),
+  isAccessibleViaZTNAClient: notEnforced(onlyFalse),
+  isContinuousAccessEvaluationEnabled: notEnforced(onlyFalse),
+  isDnsResolutionEnabled: notEnforced(onlyFalse),
+  isOnPremPublishingEnabled: notEnforced(
+    'leave it out or true, and delete the application to end its publishing',
+    value => value === undefined || value === null || value === true,
+  ),
+  isStateSessionEnabled: notEnforced(onlyFalse),
+  isTranslateLinksInBodyEnabled: notEnforced(onlyFalse),
+  onPremisesApplicationSegments: notEnforced(onlyEmpty),
+  segmentsConfiguration: notEnforced(onlyEmpty),
+  singleSignOnSettings: notEnforced('leave it out, or set singleSignOnMode to none'),
+  trafficRoutingMethod: notEnforced('leave it out or none'),
+  useAlternateUrlForTranslationAndRedirect: notEnforced(onlyFalse),
+  verifiedCustomDomainCertificatesMetadata: notEnforced(onlyEmpty),
+  verifiedCustomDomainKeyCredential: notEnforced(onlyEmpty),
+  verifiedCustomDomainPasswordCredential: notEnforced(onlyEmpty),
+  wafAllowedHeaders: notEnforced(onlyEmpty),
+  wafIpRanges: notEnforced(onlyEmpty),
+  wafProvider: notEnforced('leave it out or none'),
+}
+
+type Publishing = OnPremisesPublishing
+
+/** The contract's properties without their defaults: what a body leaves out stays as it is, null means the default. */
+const enforcedPublishing = Object.fromEntries(
+  Object.entries(OnPremisesPublishing.shape).map(([name, schema]) => [
+    name,
+    schema instanceof z.ZodDefault
+      ? (schema.unwrap() as z.ZodType).nullable().optional()
+      : schema.optional(),
+  ]),
+) as { [Name in keyof Publishing]: z.ZodOptional<z.ZodNullable<z.ZodType<Publishing[Name]>>> }
+
+const PublishingPatch = z.strictObject({ ...enforcedPublishing, ...notEnforcedPublishing })
+export type PublishingPatch = z.output<typeof PublishingPatch>
+
+export const enforcedNames = Object.keys(enforcedPublishing) as (keyof Publishing)[]
+
+/** Properties that an answer has and that a body may repeat, but not change. */
+const repeated = {
+  uniqueName: z.string().optional(),
+  appId: Application.shape.appId.optional(),
+  createdDateTime: Application.shape.createdDateTime.optional(),
+}
+
+const settable = {
+  displayName: Application.shape.displayName.optional(),
+  appRoleAssignmentRequired: z.boolean().optional(),
+  connectorGroupId: Slug.optional(),
+}
+
+/** Body of POST /applications. */
+export const NewApplication = annotated(
+  z.strictObject({
+    id: Slug.optional().describe('Made from uniqueName or displayName when it is left out.'),
+    uniqueName: z.string().min(1).max(256).optional(),
+    appId: Application.shape.appId.optional(),
+    ...settable,
+    onPremisesPublishing: annotated(
+      PublishingPatch.extend({ internalUrl: OnPremisesPublishing.shape.internalUrl }),
+    ),
+  }),
+)
+export type NewApplication = z.output<typeof NewApplication>
+
+/** Body of PATCH /applications/{id}. */
+export const ApplicationPatch = annotated(
+  z.strictObject({
+    id: Slug.optional(),
+    ...repeated,
+    ...settable,
+    onPremisesPublishing: annotated(PublishingPatch).optional(),
+  }),
+)
+export type ApplicationPatch = z.output<typeof ApplicationPatch>
+
+/** Body of PATCH /applications/{id}/onPremisesPublishing. */
+export const OnPremisesPublishingPatch = annotated(PublishingPatch)
+
+/** OData annotations (`@odata.type`, `@odata.etag`) may stand in every body; they are dropped. */
+export function annotated<Schema extends z.ZodType>(schema: Schema) {
+  return z.preprocess(withoutAnnotations, schema)
+}
+
+function withoutAnnotations(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value
+  return Object.fromEntries(Object.entries(value).filter(([name]) => !name.includes('@odata.')))
+}

@@ -1,0 +1,82 @@
+/** The form that all client commands share: how they find the system, where secrets may not stand, how they end. */
+
+import { type Command, Option } from 'commander'
+import type { Environment } from '#infra/config.ts'
+import { type AdminClient, type ConnectionOptions, connectAdmin } from './client.ts'
+import { report, UsageError } from './failure.ts'
+
+export interface CommonOptions extends ConnectionOptions {
+  json?: true
+}
+
+export interface Invocation<Args, Options> {
+  readonly client: AdminClient
+  readonly args: Args
+  readonly options: Options & CommonOptions
+}
+
+export interface Behaviour<Args, Options> {
+  /** Adds the command's own options. */
+  setUp?: (command: Command) => Command
+  run: (invocation: Invocation<Args, Options>) => Promise<void>
+}
+
+/** Adds one command that talks to the admin API. */
+export type ClientCommand = <Args extends string[] = [], Options extends object = object>(
+  usage: string,
+  description: string,
+  behaviour: Behaviour<Args, Options>,
+) => void
+
+/** Exit status of a wrong call. */
+const wrongUsage = 2
+
+export function clientCommands(program: Command, environment: Environment): ClientCommand {
+  return (usage, description, { setUp, run }) => {
+    const command = baseCommand(program, usage, description)
+      .option('--admin-url <url>', 'address of the admin API (SALLYPORT_ADMIN_URL)')
+      .option('--admin-token-file <path>', 'file with the token (or set SALLYPORT_ADMIN_TOKEN)')
+      .option('--json', 'answer for programs')
+    addRefusedSecret(command, '--admin-token <token>')
+    setUp?.(command)
+    command.action(async (...parameters: unknown[]) => {
+      // commander adds the options and the command itself to the arguments.
+      const args = parameters.slice(0, -2) as never
+      const options = command.opts<never>()
+      await ending(async () => {
+        const { adminToken } = command.opts<{ adminToken?: string }>()
+        refuseSecret(adminToken, '--admin-token', '--admin-token-file or SALLYPORT_ADMIN_TOKEN')
+        await run({ client: connectAdmin(options, environment), args, options })
+      })
+    })
+  }
+}
+
+/** A command whose wrong calls end with status 2. */
+export function baseCommand(program: Command, usage: string, description: string): Command {
+  const [name = ''] = usage.split(' ')
+  return program
+    .command(usage)
+    .description(description)
+    .showHelpAfterError(`(sallyport ${name} --help says how it is called)`)
+    .exitOverride(error => process.exit(error.exitCode === 0 ? 0 : wrongUsage))
+}
+
+/** Options that exist to be refused: every user of a machine can read its command lines. */
+export function addRefusedSecret(command: Command, flags: string): Command {
+  return command.addOption(new Option(flags).hideHelp())
+}
+
+export function refuseSecret(value: string | undefined, name: string, instead: string): void {
+  if (value === undefined) return
+  throw new UsageError(`${name} would show a secret to every user of this machine; use ${instead}`)
+}
+
+/** Runs to a reported end. */
+export async function ending(run: () => Promise<void>): Promise<void> {
+  try {
+    await run()
+  } catch (error) {
+    report(error)
+  }
+}

@@ -1,0 +1,169 @@
+/**
+ * Connector groups: create, read, rename, delete. The group `default` exists from the first start and stays. A group
+ * with applications or active connectors cannot be deleted; inactive connectors of it are forgotten with it.
+ */
+
+import { z } from 'zod'
+import { type Application, Slug } from '#infra/contracts/application.ts'
+import {
+  type Connector,
+  ConnectorGroup,
+  defaultConnectorGroupId,
+} from '#infra/contracts/connector.ts'
+import { annotated } from './application-input.ts'
+import { type Changed, type Precondition, toSlug } from './applications.ts'
+import { invalid, Refusal } from './refusal.ts'
+import type { State, Store, Versioned } from './store.ts'
+
+/** Graph's region says which of Microsoft's data centres serves the group; here there is nothing to choose. */
+const region = z.null({ error: 'is not enforced by Sallyport: leave it out or null' }).optional()
+
+/** Body of POST …/connectorGroups. */
+export const NewConnectorGroup = annotated(
+  z.strictObject({
+    id: Slug.optional().describe('Made from the name when it is left out.'),
+    name: ConnectorGroup.shape.name,
+    connectorGroupType: z.literal('applicationProxy').optional(),
+    region,
+  }),
+)
+export type NewConnectorGroup = z.output<typeof NewConnectorGroup>
+
+/** Body of PATCH …/connectorGroups/{id}. */
+export const ConnectorGroupPatch = annotated(
+  z.strictObject({
+    id: Slug.optional(),
+    name: ConnectorGroup.shape.name.optional(),
+    connectorGroupType: z.literal('applicationProxy').optional(),
+    isDefault: z.boolean().optional(),
+    createdDateTime: z.string().optional(),
+    region,
+  }),
+)
+export type ConnectorGroupPatch = z.output<typeof ConnectorGroupPatch>
+
+export interface ConnectorGroupOptions {
+  store: Store<ConnectorGroup>
+  applications: State<Application>
+  connectors: State<Connector>
+}
+
+export interface ConnectorGroups {
+  list(): Versioned<ConnectorGroup>[]
+  /** Refuses when there is none. */
+  get(id: string): Versioned<ConnectorGroup>
+  create(input: NewConnectorGroup): Promise<Changed<ConnectorGroup>>
+  update(
+    id: string,
+    patch: ConnectorGroupPatch,
+    precondition: Precondition,
+  ): Promise<Changed<ConnectorGroup>>
+  remove(id: string, precondition: Precondition): Promise<Versioned<ConnectorGroup>>
+  /** Creates the group `default` if it does not exist. */
+  ensureDefault(): Promise<void>
+}
+
+export function openConnectorGroups(options: ConnectorGroupOptions): ConnectorGroups {
+  const { store } = options
+  return {
+    list: () => store.list(),
+    get: id => find(store, id),
+    create: input => create(store, input),
+    update: (id, patch, precondition) => update(store, id, patch, precondition),
+    remove: (id, precondition) => remove(options, id, precondition),
+    ensureDefault: async () => {
+      await store.change(({ entries }) => {
+        if (entries.has(defaultConnectorGroupId)) return undefined
+        const value = newGroup(defaultConnectorGroupId, 'Default', true)
+        return { id: value.id, value }
+      })
+    },
+  }
+}
+
+function newGroup(id: string, name: string, isDefault: boolean): ConnectorGroup {
+  const createdDateTime = new Date().toISOString()
+  return { id, name, connectorGroupType: 'applicationProxy', isDefault, createdDateTime }
+}
+
+function find(state: State<ConnectorGroup>, id: string): Versioned<ConnectorGroup> {
+  const found = state.get(id)
+  if (found) return found
+  throw new Refusal('resource_not_found', `there is no connector group "${id}"`)
+}
+
+async function create(
+  store: Store<ConnectorGroup>,
+  input: NewConnectorGroup,
+): Promise<Changed<ConnectorGroup>> {
+  const id = input.id ?? toSlug(input.name)
+  if (!Slug.safeParse(id).success) {
+    throw invalid(
+      'id',
+      'cannot be made from the name, which has no Latin letter or digit; give one',
+    )
+  }
+  const value = newGroup(id, input.name, false)
+  const revision = await store.change(({ entries }) => {
+    if (entries.has(id)) {
+      const message = `there is a connector group "${id}" already; give another id`
+      throw new Refusal('already_exists', message, [{ property: 'id', message }])
+    }
+    return { id, value }
+  })
+  if (revision === undefined) throw new TypeError('a connector group was not written')
+  return { value, revision, changed: Object.keys(input) }
+}
+
+async function update(
+  store: Store<ConnectorGroup>,
+  id: string,
+  patch: ConnectorGroupPatch,
+  precondition: Precondition,
+): Promise<Changed<ConnectorGroup>> {
+  let before = find(store, id)
+  let after = before.value
+  const written = await store.change(state => {
+    before = find(state, id)
+    precondition(before.revision)
+    for (const name of ['id', 'isDefault', 'createdDateTime'] as const) {
+      if (patch[name] !== undefined && patch[name] !== before.value[name])
+        throw invalid(name, 'cannot be changed')
+    }
+    after = { ...before.value, name: patch.name ?? before.value.name }
+    return after.name === before.value.name ? undefined : { id, value: after }
+  })
+  const changed = written === undefined ? [] : ['name']
+  return { value: after, revision: written ?? before.revision, changed }
+}
+
+async function remove(
+  { store, applications, connectors }: ConnectorGroupOptions,
+  id: string,
+  precondition: Precondition,
+): Promise<Versioned<ConnectorGroup>> {
+  const { value } = find(store, id)
+  const revision = await store.change(state => {
+    precondition(find(state, id).revision)
+    if (value.isDefault) throw new Refusal('in_use', 'the default connector group stays')
+    const users = [...applications.entries.values()].filter(app => app.connectorGroupId === id)
+    refuseWhile(id, 'applications', users)
+    const members = [...connectors.entries.values()].filter(
+      connector => connector.connectorGroupId === id && connector.status === 'active',
+    )
+    refuseWhile(id, 'active connectors', members)
+    return { id, value: undefined }
+  })
+  if (revision === undefined) throw new TypeError('a connector group was not removed')
+  return { value, revision }
+}
+
+function refuseWhile(id: string, what: string, users: readonly { id: string }[]): void {
+  if (users.length === 0) return
+  const first = users.slice(0, 5).map(user => user.id)
+  const more = users.length > first.length ? ` and ${users.length - first.length} more` : ''
+  throw new Refusal(
+    'in_use',
+    `connector group "${id}" has ${what}: ${first.join(', ')}${more}; move them first`,
+  )
+}

@@ -1,0 +1,175 @@
+/**
+ * Which connectors there are and whether they are alive. Every registry listens to every status (not as a queue group:
+ * each must know the last sign of life by itself), and all of them write to the bucket by compare-and-set: whoever
+ * wins records the audit event. A connector that stopped or fell silent is announced to the gateways.
+ */
+
+import type { Audit } from '#infra/audit.ts'
+import { type Bus, type Message, parseJson } from '#infra/bus.ts'
+import type { ConnectorEvent } from '#infra/contracts/audit.ts'
+import { type Connector, ConnectorStatus, statusTimeoutMs } from '#infra/contracts/connector.ts'
+import type { Logger } from '#infra/log.ts'
+import { subjects } from '#infra/subjects.ts'
+import { afterSilence, afterStatus, isOfOlderProcess, type Transition } from './presence.ts'
+import { Refusal } from './refusal.ts'
+import type { Store, Versioned } from './store.ts'
+
+export interface ConnectorsOptions {
+  bus: Bus
+  store: Store<Connector>
+  audit: Audit
+  log: Logger
+  removeInactiveAfterMs: number
+  /** How long a connector may be silent. */
+  timeoutMs?: number
+}
+
+export interface Connectors extends AsyncDisposable {
+  list(): Versioned<Connector>[]
+  /** Refuses when there is none. */
+  get(id: string): Versioned<Connector>
+  /** Forgets the inactive connectors of a group that is gone. */
+  forgetGroup(groupId: string): Promise<void>
+}
+
+const sweepIntervalMs = 1_000
+
+/** More than this many connectors are not recorded: somebody invents them. */
+const maxConnectors = 20_000
+
+export function openConnectors(options: ConnectorsOptions): Connectors {
+  return new Presence(options)
+}
+
+class Presence implements Connectors {
+  readonly #options: ConnectorsOptions
+  readonly #lastSeenMs = new Map<string, number>()
+  /** Writes of one connector follow each other: each must see what the one before it wrote. */
+  readonly #writing = new Map<string, Promise<unknown>>()
+  readonly #resources = new DisposableStack()
+  /** Silence before this moment proves nothing: this registry was not listening. */
+  #listeningSinceMs = Date.now()
+
+  constructor(options: ConnectorsOptions) {
+    this.#options = options
+    const { bus } = options
+    const subscription = bus.subscribe(subjects.connectorStatuses, {
+      callback: message => this.#hear(message),
+    })
+    this.#resources.defer(() => subscription.unsubscribe())
+    this.#resources.defer(
+      bus.onStatus(() => {
+        this.#listeningSinceMs = Date.now()
+      }),
+    )
+    const timer = setInterval(() => this.#sweep(), sweepIntervalMs)
+    this.#resources.defer(() => clearInterval(timer))
+  }
+
+  list(): Versioned<Connector>[] {
+    return this.#options.store.list()
+  }
+
+  get(id: string): Versioned<Connector> {
+    const found = this.#options.store.get(id)
+    if (found) return found
+    throw new Refusal('resource_not_found', `there is no connector "${id}"`)
+  }
+
+  async forgetGroup(groupId: string): Promise<void> {
+    const members = this.list().filter(({ value }) => value.connectorGroupId === groupId)
+    for (const { value } of members) if (value.status === 'inactive') await this.#forget(value.id)
+  }
+
+  #hear(message: Message): void {
+    const status = parseJson(ConnectorStatus, message.data, message.subject)
+    const { connectorId, groupId } = status
+    const { store, log } = this.#options
+    if (message.subject !== subjects.connectorStatus(groupId, connectorId)) {
+      log.warn({ subject: message.subject, connectorId, groupId }, 'status under a foreign name')
+      return
+    }
+    const before = store.get(connectorId)
+    if (!before && store.entries.size >= maxConnectors) {
+      log.error({ connectorId }, 'too many connectors, a new one is left out')
+      return
+    }
+    if (before && isOfOlderProcess(before.value, status)) {
+      log.warn({ connectorId }, 'two connectors use one id; the one that started later counts')
+      return
+    }
+    this.#lastSeenMs.set(connectorId, Date.now())
+    this.#turn(connectorId, known => afterStatus(known, status, Date.now()))
+  }
+
+  #sweep(): void {
+    const { bus, store, timeoutMs = statusTimeoutMs, removeInactiveAfterMs } = this.#options
+    const nowMs = Date.now()
+    if (!bus.isConnected) return
+    for (const { id, status, lastSeenDateTime } of store.entries.values()) {
+      const seenMs = Math.max(Date.parse(lastSeenDateTime), this.#lastSeenMs.get(id) ?? 0)
+      if (status === 'inactive') {
+        if (nowMs - seenMs > removeInactiveAfterMs) this.#run(id, () => this.#forget(id))
+      } else if (nowMs - Math.max(seenMs, this.#listeningSinceMs) > timeoutMs) {
+        this.#turn(id, known => known && afterSilence(known))
+      }
+    }
+  }
+
+  #turn(id: string, decide: (known: Connector | undefined) => Transition | undefined): void {
+    if (!decide(this.#options.store.get(id)?.value)) return
+    this.#run(id, async () => {
+      const known = this.#options.store.get(id)
+      const transition = decide(known?.value)
+      if (!transition) return
+      const isOurs = await this.#options.store.replace(id, transition.record, known?.revision)
+      if (isOurs && transition.event) this.#tell(transition.record, transition.event)
+    })
+  }
+
+  #run(id: string, write: () => Promise<void>): void {
+    const done = (this.#writing.get(id) ?? Promise.resolve())
+      .then(write)
+      .catch(error =>
+        this.#options.log.warn({ connectorId: id, error }, 'presence was not written'),
+      )
+      .finally(() => {
+        if (this.#writing.get(id) === done) this.#writing.delete(id)
+      })
+    this.#writing.set(id, done)
+  }
+
+  async #forget(id: string): Promise<void> {
+    const { store } = this.#options
+    const known = store.get(id)
+    if (!known || known.value.status === 'active') return
+    this.#lastSeenMs.delete(id)
+    if (await store.remove(id, known.revision)) this.#tell(known.value, 'removed')
+  }
+
+  #tell(connector: Connector, outcome: ConnectorEvent['outcome']): void {
+    const { bus, audit, log } = this.#options
+    const { id, connectorGroupId, machineName, version } = connector
+    log.info({ connectorId: id, connectorGroupId }, `connector ${outcome}`)
+    audit.record({
+      category: 'connector',
+      outcome,
+      connector: id,
+      connectorGroup: connectorGroupId,
+      machineName,
+      version,
+      requestId: null,
+      user: null,
+      session: null,
+      application: null,
+    })
+    if (outcome === 'stopped' || outcome === 'inactive') {
+      bus.publishJson(subjects.connectorGone(id), { connectorId: id, reason: outcome })
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#resources.dispose()
+    await Promise.all(this.#writing.values())
+  }
+}

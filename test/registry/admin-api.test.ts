@@ -1,0 +1,171 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { subjects } from '#infra/subjects.ts'
+import {
+  adminToken,
+  listen,
+  publish,
+  type Received,
+  startTestRegistry,
+  type TestRegistry,
+} from './fixture.ts'
+
+let registry: TestRegistry
+
+beforeAll(async () => {
+  registry = await startTestRegistry()
+})
+afterAll(() => registry[Symbol.asyncDispose]())
+
+describe('the token', () => {
+  test.each([
+    ['no token', undefined],
+    ['a wrong token', 'Bearer wrong'],
+    ['the right token with something behind it', `Bearer ${adminToken}x`],
+    ['a part of the right token', `Bearer ${adminToken.slice(0, -1)}`],
+    ['the right token in another scheme', `Basic ${adminToken}`],
+    ['two tokens', `Bearer wrong, Bearer ${adminToken}`],
+  ])('%s opens nothing', async (_, authorization) => {
+    for (const path of ['/v1.0/applications', '/beta/applications/wiki']) {
+      const headers = authorization === undefined ? {} : { authorization }
+      const response = await fetch(registry.url + path, { headers })
+      expect(response.status).toBe(401)
+      expect(response.headers.get('www-authenticate')).toContain('Bearer')
+      const body = await response.json()
+      expect(body).toMatchObject({
+        code: 'unauthenticated',
+        error: { code: 'InvalidAuthenticationToken' },
+      })
+      expect(JSON.stringify(body)).not.toContain('wrong,')
+    }
+  })
+
+  test('whoever comes without it is audited, also when only reading', async () => {
+    const events = await listen(registry.nats, 'auditor', subjects.auditsLike('admin'))
+    await fetch(`${registry.url}/v1.0/applications?secret=1`)
+    await fetch(`${registry.url}/beta/applications/wiki`, { method: 'DELETE' })
+    await expect.poll(() => events).toHaveLength(2)
+    expect(events).toMatchObject([
+      { outcome: 'refused', actor: 'unauthenticated', resource: 'applications', application: null },
+      {
+        outcome: 'refused',
+        actor: 'unauthenticated',
+        resource: 'applications/wiki',
+        application: 'wiki',
+      },
+    ])
+  })
+
+  test('is not needed to read what this is', async () => {
+    const page = await fetch(registry.url)
+    expect(await page.text()).toContain('Sallyport registry')
+    const description: Received = await (await fetch(`${registry.url}/openapi.json`)).json()
+    expect(description.openapi).toBe('3.1.0')
+    expect(description.servers).toEqual([{ url: '/v1.0' }, { url: '/beta' }])
+    const paths = Object.keys(description.paths)
+    expect(paths).toContain('/applications/{id}/onPremisesPublishing')
+    expect(paths.every(path => !path.startsWith('/v1.0') && !path.startsWith('/beta'))).toBe(true)
+    const { schema } =
+      description.paths['/applications'].post.requestBody.content['application/json']
+    expect(schema.properties.onPremisesPublishing.properties).toHaveProperty('internalUrl')
+  })
+})
+
+describe('problems', () => {
+  test('have the form of RFC 9457 and of Microsoft Graph at once', async () => {
+    const response = await fetch(`${registry.url}/v1.0/applications/nothing`, {
+      headers: { authorization: `Bearer ${adminToken}` },
+    })
+    expect(response.headers.get('content-type')).toContain('application/problem+json')
+    const detail = 'there is no application "nothing"'
+    expect(await response.json()).toMatchObject({
+      type: 'urn:sallyport:fault:resource_not_found',
+      title: expect.any(String),
+      status: 404,
+      detail,
+      code: 'resource_not_found',
+      instance: '/v1.0/applications/nothing',
+      errors: [],
+      error: { code: 'Request_ResourceNotFound', message: detail },
+    })
+  })
+
+  test.each([
+    ['a body that is not JSON', { body: '{', type: 'application/json' }, 400],
+    ['a body that is not an object', { body: '[1]', type: 'application/json' }, 400],
+    ['a body of another media type', { body: 'a=1', type: 'text/plain' }, 415],
+    [
+      'a body that is too large',
+      { body: `"${'x'.repeat(1_100_000)}"`, type: 'application/json' },
+      413,
+    ],
+  ])('%s is refused', async (_, { body, type }, status) => {
+    const response = await fetch(`${registry.url}/v1.0/applications`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${adminToken}`, 'content-type': type },
+      body,
+    })
+    expect(response.status).toBe(status)
+    expect(await response.json()).toMatchObject({ status, error: { message: expect.any(String) } })
+  })
+
+  test('a method that a path does not take is told from a path that does not exist', async () => {
+    const wrong = await registry.send('PUT', '/applications', {})
+    expect(wrong.status).toBe(405)
+    expect(wrong.headers.get('allow')).toContain('POST')
+    expect((await registry.send('GET', '/nowhere')).status).toBe(404)
+  })
+
+  test('an OData option that is not supported is refused by name instead of being ignored', async () => {
+    const answer = await registry.send('GET', `/applications?$filter=displayName eq 'x'`)
+    expect(answer.status).toBe(400)
+    expect(answer.body.errors).toEqual([{ property: '$filter', message: 'is not supported here' }])
+  })
+})
+
+describe('paths', () => {
+  test('are the same under /beta, and in any case', async () => {
+    await publish(registry, 'cased')
+    const headers = { authorization: `Bearer ${adminToken}` }
+    for (const path of [
+      '/beta/applications/cased',
+      '/V1.0/Applications/cased/onpremisespublishing',
+      '/v1.0/onPremisesPublishingProfiles/applicationproxy/connectorgroups',
+    ]) {
+      expect((await fetch(registry.url + path, { headers })).status, path).toBe(200)
+    }
+  })
+
+  test('lists come in pages that together hold everything once', async () => {
+    for (let number = 10; number < 17; number++) await publish(registry, `page-${number}`)
+    const ids: string[] = []
+    let path = '/applications?$top=3'
+    for (let pages = 1; path !== ''; pages++) {
+      const { body } = await registry.send('GET', path)
+      expect(body.value.length).toBeLessThanOrEqual(3)
+      ids.push(...body.value.map(({ id }: { id: string }) => id))
+      const link: string | undefined = body['@odata.nextLink']
+      if (link !== undefined) expect(link.startsWith(`${registry.url}/v1.0/`)).toBe(true)
+      path = link?.slice(`${registry.url}/v1.0`.length) ?? ''
+      if (pages === 1) await registry.send('DELETE', `/applications/${ids[0]}`)
+    }
+    expect(ids.filter(id => id.startsWith('page-'))).toHaveLength(7)
+    expect(new Set(ids).size).toBe(ids.length)
+  })
+
+  test.each(['0', '1000', '-1', 'many'])('a page of %s items is refused', async size => {
+    const answer = await registry.send('GET', `/applications?$top=${size}`)
+    expect(answer.body.errors).toMatchObject([{ property: '$top' }])
+  })
+})
+
+test('while the bus is away, reading goes on and a change is refused at once', async () => {
+  await using other = await startTestRegistry()
+  await publish(other, 'kept')
+  await other.nats.kill()
+  await expect.poll(async () => (await publish(other, 'lost')).status).toBe(503)
+  expect((await other.send('GET', '/applications/kept')).status).toBe(200)
+  await other.nats.restart()
+  await expect
+    .poll(async () => (await publish(other, 'later')).status, { timeout: 15_000 })
+    .toBe(201)
+})

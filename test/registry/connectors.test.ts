@@ -1,0 +1,143 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { openAudit } from '#infra/audit.ts'
+import type { Bus } from '#infra/bus.ts'
+import { Connector, type ConnectorStatus } from '#infra/contracts/connector.ts'
+import { createLogger } from '#infra/log.ts'
+import { buckets, subjects } from '#infra/subjects.ts'
+import { openConnectors } from '../../registry/connectors.ts'
+import { startRegistry } from '../../registry/registry.ts'
+import { prepareStorage } from '../../registry/storage.ts'
+import { openStore } from '../../registry/store.ts'
+import { startTestNats, type TestNats } from '../harness/nats.ts'
+import {
+  connectorsPath,
+  listen,
+  registryConfig,
+  startTestRegistry,
+  type TestRegistry,
+} from './fixture.ts'
+import { sampleStatus } from './sample-status.ts'
+
+const log = createLogger('test', 'silent')
+
+let registry: TestRegistry
+let connector: Bus
+
+beforeAll(async () => {
+  registry = await startTestRegistry()
+  connector = await registry.nats.connect('connector')
+})
+afterAll(() => registry[Symbol.asyncDispose]())
+
+const say = (bus: Bus, more: Partial<ConnectorStatus>) => {
+  const status = sampleStatus(more)
+  bus.publishJson(subjects.connectorStatus(status.groupId, status.connectorId), status)
+}
+
+const read = async (id: string) => (await registry.send('GET', `${connectorsPath}/${id}`)).body
+
+test('a connector that reports is listed with its load, and belongs to its group', async () => {
+  say(connector, { connectorId: 'reporter' })
+  await expect
+    .poll(() => read('reporter'))
+    .toMatchObject({
+      id: 'reporter',
+      machineName: 'machine.internal',
+      externalIp: null,
+      status: 'active',
+      version: '0.1.0',
+      load: { openExchanges: 3, maxExchanges: 128 },
+      lastSeen: expect.stringMatching(/^\d{4}-/),
+    })
+  const groups = await registry.send('GET', `${connectorsPath}/reporter/memberOf`)
+  expect(groups.body.value).toMatchObject([{ id: 'default' }])
+})
+
+test('a connector that stops is inactive at once, gateways are told, and audit tells its story', async () => {
+  const gone = await listen(registry.nats, 'gateway', subjects.connectorsGone)
+  const events = await listen(registry.nats, 'auditor', subjects.auditsLike('connector'))
+  for (const state of ['serving', 'draining', 'stopped'] as const) {
+    say(connector, { connectorId: 'leaver', state })
+  }
+  await expect.poll(async () => (await read('leaver')).status).toBe('inactive')
+  await expect.poll(() => gone).toEqual([{ connectorId: 'leaver', reason: 'stopped' }])
+  await expect
+    .poll(() => events.map(({ outcome }) => outcome))
+    .toEqual(['started', 'draining', 'stopped'])
+  expect(events[0]).toMatchObject({ connector: 'leaver', connectorGroup: 'default' })
+})
+
+test('a status under a foreign name, or one that is not understood, changes nothing', async () => {
+  const status = sampleStatus({ connectorId: 'victim' })
+  connector.publishJson(subjects.connectorStatus('default', 'forger'), status)
+  connector.publishJson(subjects.connectorStatus('default', 'garbled'), { connectorId: 'garbled' })
+  say(connector, { connectorId: 'honest' })
+  await expect.poll(async () => (await read('honest')).status).toBe('active')
+  for (const id of ['victim', 'forger', 'garbled']) {
+    expect((await registry.send('GET', `${connectorsPath}/${id}`)).status).toBe(404)
+  }
+})
+
+test('two registries tell of each change once', async () => {
+  await using _second = await startRegistry(registryConfig(registry.nats))
+  const events = await listen(registry.nats, 'auditor', subjects.auditsLike('connector'))
+  const ids = Array.from({ length: 10 }, (_, number) => `pair-${number}`)
+  for (const state of ['serving', 'draining', 'stopped'] as const) {
+    for (const connectorId of ids) say(connector, { connectorId, state })
+    const told = () => events.filter(({ outcome }) => outcome === outcomes[state]).length
+    await expect.poll(told).toBe(ids.length)
+  }
+  expect(events).toHaveLength(3 * ids.length)
+})
+
+const outcomes = { serving: 'started', draining: 'draining', stopped: 'stopped' }
+
+async function openPresence(nats: TestNats, timeoutMs: number, removeInactiveAfterMs: number) {
+  await using stack = new AsyncDisposableStack()
+  const bus = await nats.connect('registry')
+  await prepareStorage(bus, { replicas: 1, auditMaxBytes: 2 ** 24, auditMaxAgeMs: 86_400_000, log })
+  const audit = stack.use(openAudit(bus, { service: 'registry', log }))
+  const store = stack.use(
+    await openStore(bus, { bucket: buckets.connectors, schema: Connector, log }),
+  )
+  const connectors = stack.use(
+    openConnectors({ bus, store, audit, log, timeoutMs, removeInactiveAfterMs }),
+  )
+  await bus.connection.flush()
+  const owned = stack.move()
+  return { connectors, [Symbol.asyncDispose]: () => owned.disposeAsync() }
+}
+
+test('a connector that falls silent becomes inactive, gateways are told, and it is forgotten later', async () => {
+  await using nats = await startTestNats()
+  await using presence = await openPresence(nats, 2_000, 8_000)
+  const bus = await nats.connect('connector')
+  const gone = await listen(nats, 'gateway', subjects.connectorsGone)
+  const events = await listen(nats, 'auditor', subjects.auditsLike('connector'))
+  const status = () => presence.connectors.list().map(({ value }) => value.status)
+  say(bus, { connectorId: 'silent' })
+  await expect.poll(status).toEqual(['active'])
+  await expect.poll(status, { timeout: 6_000 }).toEqual(['inactive'])
+  await expect.poll(() => gone).toEqual([{ connectorId: 'silent', reason: 'inactive' }])
+  say(bus, { connectorId: 'silent' })
+  await expect.poll(status).toEqual(['active'])
+  await expect.poll(status, { timeout: 18_000 }).toEqual([])
+  await expect
+    .poll(() => events.map(({ outcome }) => outcome))
+    .toEqual(['started', 'inactive', 'active', 'inactive', 'removed'])
+})
+
+test('a registry that has just started blames no connector for its own silence', async () => {
+  await using nats = await startTestNats()
+  const bus = await nats.connect('connector')
+  {
+    await using presence = await openPresence(nats, 60_000, 86_400_000)
+    say(bus, { connectorId: 'patient' })
+    await expect.poll(() => presence.connectors.list()).toHaveLength(1)
+  }
+  const startedMs = Date.now()
+  await using presence = await openPresence(nats, 2_500, 86_400_000)
+  const status = () => presence.connectors.get('patient').value.status
+  await expect.poll(status, { timeout: 8_000 }).toBe('inactive')
+  expect(Date.now() - startedMs).toBeGreaterThan(2_400)
+})

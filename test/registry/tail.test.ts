@@ -1,0 +1,186 @@
+import { once } from 'node:events'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { Bus } from '#infra/bus.ts'
+import { subjects } from '#infra/subjects.ts'
+import { eventLine } from '../../registry/cli/event-line.ts'
+import { startTestNats, type TestNats } from '../harness/nats.ts'
+import { type Running, runCommand, startCommand } from './cli.ts'
+
+let nats: TestNats
+let registry: Bus
+
+beforeAll(async () => {
+  nats = await startTestNats()
+  registry = await nats.connect('registry')
+})
+afterAll(() => nats[Symbol.asyncDispose]())
+
+const accessEvent = (more: object = {}) => ({
+  id: 'e-1',
+  time: '2026-01-02T03:04:05.678Z',
+  source: 'gateway/g1',
+  category: 'access',
+  requestId: 'r-1',
+  outcome: 'granted',
+  user: 'anna@example.com',
+  session: 's-1',
+  application: 'wiki',
+  clientAddress: '127.0.0.1',
+  method: 'GET',
+  host: 'wiki.sallyport.localhost',
+  path: '/start',
+  status: 200,
+  connectorGroup: 'default',
+  connector: 'c-1',
+  attempts: 1,
+  decision: { outcome: 'grant', reasons: ['assigned'], policies: [] },
+  fault: null,
+  faultDetail: null,
+  requestBytes: 0,
+  responseBytes: 12,
+  decidedMs: 0.2,
+  respondedMs: 3,
+  durationMs: 4.25,
+  ...more,
+})
+
+const send = (event: ReturnType<typeof accessEvent>, category: 'access' | 'policy' = 'access') =>
+  registry.publishJson(subjects.audit(category, event.application, event.outcome), event)
+
+async function startTail(...args: string[]): Promise<Running> {
+  const tail = startCommand(['tail', ...args], { SALLYPORT_BUS_URL: nats.server.urlFor('auditor') })
+  await expect.poll(() => tail.stderr, { timeout: 15_000 }).toContain('following')
+  return tail
+}
+
+test('an event is printed within 200 ms, exactly as it is on the bus', async () => {
+  await using tail = await startTail('--json')
+  const printed = once(tail.process.stdout ?? tail.process, 'data')
+  const startedMs = performance.now()
+  const event = accessEvent()
+  send(event)
+  await printed
+  expect(performance.now() - startedMs).toBeLessThan(200)
+  expect(tail.stdout).toBe(`${JSON.stringify(event)}\n`)
+})
+
+test('people get one line with time, verdict, user, application, connector, request, status, duration and reason', async () => {
+  await using tail = await startTail()
+  send(accessEvent())
+  send(
+    accessEvent({
+      outcome: 'denied',
+      status: 403,
+      connector: null,
+      decision: { outcome: 'block', reasons: ['not_assigned'], policies: [] },
+    }),
+  )
+  await expect.poll(() => tail.stdout.split('\n')).toHaveLength(3)
+  const [granted, denied] = tail.stdout.split('\n')
+  expect(granted).toMatch(
+    /^\d\d:\d\d:05\.678 {2}granted +anna@example\.com +wiki +c-1 +GET \/start +200 +4\.3 ms$/,
+  )
+  expect(denied).toMatch(/ denied +anna@example\.com +wiki +- +GET \/start +403 .* not_assigned$/)
+  expect(denied?.indexOf('GET')).toBe(granted?.indexOf('GET'))
+  expect(tail.stdout).not.toContain('\u001b')
+})
+
+test.each([
+  [['--app', 'wiki', '--category', 'access', '--outcome', 'denied']],
+  [['access.wiki.denied']],
+  [['*.wiki', '--outcome', 'denied', '--category', 'access', '--user', 'ANNA@example.com']],
+  [['sallyport.audit.access.wiki.denied']],
+])('%j shows only what it asks for', async args => {
+  await using tail = await startTail('--json', ...args)
+  send(accessEvent({ id: 'granted' }))
+  send(accessEvent({ id: 'other app', application: 'mail', outcome: 'denied' }))
+  send(accessEvent({ id: 'wanted', outcome: 'denied' }))
+  const ids = () =>
+    tail.stdout
+      .trim()
+      .split('\n')
+      .filter(Boolean)
+      .map(line => JSON.parse(line).id)
+  await expect.poll(ids).toEqual(['wanted'])
+})
+
+test('--user shows only events of that user', async () => {
+  await using tail = await startTail('--json', '--user', 'bob@example.com')
+  send(accessEvent({ id: 'anna' }))
+  send(accessEvent({ id: 'bob', user: 'Bob@example.com' }))
+  await expect.poll(() => tail.stdout).toContain('"bob"')
+  expect(tail.stdout).not.toContain('"anna"')
+})
+
+test('Ctrl-C ends it with status 0', async () => {
+  await using tail = await startTail()
+  tail.process.kill('SIGINT')
+  expect(await tail.ended()).toMatchObject({ status: 0, stdout: '' })
+})
+
+test('a reader that closes its end ends it quietly', async () => {
+  await using tail = await startTail('--json')
+  tail.process.stdout?.destroy()
+  const ended = tail.ended()
+  const timer = setInterval(() => send(accessEvent()), 20)
+  await ended.finally(() => clearInterval(timer))
+  expect(tail.process.exitCode).toBe(0)
+  expect(tail.stderr).not.toContain('Error')
+})
+
+describe('trouble with the bus is said plainly', () => {
+  test.each([
+    [{}, 2, 'set SALLYPORT_BUS_URL'],
+    [{ SALLYPORT_BUS_URL: 'http://x' }, 2, 'must be nats://'],
+    [{ SALLYPORT_BUS_URL: 'nats://auditor:x@127.0.0.1:1' }, 1, 'no bus answers at 127.0.0.1:1'],
+  ])('%j', async (environment: Record<string, string>, status, message) => {
+    const result = await runCommand(['tail'], environment)
+    expect(result).toMatchObject({ status, stdout: '', stderr: expect.stringContaining(message) })
+  })
+
+  test('a wrong password', async () => {
+    const url = `nats://auditor:wrong-password@127.0.0.1:${nats.server.port}`
+    const { status, stderr } = await runCommand(['tail'], { SALLYPORT_BUS_URL: url })
+    expect(status).toBe(1)
+    expect(stderr).toContain('refuses user or password')
+    expect(stderr).not.toContain('wrong-password')
+  })
+
+  test('a user who may not read audit events', async () => {
+    const environment = { SALLYPORT_BUS_URL: nats.server.urlFor('connector') }
+    const { status, stderr } = await runCommand(['tail'], environment)
+    expect(status).toBe(1)
+    expect(stderr).toContain('use the auditor')
+  })
+})
+
+describe('a line', () => {
+  const line = (more: object, isColoured = false) =>
+    eventLine(accessEvent(more), 'subject', isColoured)
+
+  test('has colour only where it is wanted', () => {
+    expect(line({}, true)).toContain('\u001b[32mgranted')
+    expect(line({ outcome: 'denied' }, true)).toContain('\u001b[31mdenied')
+    expect(line({ outcome: 'aborted' }, true)).toContain('\u001b[33maborted')
+    expect(line({})).not.toContain('\u001b')
+  })
+
+  test('cannot be split, overwritten or turned around by what a client sends', () => {
+    const text = line({ path: '/a\r\n12:00:00.000  granted\u001b[1A\u202e', user: 'x\u0007y' })
+    expect(text).not.toMatch(/\p{C}/u)
+    expect(text).toContain('\\u{d}\\u{a}')
+  })
+
+  test('names the fault of a failed exchange', () => {
+    expect(line({ outcome: 'failed', status: 504, fault: 'no_connector' })).toMatch(
+      /504 .*no_connector$/,
+    )
+  })
+
+  test('shows an event that it does not understand by its subject', () => {
+    expect(eventLine({ category: 'weather' }, 'sallyport.audit.weather.-.rain', false)).toContain(
+      'sallyport.audit.weather.-.rain',
+    )
+    expect(eventLine(undefined, 'sallyport.audit.x.-.y', false)).toContain('sallyport.audit.x')
+  })
+})

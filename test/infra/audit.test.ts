@@ -52,7 +52,8 @@ async function makeStream(bus: Bus, config: Partial<StreamConfig> = {}): Promise
   })
 }
 
-async function storedEvents(bus: Bus): Promise<AuditEvent[]> {
+async function storedEvents(nats: TestNats): Promise<AuditEvent[]> {
+  const bus = await nats.connect('registry')
   const manager = await jetstreamManager(bus.connection)
   const { messages } = (await manager.streams.info(streams.audit)).state
   const events: AuditEvent[] = []
@@ -74,10 +75,10 @@ function listeningLog() {
 }
 
 async function openTrail(nats: TestNats, options: Partial<AuditOptions> = {}) {
-  const bus = await nats.connect('registry')
+  const [bus, registry] = await Promise.all([nats.connect('gateway'), nats.connect('registry')])
   const { lines, log } = listeningLog()
-  const audit: Audit = openAudit(bus, { service: 'registry', log, ...options })
-  return { bus, audit, lines }
+  const audit: Audit = openAudit(bus, { service: 'gateway', log, ...options })
+  return { bus, registry, audit, lines }
 }
 
 async function temporaryFile(): Promise<AsyncDisposable & { path: string }> {
@@ -93,9 +94,9 @@ const noDuplicatesOf = (events: AuditEvent[]) => new Map(events.map(event => [ev
 describe('audit trail', () => {
   test('an event reaches the stream and live tails, once, with id, time and source', async () => {
     await using nats = await startTestNats()
-    const { bus, audit } = await openTrail(nats)
+    const { bus, registry, audit } = await openTrail(nats)
     await using _ = audit
-    await makeStream(bus)
+    await makeStream(registry)
     const tail = await nats.connect('auditor')
     const seen: AuditEvent[] = []
     tail.subscribe(subjects.audits, {
@@ -107,18 +108,18 @@ describe('audit trail', () => {
     await expect.poll(() => seen.length, { interval: 5 }).toBe(300)
     expect(performance.now() - startedMs).toBeLessThan(200)
     expect(await audit.flush(2_000)).toBe(true)
-    const stored = await storedEvents(bus)
+    const stored = await storedEvents(nats)
     expect(stored).toEqual(seen)
     expect(noDuplicatesOf(stored).size).toBe(300)
-    expect(stored[0]?.source).toBe(`registry/${bus.instance}`)
+    expect(stored[0]?.source).toBe(`gateway/${bus.instance}`)
     expect(Math.abs(Date.parse(stored[0]?.time ?? '') - Date.now())).toBeLessThan(5_000)
   })
 
   test('the subject carries category, application and outcome', async () => {
     await using nats = await startTestNats()
-    const { bus, audit } = await openTrail(nats)
+    const { registry, audit } = await openTrail(nats)
     await using _ = audit
-    await makeStream(bus)
+    await makeStream(registry)
     const tail = await nats.connect('auditor')
     const { promise, resolve } = Promise.withResolvers<string>()
     tail.subscribe('sallyport.audit.access.wiki.granted', { callback: m => resolve(m.subject) })
@@ -129,9 +130,9 @@ describe('audit trail', () => {
 
   test('nothing is lost when the server is killed and started again under load', async () => {
     await using nats = await startTestNats()
-    const { bus, audit } = await openTrail(nats)
+    const { bus, registry, audit } = await openTrail(nats)
     await using _ = audit
-    await makeStream(bus)
+    await makeStream(registry)
     let recorded = 0
     const stopping = new AbortController()
     const load = (async () => {
@@ -153,55 +154,58 @@ describe('audit trail', () => {
     await load
     expect(await audit.flush(10_000)).toBe(true)
     expect(audit.dropped).toBe(0)
-    const stored = await storedEvents(bus)
+    const stored = await storedEvents(nats)
     expect(noDuplicatesOf(stored).size).toBe(recorded)
     expect(requestIds(stored).size).toBe(recorded)
   }, 60_000)
 
   test('a stream that takes no batches gets every event once', async () => {
     await using nats = await startTestNats()
-    const { bus, audit } = await openTrail(nats)
+    const { registry, audit } = await openTrail(nats)
     await using _ = audit
-    await makeStream(bus, { allow_batched: false })
+    await makeStream(registry, { allow_batched: false })
     for (let i = 0; i < 500; i++) {
       audit.record(accessOf(`r${i}`))
       if (i % 50 === 0) await turn()
     }
     expect(await audit.flush(5_000)).toBe(true)
-    const stored = await storedEvents(bus)
+    const stored = await storedEvents(nats)
     expect(stored).toHaveLength(500)
     expect(requestIds(stored).size).toBe(500)
   })
 
   test('a stream without the subject that ends batches still gets every event', async () => {
     await using nats = await startTestNats()
-    const { bus, audit } = await openTrail(nats)
+    const { registry, audit } = await openTrail(nats)
     await using _ = audit
-    await makeStream(bus, { subjects: [subjects.audits] })
+    await makeStream(registry, { subjects: [subjects.audits] })
     for (let i = 0; i < 10; i++) audit.record(accessOf(`r${i}`))
     expect(await audit.flush(5_000)).toBe(true)
-    expect(requestIds(await storedEvents(bus)).size).toBe(10)
+    expect(requestIds(await storedEvents(nats)).size).toBe(10)
   })
 
   test('without a stream the trail turns unhealthy after 5 s, and healthy when it is there', async () => {
     await using nats = await startTestNats()
-    const { bus, audit, lines } = await openTrail(nats)
+    const { registry, audit, lines } = await openTrail(nats)
     await using _ = audit
     audit.record(accessOf('early'))
     expect(audit.isHealthy).toBe(true)
     await expect.poll(() => audit.isHealthy, { timeout: 7_000 }).toBe(false)
     expect(lines.join('')).toContain('audit events are not acknowledged')
-    await makeStream(bus)
+    await makeStream(registry)
     await expect.poll(() => audit.isHealthy, { timeout: 5_000 }).toBe(true)
-    expect(requestIds(await storedEvents(bus))).toEqual(new Set(['early']))
+    expect(requestIds(await storedEvents(nats))).toEqual(new Set(['early']))
   })
 
   test('what memory has no room for goes to the spill file and comes back from it', async () => {
     await using nats = await startTestNats()
     await using spill = await temporaryFile()
-    const { bus, audit } = await openTrail(nats, { maxPendingEvents: 100, spillFile: spill.path })
+    const { bus, registry, audit } = await openTrail(nats, {
+      maxPendingEvents: 100,
+      spillFile: spill.path,
+    })
     await using _ = audit
-    await makeStream(bus)
+    await makeStream(registry)
     await nats.kill()
     await expect.poll(() => bus.isConnected).toBe(false)
     for (let i = 0; i < 1_000; i++) audit.record(accessOf(`r${i}`))
@@ -211,7 +215,7 @@ describe('audit trail', () => {
     await nats.restart()
     await expect.poll(() => existsSync(spill.path), { timeout: 15_000 }).toBe(false)
     expect(await audit.flush(5_000)).toBe(true)
-    expect(requestIds(await storedEvents(bus)).size).toBe(1_000)
+    expect(requestIds(await storedEvents(nats)).size).toBe(1_000)
     expect(audit.dropped).toBe(0)
   }, 30_000)
 
@@ -254,11 +258,11 @@ describe('audit trail', () => {
     await first.audit[Symbol.asyncDispose]()
     expect(first.audit.dropped).toBe(0)
     await appendFile(spill.path, '{"half an ev')
-    await makeStream(first.bus)
+    await makeStream(first.registry)
     const second = await openTrail(nats, { spillFile: spill.path })
     await using audit = second.audit
     await expect.poll(() => existsSync(spill.path), { timeout: 10_000 }).toBe(false)
-    expect(requestIds(await storedEvents(second.bus)).size).toBe(20)
+    expect(requestIds(await storedEvents(nats)).size).toBe(20)
     expect(audit.dropped).toBe(1)
   }, 20_000)
 
@@ -276,13 +280,13 @@ describe('audit trail', () => {
 
   test('ids do not repeat between two runs of one service', async () => {
     await using nats = await startTestNats()
-    const { bus, audit } = await openTrail(nats)
-    await makeStream(bus)
+    const { bus, registry, audit } = await openTrail(nats)
+    await makeStream(registry)
     audit.record(accessOf('first'))
     await audit[Symbol.asyncDispose]()
-    await using again = openAudit(bus, { service: 'registry', log: pino({ level: 'silent' }) })
+    await using again = openAudit(bus, { service: 'gateway', log: pino({ level: 'silent' }) })
     again.record(accessOf('second'))
     expect(await again.flush(2_000)).toBe(true)
-    expect(noDuplicatesOf(await storedEvents(bus)).size).toBe(2)
+    expect(noDuplicatesOf(await storedEvents(nats)).size).toBe(2)
   })
 })

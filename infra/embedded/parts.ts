@@ -1,0 +1,146 @@
+/**
+ * What `sallyport up` brings along for the services: the bus, an identity provider for trying out (unless a real one is
+ * named) and two sample applications. The last two run in this process.
+ */
+
+import { readFile } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import { ConfigurationError, type Environment } from '../config.ts'
+import type { Logger } from '../log.ts'
+import type { DataFolder } from './data-folder.ts'
+import { startIdentityProvider } from './identity-provider.ts'
+import { type KeptNatsServer, keepNatsServer } from './kept-nats-server.ts'
+import { freePort, portProblem } from './ports.ts'
+import type { Publication, SampleName } from './publications.ts'
+import { startSampleApplications } from './sample-applications.ts'
+
+/** A real identity provider, named on the command line. */
+export interface ExternalIdentityProvider {
+  issuer: string
+  clientId: string
+  clientSecretFile?: string
+}
+
+export interface SampleUser {
+  name: string
+  password: string
+  groups: readonly string[]
+}
+
+export interface IdentityProvider {
+  issuer: string
+  clientId: string
+  clientSecretFile: string | undefined
+  isPlainHttp: boolean
+  /** Of the embedded one; nobody else's are known. */
+  users: readonly SampleUser[]
+}
+
+export interface EmbeddedParts extends AsyncDisposable {
+  readonly nats: KeptNatsServer
+  readonly identityProvider: IdentityProvider
+  readonly samples: readonly Publication[]
+}
+
+export interface PartsOptions {
+  folder: DataFolder
+  portal: string
+  identityProvider?: ExternalIdentityProvider
+  environment: Environment
+  log: Logger
+  signal?: AbortSignal
+}
+
+export async function startParts(options: PartsOptions): Promise<EmbeddedParts> {
+  await using stack = new AsyncDisposableStack()
+  const { environment, folder, log, signal } = options
+  // Stopped in reverse: the bus last.
+  const nats = stack.use(
+    await keepNatsServer({
+      storeDirectory: await folder.part('bus'),
+      binary: { named: environment.NATS_SERVER, path: environment.PATH },
+      log,
+      ...(signal && { signal }),
+    }),
+  )
+  const samples = stack.use(await startSampleApplications())
+  const identityProvider = options.identityProvider
+    ? await external(options.identityProvider)
+    : stack.use(await embedded(options))
+  const owned = stack.move()
+  return {
+    nats,
+    identityProvider,
+    samples: [
+      sample('handbook', 'Handbook', samples.handbook, 'signed-in'),
+      sample('inventory', 'Inventory', samples.inventory, { group: 'warehouse' }),
+    ],
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  }
+}
+
+function sample(
+  name: SampleName,
+  displayName: string,
+  internalUrl: string,
+  access: Publication['access'],
+): Publication {
+  return { name, displayName, internalUrl, access }
+}
+
+const clientId = 'sallyport'
+const secretName = 'client-secret'
+
+async function embedded(options: PartsOptions): Promise<IdentityProvider & AsyncDisposable> {
+  const { folder, portal, log } = options
+  const provider = await startIdentityProvider({
+    port: await keptPort(options),
+    storeDirectory: await folder.part('identity-provider'),
+    log,
+    clients: [
+      {
+        id: clientId,
+        secret: await folder.secret(secretName),
+        redirectUris: [`${portal}.sallyport/callback`],
+        postLogoutRedirectUris: [`${portal}.sallyport/signed-out`],
+      },
+    ],
+  })
+  return {
+    issuer: provider.issuer,
+    clientId,
+    clientSecretFile: folder.secretFile(secretName),
+    isPlainHttp: true,
+    users: provider.users,
+    [Symbol.asyncDispose]: async () => provider[Symbol.asyncDispose](),
+  }
+}
+
+/** The issuer's URL has the port in it: with another one, everybody would have to sign in again. */
+async function keptPort({ folder, log }: PartsOptions): Promise<number> {
+  const name = 'identity-provider-port'
+  const kept = Number(await folder.recall(name))
+  if (kept > 0 && (await portProblem(kept)) === undefined) return kept
+  if (kept > 0) log.warn(`port ${kept} of the identity provider is taken; it moves, sign in again`)
+  const port = await freePort()
+  await folder.remember(name, String(port))
+  return port
+}
+
+async function external(provider: ExternalIdentityProvider): Promise<IdentityProvider> {
+  const clientSecretFile = provider.clientSecretFile && resolve(provider.clientSecretFile)
+  if (clientSecretFile) {
+    await readFile(clientSecretFile).catch(error => {
+      throw new ConfigurationError(
+        `--client-secret-file: ${clientSecretFile} cannot be read (${error.code}); name a file that holds the secret alone`,
+      )
+    })
+  }
+  return {
+    issuer: provider.issuer,
+    clientId: provider.clientId,
+    clientSecretFile,
+    isPlainHttp: new URL(provider.issuer).protocol === 'http:',
+    users: [],
+  }
+}

@@ -1,0 +1,80 @@
+/**
+ * What `sallyport <service> --help` says of each environment variable. It stands here and not in the services'
+ * configuration so that help needs to load none of them; a test compares it with what they read.
+ */
+
+import type { ServiceRole } from './service-process.ts'
+
+type Variables = Readonly<Record<string, string>>
+
+const commonVariables: Variables = {
+  SALLYPORT_BUS_URL: 'nats://user:password@host:port, several separated by commas (required)',
+  SALLYPORT_LOG_LEVEL: 'debug, info, warn, error or silent (default info)',
+}
+
+export const serviceVariables: Readonly<Record<ServiceRole, Variables>> = {
+  gateway: {
+    ...commonVariables,
+    SALLYPORT_GATEWAY_HOST: 'address to listen at (default 127.0.0.1)',
+    SALLYPORT_GATEWAY_PORT: 'port to listen at, 0 for a free one (default 8080)',
+    SALLYPORT_GATEWAY_PORTAL_URL:
+      'where users sign in, as in https://portal.example.com/ (required)',
+    SALLYPORT_GATEWAY_IDENTITY_PROVIDER: 'issuer URL of the OpenID provider (required)',
+    SALLYPORT_GATEWAY_CLIENT_ID: 'client id at the provider (required)',
+    SALLYPORT_GATEWAY_CLIENT_SECRET: 'client secret at the provider; none for a public client',
+    SALLYPORT_GATEWAY_SCOPES: 'scopes to ask for (default "openid profile email groups")',
+    SALLYPORT_GATEWAY_TRUST_PLAIN_HTTP_IDENTITY_PROVIDER:
+      'true allows a provider without TLS, for trying out (default false)',
+    SALLYPORT_GATEWAY_TRUSTED_PROXIES:
+      'addresses and CIDR ranges whose X-Forwarded-For and -Proto count (default none)',
+    SALLYPORT_GATEWAY_DRAIN_SECONDS:
+      'how long requests under way may take to end when it stops (default 20)',
+    SALLYPORT_GATEWAY_AUDIT_SPILL_PATH:
+      'where audit events wait while the bus is away (default: in memory only)',
+  },
+  connector: {
+    ...commonVariables,
+    SALLYPORT_CONNECTOR_ID: 'its name, unique (default: host name and a random end)',
+    SALLYPORT_CONNECTOR_GROUP: 'the connector group it serves (default default)',
+    SALLYPORT_CONNECTOR_MAX_EXCHANGES: 'exchanges at once, then others take over (default 128)',
+    SALLYPORT_CONNECTOR_DRAIN_SECONDS:
+      'how long exchanges under way may take to end when it stops (default 20)',
+  },
+  policy: {
+    ...commonVariables,
+    SALLYPORT_POLICY_IDENTITY_PROVIDER: 'issuer URL of the OpenID provider (required)',
+    SALLYPORT_POLICY_CLIENT_ID: 'client id that ID tokens must be made for (required)',
+    SALLYPORT_POLICY_TRUST_PLAIN_HTTP_IDENTITY_PROVIDER:
+      'true allows a provider without TLS, for trying out (default false)',
+    SALLYPORT_POLICY_AUDIT_SPILL_PATH:
+      'where audit events wait while the bus is away (default: in memory only)',
+  },
+  registry: {
+    ...commonVariables,
+    SALLYPORT_REGISTRY_HOST: 'address of the admin API (default 127.0.0.1)',
+    SALLYPORT_REGISTRY_PORT: 'port of the admin API, 0 for a free one (default 8081)',
+    SALLYPORT_REGISTRY_ADMIN_TOKEN:
+      'bearer token of administrators, 24 characters or more (required)',
+    SALLYPORT_REGISTRY_EXTERNAL_BASE_URL:
+      'makes the external URL of an application published without one: http://NAME.<host>/',
+    SALLYPORT_REGISTRY_REPLICAS: 'copies of all data in a NATS cluster: 1, 3 or 5 (default 1)',
+    SALLYPORT_REGISTRY_AUDIT_MAX_BYTES: 'size at which the oldest events go (default 10 GiB)',
+    SALLYPORT_REGISTRY_AUDIT_MAX_AGE_DAYS: 'age at which events go (default 90)',
+    SALLYPORT_REGISTRY_REMOVE_INACTIVE_AFTER_DAYS:
+      'when a connector that is not seen any more is forgotten (default 10)',
+  },
+}
+
+/** The part of the help text below the options. */
+export function variablesHelp(role: ServiceRole): string {
+  const lines = Object.entries(serviceVariables[role]).map(
+    ([name, text]) => `  ${name}\n      ${text}`,
+  )
+  return [
+    '',
+    'Environment:',
+    ...lines,
+    '',
+    'Any of them may be given as a file: NAME_FILE=/path/of/a/file in place of NAME.',
+  ].join('\n')
+}

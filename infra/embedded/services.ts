@@ -1,0 +1,164 @@
+/**
+ * The services of one system, any number of each, every one a process of its own. Disposing stops them in the order in
+ * which nothing is lost: gateways first, since they hold the clients, then connectors, policy and registry.
+ */
+
+import { join } from 'node:path'
+import type { Environment } from '../config.ts'
+import type { Logger, LogLevel } from '../log.ts'
+import type { BusRole } from '../permissions.ts'
+import type { IdentityProvider } from './parts.ts'
+import { freePort } from './ports.ts'
+import { localDomain } from './publications.ts'
+import { ServiceProcess, type ServiceRole, serviceRoles } from './service-process.ts'
+
+export interface ServicesOptions {
+  busUrl: (role: BusRole) => string
+  identityProvider: IdentityProvider
+  adminToken: string
+  /** Where audit events wait while the bus is away. */
+  spillDirectory: string
+  portal: string
+  /** Of the first gateway. */
+  port: number
+  /** For all of them, before their own. */
+  environment: Environment
+  logLevel: LogLevel
+  logDescriptor?: number
+  log: Logger
+  signal?: AbortSignal
+}
+
+/** Where a single machine wants something else than an installation; the environment may still say otherwise. */
+const embeddedDefaults: Environment = {
+  SALLYPORT_REGISTRY_AUDIT_MAX_BYTES: String(2 ** 30),
+}
+
+export class Services implements AsyncDisposable {
+  readonly #options: ServicesOptions
+  readonly #running: ServiceProcess[] = []
+  readonly #started = new Map<ServiceRole, number>()
+
+  constructor(options: ServicesOptions) {
+    this.#options = options
+  }
+
+  /** Those of one kind, oldest first. */
+  of(role: ServiceRole): readonly ServiceProcess[] {
+    return this.#running.filter(service => service.role === role)
+  }
+
+  /** Starts one more and resolves when it is ready. `environment` is for this one alone. */
+  async add(role: ServiceRole, environment: Environment = {}): Promise<ServiceProcess> {
+    const { logDescriptor, log, signal } = this.#options
+    const number = (this.#started.get(role) ?? 0) + 1
+    this.#started.set(role, number)
+    const name = `${role}-${number}`
+    const own = await this.#environmentOf(role, name, number === 1)
+    const service = new ServiceProcess({
+      role,
+      name,
+      environment: merge(embeddedDefaults, this.#options.environment, own, environment),
+      log,
+      ...(logDescriptor !== undefined && { logDescriptor }),
+      ...(signal && { signal }),
+    })
+    this.#running.push(service)
+    try {
+      await service.start()
+    } catch (error) {
+      await this.kill(service)
+      throw error
+    }
+    return service
+  }
+
+  async #environmentOf(role: ServiceRole, name: string, isFirst: boolean): Promise<Environment> {
+    const { busUrl, logLevel } = this.#options
+    const common = { SALLYPORT_BUS_URL: busUrl(role), SALLYPORT_LOG_LEVEL: logLevel }
+    if (role === 'connector') return { ...common, SALLYPORT_CONNECTOR_ID: name }
+    if (role === 'policy') return { ...common, ...this.#policy(name) }
+    // A process that is started again must listen where it did before: the port is chosen here.
+    const port = role === 'gateway' && isFirst ? this.#options.port : await freePort()
+    return { ...common, ...(role === 'gateway' ? this.#gateway(name, port) : this.#registry(port)) }
+  }
+
+  #registry(port: number): Environment {
+    return {
+      SALLYPORT_REGISTRY_PORT: String(port),
+      SALLYPORT_REGISTRY_ADMIN_TOKEN: this.#options.adminToken,
+      SALLYPORT_REGISTRY_EXTERNAL_BASE_URL: `http://${localDomain}:${this.#options.port}/`,
+    }
+  }
+
+  #policy(name: string): Environment {
+    const { issuer, clientId, isPlainHttp } = this.#options.identityProvider
+    return {
+      SALLYPORT_POLICY_IDENTITY_PROVIDER: issuer,
+      SALLYPORT_POLICY_CLIENT_ID: clientId,
+      SALLYPORT_POLICY_TRUST_PLAIN_HTTP_IDENTITY_PROVIDER: String(isPlainHttp),
+      SALLYPORT_POLICY_AUDIT_SPILL_PATH: this.#spillFile(name),
+    }
+  }
+
+  #gateway(name: string, port: number): Environment {
+    const { issuer, clientId, clientSecretFile, isPlainHttp } = this.#options.identityProvider
+    return {
+      SALLYPORT_GATEWAY_PORT: String(port),
+      SALLYPORT_GATEWAY_PORTAL_URL: this.#options.portal,
+      SALLYPORT_GATEWAY_IDENTITY_PROVIDER: issuer,
+      SALLYPORT_GATEWAY_CLIENT_ID: clientId,
+      SALLYPORT_GATEWAY_CLIENT_SECRET_FILE: clientSecretFile,
+      SALLYPORT_GATEWAY_AUDIT_SPILL_PATH: join(this.#options.spillDirectory, `${name}.jsonl`),
+      SALLYPORT_GATEWAY_TRUST_PLAIN_HTTP_IDENTITY_PROVIDER: String(isPlainHttp),
+    }
+  }
+
+  #spillFile(name: string): string {
+    return join(this.#options.spillDirectory, `${name}.jsonl`)
+  }
+
+  /** Lets one finish and stop, as SIGTERM does. */
+  async stop(service: ServiceProcess): Promise<void> {
+    await service.stop()
+    this.#forget(service)
+  }
+
+  /** Ends one as a crash would; it is not started again. */
+  async kill(service: ServiceProcess): Promise<void> {
+    await service.kill()
+    this.#forget(service)
+  }
+
+  #forget(service: ServiceProcess): void {
+    const index = this.#running.indexOf(service)
+    if (index >= 0) this.#running.splice(index, 1)
+  }
+
+  killAllNow(): void {
+    for (const service of this.#running) service.killNow()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const role of serviceRoles.toReversed()) {
+      await Promise.all(this.of(role).map(service => this.stop(service)))
+    }
+  }
+}
+
+/** Later ones win; a value that is set replaces a file that would give it, and the reverse. */
+function merge(...environments: readonly Environment[]): Environment {
+  const merged: Environment = {}
+  for (const environment of environments) {
+    for (const [name, value] of Object.entries(environment)) {
+      if (value === undefined) continue
+      if (name.startsWith('SALLYPORT_')) delete merged[otherForm(name)]
+      merged[name] = value
+    }
+  }
+  return merged
+}
+
+function otherForm(name: string): string {
+  return name.endsWith('_FILE') ? name.slice(0, -'_FILE'.length) : `${name}_FILE`
+}

@@ -1,0 +1,126 @@
+/**
+ * A whole system on one machine: bus, identity provider, sample applications and any number of each service.
+ * `sallyport up` and the system tests start it through this one function. What was started last stops first, the bus
+ * at the end.
+ */
+
+import { closeSync, openSync } from 'node:fs'
+import type { Environment } from '../config.ts'
+import type { Logger, LogLevel } from '../log.ts'
+import { openDataFolder } from './data-folder.ts'
+import { type EmbeddedParts, type ExternalIdentityProvider, startParts } from './parts.ts'
+import { freePort } from './ports.ts'
+import { localUrl, type Publication, portalName } from './publications.ts'
+import { type PublishedApplication, publishAll } from './publish-all.ts'
+import type { ServiceRole } from './service-process.ts'
+import { Services } from './services.ts'
+
+export interface SystemOptions {
+  dataDirectory: string
+  /** Of the first gateway; a free one unless given. */
+  port?: number
+  /** How many of each; one unless given. */
+  counts?: Partial<Record<ServiceRole, number>>
+  publish?: readonly Publication[]
+  /** The embedded one unless given. */
+  identityProvider?: ExternalIdentityProvider
+  /** Passed on to all services; `PATH` and `NATS_SERVER` say where nats-server is. */
+  environment: Environment
+  logLevel: LogLevel
+  /** Where the services write their logs; standard error unless given. */
+  logFile?: string
+  log: Logger
+  signal?: AbortSignal
+}
+
+export interface System extends AsyncDisposable {
+  readonly port: number
+  readonly portal: string
+  readonly admin: { readonly url: string; readonly token: string; readonly tokenFile: string }
+  readonly parts: EmbeddedParts
+  readonly services: Services
+  /** What was published when the system had started. */
+  readonly applications: readonly PublishedApplication[]
+  /** Where each gateway listens, the first one at the system's port. */
+  readonly gatewayUrls: readonly string[]
+  /** Ends every process at once, in no order. */
+  killNow(): void
+}
+
+const tokenName = 'admin-token'
+
+/** Resolves when it serves: every service is ready, and everything asked for is published. */
+export async function startSystem(options: SystemOptions): Promise<System> {
+  await using stack = new AsyncDisposableStack()
+  const folder = stack.use(await openDataFolder(options.dataDirectory))
+  const port = options.port || (await freePort())
+  const portal = localUrl(portalName, port)
+  const parts = stack.use(await startParts({ ...options, folder, portal }))
+  const admin = {
+    url: '',
+    token: await folder.secret(tokenName),
+    tokenFile: folder.secretFile(tokenName),
+  }
+  const services = stack.use(
+    new Services({
+      ...options,
+      ...openLog(options, stack),
+      busUrl: role => parts.nats.urlFor(role),
+      identityProvider: parts.identityProvider,
+      adminToken: admin.token,
+      spillDirectory: await folder.part('audit'),
+      portal,
+      port,
+    }),
+  )
+  const applications = await startServices(services, { options, parts, admin, port })
+  const owned = stack.move()
+  return {
+    port,
+    portal,
+    admin,
+    parts,
+    services,
+    applications,
+    get gatewayUrls() {
+      return services.of('gateway').map(({ details }) => `http://127.0.0.1:${details.port}`)
+    },
+    killNow: () => {
+      services.killAllNow()
+      void parts.nats.kill()
+    },
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  }
+}
+
+interface Start {
+  options: SystemOptions
+  parts: EmbeddedParts
+  /** Its URL is filled in when the registry tells it. */
+  admin: { url: string; token: string }
+  port: number
+}
+
+/** The registry first: it creates the buckets that all others wait for. */
+async function startServices(services: Services, start: Start): Promise<PublishedApplication[]> {
+  const { counts = {}, publish = [], signal } = start.options
+  const addAll = (role: ServiceRole) =>
+    Promise.all(Array.from({ length: counts[role] ?? 1 }, () => services.add(role)))
+  await addAll('registry')
+  start.admin.url = String(services.of('registry')[0]?.details.admin)
+  const api = { ...start.admin, ...(signal && { signal }) }
+  const [applications] = await Promise.all([
+    publishAll(api, [...start.parts.samples, ...publish], start.port),
+    addAll('policy'),
+    addAll('connector'),
+    addAll('gateway'),
+  ])
+  return applications
+}
+
+function openLog({ logFile }: SystemOptions, stack: AsyncDisposableStack) {
+  if (logFile === undefined) return {}
+  const logDescriptor = openSync(logFile, 'a', 0o600)
+  stack.defer(() => closeSync(logDescriptor))
+  return { logDescriptor }
+}

@@ -1,0 +1,100 @@
+#!/usr/bin/env node
+/**
+ * The `sallyport` command: a whole system at once, one service, or an administrator's request to a running system.
+ * Services are loaded only when they are started, so that none brings along another's code.
+ */
+
+import { Command } from 'commander'
+import { variablesHelp } from './infra/embedded/service-help.ts'
+import type { ServiceRole } from './infra/embedded/service-process.ts'
+import { logLevels } from './infra/log.ts'
+import { version } from './infra/version.ts'
+import { addClientCommands } from './registry/cli/commands.ts'
+
+const program = new Command('sallyport')
+  .description(
+    'Publishes web applications of a private network at external URLs, through a gateway, NATS and connectors that only dial out.',
+  )
+  .version(version)
+  .addHelpText(
+    'after',
+    `
+Examples:
+  sallyport up                                        everything, with samples and an identity provider
+  sallyport up --publish wiki=http://127.0.0.1:3000   and an application of yours
+  sallyport tail                                      what happens, as it happens
+  sallyport gateway --help                            one service: the variables it reads
+
+In a checkout the command is: npm run -s sallyport --`,
+  )
+
+const collect = (value: string, before: string[] = []) => [...before, value]
+
+program
+  .command('up')
+  .description('start a whole system here, to try it or to develop')
+  .option('--port <number>', 'port of the portal and of all applications', '8080')
+  .option('--data <folder>', 'where data is kept between runs', '.sallyport')
+  .option(
+    '--publish <name=url[,passthrough]>',
+    'publish an application to everybody signed in, or with ",passthrough" to everybody; repeatable',
+    collect,
+  )
+  .option('--json', 'print one line of JSON when ready, for programs')
+  .option(
+    '--identity-provider <url>',
+    'issuer of a real OpenID provider, in place of the embedded one',
+  )
+  .option('--client-id <id>', 'client id at that provider')
+  .option('--client-secret-file <file>', 'file with the client secret; none for a public client')
+  .option('--connectors <number>', 'connectors to start', '1')
+  .option('--gateways <number>', 'gateways to start; all but the first at free ports', '1')
+  .option('--log-level <level>', `of all services: ${logLevels.join(', ')}`, 'warn')
+  .addHelpText(
+    'after',
+    `
+Examples:
+  sallyport up --publish wiki=http://127.0.0.1:3000 --publish status=http://127.0.0.1:9000,passthrough
+  sallyport up --port 9090 --data /tmp/second --gateways 2 --connectors 3
+  sallyport up --identity-provider https://login.example.com/ --client-id sallyport --client-secret-file secret.txt
+
+Register at that provider, with your own port:
+  redirect URI              http://portal.sallyport.localhost:8080/.sallyport/callback
+  post-logout redirect URI  http://portal.sallyport.localhost:8080/.sallyport/signed-out`,
+  )
+  .action(async options => {
+    const { up } = await import('./infra/embedded/up.ts')
+    await up({ publish: [], ...options }, process.env)
+  })
+
+const services = {
+  gateway: {
+    description: 'start one gateway: the front that users reach',
+    load: () => import('./gateway/main.ts'),
+  },
+  connector: {
+    description: 'start one connector: stands beside the applications',
+    load: () => import('./connector/main.ts'),
+  },
+  policy: {
+    description: 'start one policy service: who may use what',
+    load: () => import('./policy/main.ts'),
+  },
+  registry: {
+    description: 'start one registry: what exists, the admin API',
+    load: () => import('./registry/main.ts'),
+  },
+} as const satisfies Record<ServiceRole, object>
+
+for (const [name, { description, load }] of Object.entries(services)) {
+  program
+    .command(name)
+    .description(description)
+    .addHelpText('after', variablesHelp(name as ServiceRole))
+    .action(async () => {
+      await load()
+    })
+}
+
+addClientCommands(program, process.env)
+await program.parseAsync()

@@ -1,0 +1,124 @@
+/**
+ * A NATS cluster of three nodes in containers, configured as infra/deploy does it. The nodes meet on a link that can be
+ * cut node by node while their clients, on another network or this machine, stay connected.
+ */
+
+import { expect } from 'vitest'
+import { clusterConfig } from '#infra/deploy/nats-config.ts'
+import { freePort } from '#infra/embedded/ports.ts'
+import { type BusRole, busRoles } from '#infra/permissions.ts'
+import { imagesOrFail, startContainer, type TestContainer, TestNetwork } from './containers.ts'
+
+export const nodeNames = ['nats-1', 'nats-2', 'nats-3'] as const
+export type NodeName = (typeof nodeNames)[number]
+
+export interface NatsNode extends TestContainer {
+  /** Of the server's monitoring, as `/connz`. */
+  monitor<Answer>(path: string): Promise<Answer>
+  readonly port: number
+}
+
+export interface NatsCluster extends AsyncDisposable {
+  readonly network: TestNetwork
+  node(name: NodeName): NatsNode
+  /** For a role, from this machine: to all nodes, or only to those named. */
+  urlFor(role: BusRole, nodes?: readonly NodeName[]): string
+  /** The same for containers of `network`. */
+  insideUrlFor(role: BusRole): string
+  cut(name: NodeName): Promise<void>
+  heal(name: NodeName): Promise<void>
+  /** Resolves when every node sees both others and is up to date with its streams. */
+  whole(): Promise<void>
+  /** How many other nodes a node has a route to. */
+  peersOf(name: NodeName): Promise<number>
+}
+
+const wholeWithinMs = 30_000
+
+const passwords = Object.fromEntries(busRoles.map(role => [role, `${role}-password`])) as Record<
+  BusRole,
+  string
+>
+
+export async function startNatsCluster(): Promise<NatsCluster> {
+  await using stack = new AsyncDisposableStack()
+  const network = stack.use(await TestNetwork.outer('bus'))
+  const link = stack.use(await TestNetwork.link('routes'))
+  const config = clusterConfig({
+    nodes: nodeNames,
+    passwords,
+    routePassword: 'route-password',
+    storeDirectory: '/data',
+  })
+  const nodes = new Map<NodeName, NatsNode>()
+  await Promise.all(
+    nodeNames.map(async name => {
+      const node = stack.use(await startNode(name, network, config))
+      await link.join(node.started, name)
+      nodes.set(name, node)
+    }),
+  )
+  const running = stack.move()
+  const node = (name: NodeName) => nodes.get(name) as NatsNode
+  const url = (role: BusRole, address: string) => `nats://${role}:${passwords[role]}@${address}`
+  const cluster: NatsCluster = {
+    network,
+    node,
+    urlFor: (role, names = nodeNames) =>
+      names.map(name => url(role, `127.0.0.1:${node(name).port}`)).join(','),
+    insideUrlFor: role => nodeNames.map(name => url(role, `${node(name).name}:4222`)).join(','),
+    cut: name => link.cut(node(name).started),
+    heal: name => link.join(node(name).started, name),
+    whole: () => untilWhole(cluster),
+    peersOf: async name => {
+      const { routes } = await node(name).monitor<Routez>('/routez')
+      return new Set(routes.map(route => route.remote_name)).size
+    },
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  }
+  return cluster
+}
+
+interface Routez {
+  routes: { remote_name: string }[]
+}
+
+async function startNode(
+  name: NodeName,
+  network: TestNetwork,
+  config: string,
+): Promise<NatsNode> {
+  const [port, monitorPort] = [await freePort(), await freePort()]
+  const container = await startContainer({
+    image: imagesOrFail().nats,
+    network,
+    kind: name,
+    command: ['--config', '/etc/nats/nats.conf', '--name', name],
+    files: { '/etc/nats/nats.conf': config },
+    ports: { 4222: port, 8222: monitorPort },
+    readyLine: /Server is ready/,
+  })
+  return {
+    ...container,
+    port,
+    monitor: async path => {
+      const signal = AbortSignal.timeout(2_000)
+      const response = await fetch(`http://127.0.0.1:${monitorPort}${path}`, { signal })
+      return (await response.json()) as never
+    },
+  }
+}
+
+async function untilWhole(cluster: NatsCluster): Promise<void> {
+  const state = (name: NodeName) =>
+    Promise.all([
+      cluster.peersOf(name),
+      cluster
+        .node(name)
+        .monitor<{ status: string }>('/healthz')
+        .then(({ status }) => status),
+    ]).catch(() => 'does not answer')
+  await expect
+    .poll(() => Promise.all(nodeNames.map(state)), { timeout: wholeWithinMs, interval: 100 })
+    .toEqual(nodeNames.map(() => [2, 'ok']))
+}

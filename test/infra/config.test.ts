@@ -1,0 +1,71 @@
+/** Configuration: every problem at once, secrets from files, and no variable taken for another. */
+
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { z } from 'zod'
+import { ConfigurationError, Port, readConfig } from '#infra/config.ts'
+
+const schema = z
+  .object({
+    SALLYPORT_TEST_PORT: Port.default(1),
+    SALLYPORT_TEST_SECRET: z.string(),
+  })
+  .refine(env => env.SALLYPORT_TEST_SECRET !== 'guess', {
+    path: ['SALLYPORT_TEST_SECRET'],
+    error: 'can be guessed',
+  })
+  .transform(env => ({ port: env.SALLYPORT_TEST_PORT, secret: env.SALLYPORT_TEST_SECRET }))
+
+async function file(content: string): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'sallyport-test-'))
+  onTestFinished(() => rm(folder, { recursive: true, force: true }))
+  await writeFile(join(folder, 'value'), content)
+  return join(folder, 'value')
+}
+
+function refusal(environment: Record<string, string>): string {
+  try {
+    readConfig(schema, environment)
+  } catch (error) {
+    expect(error).toBeInstanceOf(ConfigurationError)
+    return (error as Error).message
+  }
+  throw new Error('was not refused')
+}
+
+describe('configuration', () => {
+  it('reads a secret from a file, without its last line break', async () => {
+    const path = await file('from a file\n')
+    expect(readConfig(schema, { SALLYPORT_TEST_SECRET_FILE: path }).secret).toBe('from a file')
+  })
+
+  it('counts an empty variable as not set', () => {
+    const environment = { SALLYPORT_TEST_SECRET: 's', SALLYPORT_TEST_PORT: '' }
+    expect(readConfig(schema, environment).port).toBe(1)
+  })
+
+  it('cannot be changed afterwards', () => {
+    const config = readConfig(schema, { SALLYPORT_TEST_SECRET: 's' })
+    expect(Object.isFrozen(config)).toBe(true)
+  })
+
+  it('is refused with all problems at once, each with name and fix', async () => {
+    const message = refusal({ SALLYPORT_TEST_PORT: 'high' })
+    expect(message).toContain('SALLYPORT_TEST_PORT: must be a port number from 0 to 65535')
+    expect(message).toContain('SALLYPORT_TEST_SECRET: is required')
+    expect(message).toContain('SALLYPORT_TEST_SECRET_FILE')
+  })
+
+  it('is refused when a file is not there, or a value is given twice', async () => {
+    expect(refusal({ SALLYPORT_TEST_SECRET_FILE: '/not/there' })).toContain('ENOENT')
+    const both = { SALLYPORT_TEST_SECRET: 's', SALLYPORT_TEST_SECRET_FILE: await file('t') }
+    expect(refusal(both)).toContain('SALLYPORT_TEST_SECRET is set too; keep one of them')
+  })
+
+  it('does not repeat a secret in its refusal', () => {
+    const message = refusal({ SALLYPORT_TEST_SECRET: 'guess', SALLYPORT_TEST_PORT: 'x' })
+    expect(message).not.toMatch(/: guess/)
+  })
+})

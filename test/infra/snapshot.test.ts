@@ -1,0 +1,139 @@
+/** Snapshots of a bucket: complete at the start, current afterwards, and never changed under a reader. */
+
+import { type KV, Kvm } from '@nats-io/kv'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { z } from 'zod'
+import type { Bus } from '#infra/bus.ts'
+import { createLogger } from '#infra/log.ts'
+import { type Change, type Snapshot, watchBucket } from '#infra/snapshot.ts'
+import { startTestNats, type TestNats } from '../harness/nats.ts'
+
+const schema = z.object({ name: z.string() })
+type Named = z.output<typeof schema>
+const log = createLogger('test', 'silent')
+
+let nats: TestNats
+let bus: Bus
+
+beforeAll(async () => {
+  nats = await startTestNats()
+  bus = await nats.connect('registry')
+})
+afterAll(() => nats[Symbol.asyncDispose]())
+
+const createBucket = (name: string): Promise<KV> =>
+  new Kvm(bus.connection).create(name, { markerTTL: 60_000 })
+
+const put = (bucket: KV, key: string, name: string) =>
+  bucket.put(key, JSON.stringify({ name } satisfies Named))
+
+const watch = (bucket: string, by = bus): Promise<Snapshot<Named>> =>
+  watchBucket(by, { bucket, schema, log })
+
+describe('a snapshot', () => {
+  it('is complete when it is there', async () => {
+    const bucket = await createBucket('complete')
+    for (let number = 0; number < 200; number++) await put(bucket, `key-${number}`, `${number}`)
+    await using snapshot = await watch('complete')
+    expect(snapshot.entries.size).toBe(200)
+    expect(snapshot.entries.get('key-199')).toEqual({ name: '199' })
+  })
+
+  it('of an empty bucket is there at once', async () => {
+    await createBucket('empty')
+    const startMs = performance.now()
+    await using snapshot = await watch('empty')
+    expect(snapshot.entries.size).toBe(0)
+    expect(performance.now() - startMs).toBeLessThan(1_000)
+  })
+
+  it('without what was deleted before', async () => {
+    const bucket = await createBucket('deleted-before')
+    await put(bucket, 'stays', 'a')
+    await put(bucket, 'goes', 'b')
+    await bucket.delete('goes')
+    await using snapshot = await watch('deleted-before')
+    expect([...snapshot.entries.keys()]).toEqual(['stays'])
+  })
+
+  it('waits for a bucket that is created later', async () => {
+    const watching = watch('later')
+    const bucket = await createBucket('later')
+    await put(bucket, 'key', 'a')
+    await using snapshot = await watching
+    await expect.poll(() => snapshot.entries.get('key')).toEqual({ name: 'a' })
+  })
+
+  it('follows puts, deletes and keys that expire, and tells each change', async () => {
+    const bucket = await createBucket('follows')
+    await put(bucket, 'key', 'before')
+    await using snapshot = await watch('follows')
+    const told: Change<Named>[] = []
+    snapshot.onChange(changes => told.push(...changes))
+    await put(bucket, 'key', 'after')
+    await expect.poll(() => snapshot.entries.get('key')).toEqual({ name: 'after' })
+    await bucket.delete('key')
+    await expect.poll(() => snapshot.entries.has('key')).toBe(false)
+    await bucket.create('short', JSON.stringify({ name: 'lived' }), '1s')
+    await expect.poll(() => snapshot.entries.has('short')).toBe(true)
+    await expect.poll(() => snapshot.entries.has('short'), { timeout: 5_000 }).toBe(false)
+    expect(told).toEqual([
+      { key: 'key', before: { name: 'before' }, after: { name: 'after' } },
+      { key: 'key', before: { name: 'after' }, after: undefined },
+      { key: 'short', before: undefined, after: { name: 'lived' } },
+      { key: 'short', before: { name: 'lived' }, after: undefined },
+    ])
+  })
+
+  it('never changes the map that a reader holds', async () => {
+    const bucket = await createBucket('immutable')
+    await put(bucket, 'key', 'old')
+    await using snapshot = await watch('immutable')
+    const { entries, version } = snapshot
+    await put(bucket, 'key', 'new')
+    await expect.poll(() => snapshot.version).toBeGreaterThan(version)
+    expect(entries.get('key')).toEqual({ name: 'old' })
+    expect(snapshot.entries.get('key')).toEqual({ name: 'new' })
+  })
+
+  it('leaves out what cannot be read, and drops what became unreadable', async () => {
+    const bucket = await createBucket('unreadable')
+    await bucket.put('bad', 'not JSON')
+    await put(bucket, 'good', 'a')
+    await put(bucket, 'turns', 'b')
+    await using snapshot = await watch('unreadable')
+    expect([...snapshot.entries.keys()].toSorted()).toEqual(['good', 'turns'])
+    await bucket.put('turns', '{"name": 1}')
+    await expect.poll(() => [...snapshot.entries.keys()]).toEqual(['good'])
+  })
+
+  it('keeps the last state while the bus is away, and catches up when it is back', async () => {
+    await using own = await startTestNats()
+    const watcher = await own.connect('registry')
+    const writer = await own.connect('registry')
+    const bucket = await new Kvm(writer.connection).create('outage')
+    await put(bucket, 'key', 'before')
+    await using snapshot = await watch('outage', watcher)
+    await own.kill()
+    await expect.poll(() => watcher.isConnected).toBe(false)
+    expect(snapshot.entries.get('key')).toEqual({ name: 'before' })
+    await own.restart()
+    await expect.poll(() => writer.isConnected, { timeout: 10_000 }).toBe(true)
+    await put(bucket, 'key', 'after')
+    await expect
+      .poll(() => snapshot.entries.get('key'), { timeout: 10_000 })
+      .toEqual({ name: 'after' })
+  })
+
+  it('says nothing more after it was disposed', async () => {
+    const bucket = await createBucket('disposed')
+    const snapshot = await watch('disposed')
+    await using other = await watch('disposed')
+    let told = 0
+    snapshot.onChange(() => told++)
+    await snapshot[Symbol.asyncDispose]()
+    await put(bucket, 'key', 'a')
+    await expect.poll(() => other.entries.size).toBe(1)
+    expect(told).toBe(0)
+  })
+})

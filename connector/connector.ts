@@ -79,6 +79,8 @@ export async function startConnector(
     await serving?.drain(config.drainGraceMs)
   })
   reports.turn()
+  // Ready means that the server has the subscriptions, not that they are on their way.
+  await bus.connection.flush()
   log.info({ group: groupId, server: bus.connection.getServer() }, 'serving')
   const running = stack.move()
   return {

@@ -40,13 +40,15 @@ interface Remembered extends Grant {
   isRenewing: boolean
 }
 
-/** Leases kept per gateway process, over all sessions; clients without a session share this bound. */
-const maxLeases = 100_000
+/** Leases kept per gateway process: of sessions, and of clients without one, whose number nobody controls. */
+const maxLeases = 50_000
+const maxOpenLeases = 5_000
 
 export class Authorizer {
   readonly #bus: Bus
   readonly #log: Logger
   readonly #leases = new LRUCache<string, Remembered>({ max: maxLeases })
+  readonly #openLeases = new LRUCache<string, Remembered>({ max: maxOpenLeases })
   readonly #asking = new Map<string, Promise<Answer>>()
 
   constructor(bus: Bus, log: Logger) {
@@ -57,7 +59,7 @@ export class Authorizer {
   /** The lease in memory, if it is valid now. */
   remembered(question: Question): Grant | undefined {
     const key = keyOf(question)
-    const known = this.#leases.get(key)
+    const known = this.#cacheOf(question).get(key)
     if (!known) return undefined
     const now = Date.now()
     if (now >= known.expiresAtMs) return undefined
@@ -81,8 +83,10 @@ export class Authorizer {
 
   /** Forgets the leases that a revocation touches. */
   revoke({ kind, id }: Revocation): void {
-    for (const [key, { question }] of this.#leases.entries()) {
-      if (isTouched(question, kind, id)) this.#leases.delete(key)
+    for (const leases of [this.#leases, this.#openLeases]) {
+      for (const [key, { question }] of leases.entries()) {
+        if (isTouched(question, kind, id)) leases.delete(key)
+      }
     }
   }
 
@@ -102,7 +106,7 @@ export class Authorizer {
     })
     const { decision, lease, leaseExpiresAtMs } = reply
     if (decision.outcome !== 'grant' || !lease || !leaseExpiresAtMs) {
-      this.#leases.delete(key)
+      this.#cacheOf(question).delete(key)
       return { decision: decision.outcome === 'grant' ? withoutLease : decision }
     }
     const now = Date.now()
@@ -114,8 +118,12 @@ export class Authorizer {
       renewAtMs: now + (leaseExpiresAtMs - now) / 2,
       isRenewing: false,
     }
-    this.#leases.set(key, grant)
+    this.#cacheOf(question).set(key, grant)
     return grant
+  }
+
+  #cacheOf({ sessionId }: Question): LRUCache<string, Remembered> {
+    return sessionId === null ? this.#openLeases : this.#leases
   }
 
   #renewBehind(key: string, known: Remembered, question: Question): void {

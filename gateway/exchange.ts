@@ -63,6 +63,9 @@ const maxSearchMs = 50
 /** Pause before an empty queue is asked again while members are known to be alive. */
 const emptyQueueWaitMs = 5
 
+/** What Node's `writeEarlyHints` accepts; it throws for anything else. */
+const linkValue = /^(?:<[^>]*>)(?:\s*;\s*[^;"\s]+(?:=(")?[^;"\s]*\1)?)*$/
+
 const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 export class Exchange {
@@ -290,7 +293,10 @@ export class Exchange {
   }
 
   #earlyHints(headers: readonly string[]): void {
-    const links = headers.filter((_, i) => i % 2 === 1 && headers[i - 1]?.toLowerCase() === 'link')
+    const links = headers.filter(
+      (value, i) =>
+        i % 2 === 1 && headers[i - 1]?.toLowerCase() === 'link' && linkValue.test(value),
+    )
     const isPossible = links.length > 0 && this.request.incoming.isNavigation
     if (isPossible) this.request.res.writeEarlyHints({ link: links })
   }

@@ -9,7 +9,7 @@ import type { AddressInfo } from 'node:net'
 import { openAudit } from '#infra/audit.ts'
 import { type Bus, connectBus, parseJson } from '#infra/bus.ts'
 import { Application } from '#infra/contracts/application.ts'
-import { Revocation } from '#infra/contracts/policy.ts'
+import { Revocation, revocationKey } from '#infra/contracts/policy.ts'
 import { SallyportError } from '#infra/errors.ts'
 import type { Service } from '#infra/lifecycle.ts'
 import { createLogger } from '#infra/log.ts'
@@ -25,8 +25,11 @@ import { followMembers } from './members.ts'
 import { indexApplications, type Publication } from './publish.ts'
 import { Relay } from './relay.ts'
 import { createGatewayServer } from './server.ts'
-import { SessionStore } from './session.ts'
+import { type SessionRecord, SessionStore } from './session.ts'
 import { SignIn } from './sign-in.ts'
+
+/** Signing in is the one path that waits for the store. */
+const storeTimeoutMs = 5_000
 
 export async function startGateway(config: GatewayConfig, signal?: AbortSignal): Promise<Service> {
   const log = createLogger('gateway', config.logLevel)
@@ -47,10 +50,12 @@ export async function startGateway(config: GatewayConfig, signal?: AbortSignal):
   stack.use(applications)
   stack.use(revocations)
   const publication = followPublication(applications)
-  const isRevoked = ({ sessionId }: { sessionId: string }) =>
-    revocations.entries.has(revocationKey('session', sessionId))
-  const sessions = await SessionStore.open(bus, isRevoked)
-  const codes = await HandoverCodes.open(bus)
+  const storing = { ...watching, timeoutMs: storeTimeoutMs }
+  const sessions = await SessionStore.open(bus, {
+    ...storing,
+    isRevoked: session => isRevoked(revocations.entries, session),
+  })
+  const codes = await HandoverCodes.open(bus, storing)
   const { portalUrl } = config
   const provider = createIdentityProvider(config.identityProvider, portalUrl)
   const signIn = new SignIn({ bus, portalUrl, provider, sessions, codes, publication })
@@ -79,6 +84,8 @@ export async function startGateway(config: GatewayConfig, signal?: AbortSignal):
   })
   const port = await listen(server, config)
   stack.defer(() => close(server, relay, config.drainGraceMs))
+  // Ready means that the server has the subscriptions, not that they are on their way.
+  await bus.connection.flush()
   log.info({ port, portal: portalUrl }, 'listening')
   const running = stack.move()
   return { details: { port }, [Symbol.asyncDispose]: () => running.disposeAsync() }
@@ -104,8 +111,14 @@ function followRevocations(bus: Bus, authorizer: Authorizer, relay: Relay): void
   })
 }
 
-function revocationKey(kind: Revocation['kind'], id: string): string {
-  return `${kind}.${id}`
+/** Whether a session was ended, by itself or with everything of its user up to a time. */
+function isRevoked(
+  revocations: ReadonlyMap<string, Revocation>,
+  { sessionId, userPrincipalName, signedInAtMs }: SessionRecord,
+): boolean {
+  if (revocations.has(revocationKey('session', sessionId))) return true
+  const ofUser = revocations.get(revocationKey('user', userPrincipalName.toLowerCase()))
+  return ofUser !== undefined && signedInAtMs <= ofUser.atMs
 }
 
 async function listen(server: Server, { host, port }: GatewayConfig): Promise<number> {

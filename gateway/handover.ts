@@ -6,8 +6,8 @@
  */
 
 import { hash, randomBytes } from 'node:crypto'
-import { type KV, Kvm } from '@nats-io/kv'
 import { z } from 'zod'
+import { type Bucket, type BucketOptions, openBucket } from '#infra/bucket.ts'
 import type { Bus } from '#infra/bus.ts'
 import { SallyportError } from '#infra/errors.ts'
 import { buckets } from '#infra/subjects.ts'
@@ -35,20 +35,20 @@ export const newNonce = () => randomBytes(24).toString('base64url')
 export const nonceHash = (nonce: string) => hash('sha256', nonce, 'base64url')
 
 export class HandoverCodes {
-  readonly #kv: KV
+  readonly #bucket: Bucket
 
-  private constructor(kv: KV) {
-    this.#kv = kv
+  private constructor(bucket: Bucket) {
+    this.#bucket = bucket
   }
 
-  static async open(bus: Bus): Promise<HandoverCodes> {
-    return new HandoverCodes(await new Kvm(bus.connection).open(buckets.codes))
+  static async open(bus: Bus, options: BucketOptions): Promise<HandoverCodes> {
+    return new HandoverCodes(await openBucket(bus, buckets.codes, options))
   }
 
   async issue(handover: Omit<Handover, 'expiresAtMs'>): Promise<string> {
     const record: Handover = { ...handover, expiresAtMs: Date.now() + codeLifetimeMs }
     const { value, recordKey, sealed } = await newTicket(record)
-    await this.#kv.create(recordKey, sealed).catch(cause => {
+    await this.#bucket.kv.create(recordKey, sealed).catch(cause => {
       throw new SallyportError('sign_in_unavailable', 'a code cannot be stored', { cause })
     })
     return value
@@ -58,16 +58,16 @@ export class HandoverCodes {
   async redeem(code: string, hostname: string, nonce: string): Promise<Handover | undefined> {
     const recordKey = recordKeyOf(code)
     if (recordKey === undefined) return undefined
-    const entry = await this.#kv.get(recordKey).catch(cause => {
+    const entry = await this.#bucket.read(recordKey).catch(cause => {
       throw new SallyportError('sign_in_unavailable', 'a code cannot be read', { cause })
     })
-    if (entry?.operation !== 'PUT') return undefined
+    if (!entry) return undefined
     // Compare-and-set: of two gateways that take the same code at the same time, one fails here.
-    const isTaken = await this.#kv.delete(recordKey, { previousSeq: entry.revision }).then(
+    const isTaken = await this.#bucket.kv.delete(recordKey, { previousSeq: entry.revision }).then(
       () => true,
       () => false,
     )
-    const handover = isTaken ? await openTicket(code, entry.string(), Handover) : undefined
+    const handover = isTaken ? await openTicket(code, entry.text, Handover) : undefined
     if (!handover || handover.expiresAtMs < Date.now()) return undefined
     return handover.hostname === hostname && handover.nonceHash === nonceHash(nonce)
       ? handover

@@ -4,6 +4,7 @@
  */
 
 import type { ServerResponse } from 'node:http'
+import { reasonSentence } from '#infra/contracts/reasons.ts'
 import { FAULTS, type FaultCode } from '#infra/errors.ts'
 import { errorPage, type Hop, linkButton, pageHeaders } from '#infra/page.ts'
 import type { Incoming } from './incoming.ts'
@@ -102,7 +103,7 @@ function pageOf({ fault, requestId, reasons, incoming, portalUrl }: Problem): st
     code: fault,
     title,
     advice,
-    ...(reasons && { reasons }),
+    ...(reasons && { reasons: reasons.map(reasonSentence) }),
     supportId: requestId,
     time: new Date(),
     ...(hop && { failedAt: hop }),

@@ -4,9 +4,9 @@
  * Every host has a cookie and a record of its own; what they share is the session id that policy gave at sign-in.
  */
 
-import { type KV, Kvm } from '@nats-io/kv'
 import { LRUCache } from 'lru-cache'
 import { z } from 'zod'
+import { type Bucket, type BucketOptions, openBucket } from '#infra/bucket.ts'
 import type { Bus } from '#infra/bus.ts'
 import { SallyportError } from '#infra/errors.ts'
 import { ownCookiePrefix } from '#infra/http.ts'
@@ -50,7 +50,7 @@ function unavailable(what: string) {
 }
 
 export class SessionStore {
-  readonly #kv: KV
+  readonly #bucket: Bucket
   readonly #remembered = new LRUCache<string, { session: Session | undefined }>({
     max: maxRemembered,
     ttl: rememberMs,
@@ -58,22 +58,22 @@ export class SessionStore {
   readonly #reading = new Map<string, Promise<Session | undefined>>()
   readonly #isRevoked: (record: SessionRecord) => boolean
 
-  private constructor(kv: KV, isRevoked: (record: SessionRecord) => boolean) {
-    this.#kv = kv
+  private constructor(bucket: Bucket, isRevoked: (record: SessionRecord) => boolean) {
+    this.#bucket = bucket
     this.#isRevoked = isRevoked
   }
 
   static async open(
     bus: Bus,
-    isRevoked: (record: SessionRecord) => boolean,
+    options: BucketOptions & { isRevoked: (record: SessionRecord) => boolean },
   ): Promise<SessionStore> {
-    return new SessionStore(await new Kvm(bus.connection).open(buckets.sessions), isRevoked)
+    return new SessionStore(await openBucket(bus, buckets.sessions, options), options.isRevoked)
   }
 
   /** Stores a session and answers the value of its cookie. */
   async create(record: SessionRecord): Promise<string> {
     const { value, recordKey, sealed } = await newTicket(record)
-    await this.#kv.create(recordKey, sealed).catch(unavailable('stored'))
+    await this.#bucket.kv.create(recordKey, sealed).catch(unavailable('stored'))
     this.#remembered.set(value, { session: { ...record, recordKey } })
     return value
   }
@@ -102,17 +102,14 @@ export class SessionStore {
     const recordKey = recordKeyOf(cookie)
     if (recordKey === undefined) return
     this.#remembered.set(cookie, { session: undefined })
-    await this.#kv.delete(recordKey).catch(unavailable('ended'))
+    await this.#bucket.kv.delete(recordKey).catch(unavailable('ended'))
   }
 
   async #load(cookie: string): Promise<Session | undefined> {
     const recordKey = recordKeyOf(cookie)
     if (recordKey === undefined) return undefined
-    const entry = await this.#kv.get(recordKey).catch(unavailable('read'))
-    const record =
-      entry?.operation === 'PUT'
-        ? await openTicket(cookie, entry.string(), SessionRecord)
-        : undefined
+    const entry = await this.#bucket.read(recordKey).catch(unavailable('read'))
+    const record = entry && (await openTicket(cookie, entry.text, SessionRecord))
     const session = record && { ...record, recordKey }
     this.#remembered.set(cookie, { session }, { ttl: session ? rememberMs : rememberUnknownMs })
     return session

@@ -1,10 +1,14 @@
-/** Opens a key-value bucket that registry makes, however long that takes. */
+/**
+ * A key-value bucket that registry makes: opened however long that takes, read so that a replica that lags behind
+ * hides nothing.
+ */
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import { jetstream } from '@nats-io/jetstream'
+import { type JetStreamManager, jetstream, jetstreamManager } from '@nats-io/jetstream'
 import { type KV, Kvm } from '@nats-io/kv'
-import type { Bus } from '#infra/bus.ts'
-import type { Logger } from '#infra/log.ts'
+import type { Bus } from './bus.ts'
+import type { Logger } from './log.ts'
+import { bucketEntry } from './subjects.ts'
 
 export interface BucketOptions {
   log: Logger
@@ -13,20 +17,51 @@ export interface BucketOptions {
   signal?: AbortSignal
 }
 
+export interface StoredEntry {
+  readonly text: string
+  /** For compare-and-set. */
+  readonly revision: number
+}
+
+export interface Bucket {
+  readonly kv: KV
+  /** The entry, or undefined when there is none: a miss is read once more from the leader. */
+  read(key: string): Promise<StoredEntry | undefined>
+}
+
 const retryMs = 500
 
-export async function openBucket(bus: Bus, name: string, options: BucketOptions): Promise<KV> {
+export async function openBucket(bus: Bus, name: string, options: BucketOptions): Promise<Bucket> {
   const { log, timeoutMs, signal } = options
+  const manager = await jetstreamManager(bus.connection, { timeout: timeoutMs, checkAPI: false })
   for (let attempt = 1; ; attempt++) {
     signal?.throwIfAborted()
     try {
-      const bucket = await new Kvm(jetstream(bus.connection, { timeout: timeoutMs })).open(name)
-      await bucket.status()
-      return bucket
+      const kv = await new Kvm(jetstream(bus.connection, { timeout: timeoutMs })).open(name)
+      await kv.status()
+      return { kv, read: key => read(kv, manager, name, key) }
     } catch (error) {
       const line = { bucket: name, reason: error instanceof Error ? error.message : String(error) }
       if (attempt % 10 === 1) log.warn(line, 'bucket cannot be opened yet, trying again')
       await sleep(retryMs, undefined, signal ? { signal } : {})
     }
   }
+}
+
+async function read(
+  kv: KV,
+  manager: JetStreamManager,
+  name: string,
+  key: string,
+): Promise<StoredEntry | undefined> {
+  const entry = await kv.get(key)
+  if (entry) {
+    const isThere = entry.operation === 'PUT'
+    return isThere ? { text: entry.string(), revision: entry.revision } : undefined
+  }
+  const message = await manager.streams.getMessage(`KV_${name}`, {
+    last_by_subj: bucketEntry(name, key),
+  })
+  if (!message || message.header?.get('KV-Operation')) return undefined
+  return { text: message.string(), revision: message.seq }
 }

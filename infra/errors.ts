@@ -73,18 +73,6 @@ export const FAULTS = {
     title: 'This method cannot be used here.',
     advice: 'Use another method.',
   },
-  expectation_failed: {
-    status: 417,
-    retryable: false,
-    title: 'The expectation of the request cannot be met.',
-    advice: 'Send the request without the Expect header.',
-  },
-  too_many_requests: {
-    status: 429,
-    retryable: true,
-    title: 'Too many requests.',
-    advice: 'Wait as long as Retry-After says.',
-  },
   internal: {
     status: 500,
     retryable: false,
@@ -156,12 +144,6 @@ export const FAULTS = {
     status: 503,
     retryable: true,
     title: 'Signing in is not possible at the moment.',
-    advice: tryAgain,
-  },
-  audit_unavailable: {
-    status: 503,
-    retryable: true,
-    title: 'The request could not be recorded, so it was not carried out.',
     advice: tryAgain,
   },
   no_connector: {

@@ -5,11 +5,11 @@
  */
 
 import type { Decision } from '#infra/contracts/policy.ts'
+import type { DecisionReason } from '#infra/contracts/reasons.ts'
 import { applications } from './conditions/applications.ts'
 import type { Access, Condition } from './conditions/condition.ts'
 import { session } from './conditions/session.ts'
 import { users } from './conditions/users.ts'
-import type { DecisionReason } from './reasons.ts'
 
 const conditions: readonly Condition[] = [applications, session, users]
 

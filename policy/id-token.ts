@@ -6,9 +6,9 @@
 import { errors, type JWTPayload, jwtVerify } from 'jose'
 import { z } from 'zod'
 import { Principal } from '#infra/contracts/principal.ts'
+import type { SignInReason } from '#infra/contracts/reasons.ts'
 import { SallyportError } from '#infra/errors.ts'
 import { type ProviderOptions, providerKeys, unavailable } from './provider-keys.ts'
-import type { SignInReason } from './reasons.ts'
 
 export type Verification =
   | { readonly isAccepted: true; readonly principal: Principal }

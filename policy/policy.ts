@@ -6,6 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Subscription } from '@nats-io/transport-node'
 import { openAudit } from '#infra/audit.ts'
+import { openBucket } from '#infra/bucket.ts'
 import { type Bus, connectBus } from '#infra/bus.ts'
 import { Application } from '#infra/contracts/application.ts'
 import {
@@ -19,7 +20,6 @@ import { createLogger, type Logger } from '#infra/log.ts'
 import { watchBucket } from '#infra/snapshot.ts'
 import { buckets, queues, subjects } from '#infra/subjects.ts'
 import { type AccessContext, createAccess } from './access.ts'
-import { openBucket } from './bucket.ts'
 import type { PolicyConfig } from './config.ts'
 import { createIdTokenVerifier } from './id-token.ts'
 import { createLeaseSigner } from './lease.ts'
@@ -51,9 +51,11 @@ export async function startPolicy(config: PolicyConfig, signal?: AbortSignal): P
     ...cancel,
     timeoutMs: storeTimeoutMs,
   })
-  stack.use(await publishLeaseKey(keys, signer.key, { log, ...cancel }))
+  stack.use(await publishLeaseKey(keys.kv, signer.key, { log, ...cancel }))
   const verifyIdToken = createIdTokenVerifier(config.identityProvider)
   stack.use(serve(bus, { ...state, verifyIdToken, signer, audit, log }))
+  // Ready means that the server has the subscriptions, not that they are on their way.
+  await bus.connection.flush()
   log.info({ key: signer.key.kid }, 'serving')
   const running = stack.move()
   return {
@@ -81,7 +83,7 @@ async function openState(
   const revocations = stack.use(
     new Revocations({
       bus,
-      bucket,
+      bucket: bucket.kv,
       tombstones,
       log,
       onRevoked: ({ kind, id }) => {

@@ -5,14 +5,12 @@
  */
 
 import { createHash, randomBytes } from 'node:crypto'
-import { type JetStreamManager, jetstreamManager } from '@nats-io/jetstream'
-import type { KV } from '@nats-io/kv'
 import { LRUCache } from 'lru-cache'
+import { type Bucket, type BucketOptions, openBucket } from '#infra/bucket.ts'
 import type { Bus } from '#infra/bus.ts'
 import { SessionFacts, sessionLifetimeMs } from '#infra/contracts/principal.ts'
 import { SallyportError } from '#infra/errors.ts'
-import { bucketEntry, buckets } from '#infra/subjects.ts'
-import { type BucketOptions, openBucket } from './bucket.ts'
+import { buckets } from '#infra/subjects.ts'
 
 /** Sessions kept in memory, and how long before the bucket is asked again. Revocations take them out earlier. */
 const maxRemembered = 50_000
@@ -30,26 +28,19 @@ export interface NewSession {
 }
 
 export class Principals {
-  readonly #bucket: KV
-  readonly #manager: JetStreamManager
+  readonly #bucket: Bucket
   readonly #remembered = new LRUCache<string, { session: SessionFacts | undefined }>({
     max: maxRemembered,
     ttl: rememberMs,
   })
 
-  private constructor(bucket: KV, manager: JetStreamManager) {
+  private constructor(bucket: Bucket) {
     this.#bucket = bucket
-    this.#manager = manager
   }
 
   static async open(bus: Bus, options: Omit<BucketOptions, 'timeoutMs'>): Promise<Principals> {
     const limits = { ...options, timeoutMs: storeTimeoutMs }
-    const bucket = await openBucket(bus, buckets.principals, limits)
-    const manager = await jetstreamManager(bus.connection, {
-      timeout: storeTimeoutMs,
-      checkAPI: false,
-    })
-    return new Principals(bucket, manager)
+    return new Principals(await openBucket(bus, buckets.principals, limits))
   }
 
   /** Stores a session under a fresh id. @throws SallyportError `sign_in_unavailable` */
@@ -59,7 +50,7 @@ export class Principals {
   ): Promise<NewSession> {
     const sessionId = randomBytes(16).toString('base64url')
     const session = { ...facts, signedInAtMs: nowMs, expiresAtMs: nowMs + sessionLifetimeMs }
-    await this.#bucket.create(keyOf(sessionId), JSON.stringify(session)).catch(cause => {
+    await this.#bucket.kv.create(keyOf(sessionId), JSON.stringify(session)).catch(cause => {
       throw new SallyportError('sign_in_unavailable', 'a session cannot be stored', { cause })
     })
     this.#remembered.set(sessionId, { session })
@@ -77,21 +68,15 @@ export class Principals {
     return session
   }
 
-  /** A session that was stored a moment ago may be missing on a replica, so a miss is read from the leader. */
   async #read(key: string): Promise<SessionFacts | undefined> {
-    const entry = await this.#bucket.get(key)
-    if (entry) return entry.operation === 'PUT' ? parse(entry.json()) : undefined
-    const message = await this.#manager.streams.getMessage(`KV_${buckets.principals}`, {
-      last_by_subj: bucketEntry(buckets.principals, key),
-    })
-    if (!message || message.header?.get('KV-Operation')) return undefined
-    return parse(message.json())
+    const entry = await this.#bucket.read(key)
+    return entry && parse(entry.text)
   }
 
   /** Removes a session for good. Rejects when the store does not answer. */
   async delete(sessionId: string): Promise<void> {
     this.forget(sessionId)
-    await this.#bucket.delete(keyOf(sessionId))
+    await this.#bucket.kv.delete(keyOf(sessionId))
   }
 
   /** Drops a session from memory alone. */
@@ -105,6 +90,10 @@ function keyOf(sessionId: string): string {
 }
 
 /** A record that cannot be read is no session. */
-function parse(value: unknown): SessionFacts | undefined {
-  return SessionFacts.safeParse(value).data
+function parse(text: string): SessionFacts | undefined {
+  try {
+    return SessionFacts.safeParse(JSON.parse(text)).data
+  } catch {
+    return undefined
+  }
 }

@@ -3,10 +3,10 @@
 import type { Audit } from '#infra/audit.ts'
 import type { SignInReply, SignInRequest, SignOutRequest } from '#infra/contracts/policy.ts'
 import type { Principal } from '#infra/contracts/principal.ts'
+import type { SignInReason } from '#infra/contracts/reasons.ts'
 import type { Logger } from '#infra/log.ts'
 import type { VerifyIdToken } from './id-token.ts'
 import type { Principals } from './principals.ts'
-import type { SignInReason } from './reasons.ts'
 import type { Revocations } from './revoke.ts'
 
 export interface SignInContext {

@@ -11,7 +11,7 @@ import { Principal, RequestFacts } from './principal.ts'
  */
 export const Decision = z.object({
   outcome: z.enum(['grant', 'challenge', 'block']),
-  /** Words of the reason vocabulary (policy/reasons.ts), most important first; never empty. */
+  /** Words of the reason vocabulary (reasons.ts), most important first; never empty. */
   reasons: z.array(z.string()).min(1),
   /** Identifiers of the policies that had a say. */
   policies: z.array(z.string()),

@@ -4,18 +4,18 @@
  * meaning.
  */
 
-/** What a decision can say, with the plain sentence behind each word. */
+/** What a decision can say, with the sentence for the person whom it concerns. */
 export const decisionReasons = {
-  'application-unknown': 'The application is not published.',
-  'session-ok': 'The user is signed in.',
-  'session-not-needed': 'The application lets everybody in without signing in (passthrough).',
-  'session-required': 'The application is for signed-in users, and the request has no session.',
+  'application-unknown': 'This application is not published, or no longer.',
+  'session-ok': 'You are signed in.',
+  'session-not-needed': 'This application lets everybody in without signing in.',
+  'session-required': 'This application is for signed-in users, and you are not signed in.',
   'session-unknown': 'There is no such session, or no longer.',
-  'session-expired': 'The session is older than sessions may get.',
-  'session-revoked': 'The session was ended: the user signed out, or somebody ended it.',
-  'users-ok': 'The user, or one of their groups, is assigned to the application.',
-  'users-not-required': 'The application lets every signed-in user in.',
-  'users-not-assigned': 'Neither the user nor any of their groups is assigned to the application.',
+  'session-expired': 'Your session is older than sessions may get.',
+  'session-revoked': 'Your session was ended: you signed out, or somebody ended it.',
+  'users-ok': 'You, or one of your groups, are assigned to this application.',
+  'users-not-required': 'This application lets every signed-in user in.',
+  'users-not-assigned': 'Neither you nor any of your groups is assigned to this application.',
 } as const
 export type DecisionReason = keyof typeof decisionReasons
 
@@ -37,3 +37,8 @@ export const signInReasons = {
   'store-unavailable': 'The session could not be stored.',
 } as const
 export type SignInReason = keyof typeof signInReasons
+
+/** The sentence behind a word; a word that is not of this version stands for itself. */
+export function reasonSentence(reason: string): string {
+  return (decisionReasons as Readonly<Record<string, string>>)[reason] ?? reason
+}

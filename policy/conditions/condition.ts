@@ -2,7 +2,7 @@
 
 import type { Application } from '#infra/contracts/application.ts'
 import type { Principal, RequestFacts } from '#infra/contracts/principal.ts'
-import type { DecisionReason } from '../reasons.ts'
+import type { DecisionReason } from '#infra/contracts/reasons.ts'
 
 /** The session of a request, as far as it is one. */
 export type SessionState =

@@ -1,6 +1,6 @@
 /** Condition: the user is signed in, unless the application is published with passthrough. */
 
-import type { DecisionReason } from '../reasons.ts'
+import type { DecisionReason } from '#infra/contracts/reasons.ts'
 import type { Condition, SessionState } from './condition.ts'
 
 const unsatisfied: Record<Exclude<SessionState['is'], 'valid'>, DecisionReason> = {

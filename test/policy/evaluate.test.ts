@@ -3,9 +3,9 @@
 import { describe, expect, test } from 'vitest'
 import type { Application } from '#infra/contracts/application.ts'
 import { Decision } from '#infra/contracts/policy.ts'
+import { decisionReasons } from '#infra/contracts/reasons.ts'
 import type { Access, SessionState } from '../../policy/conditions/condition.ts'
 import { evaluate } from '../../policy/evaluate.ts'
-import { decisionReasons } from '../../policy/reasons.ts'
 import table from '../vectors/decisions.json' with { type: 'json' }
 import { type ApplicationInput, application, facts, principal } from './applications.ts'
 

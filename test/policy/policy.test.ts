@@ -1,10 +1,14 @@
 /** The policy service over a real bus with its own permissions: sign-in, decisions, leases, revocation, several of it. */
 
+import { fork } from 'node:child_process'
 import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import { jetstreamManager } from '@nats-io/jetstream'
 import { Kvm } from '@nats-io/kv'
 import { describe, expect, test } from 'vitest'
+import { z } from 'zod'
 import type { Bus } from '#infra/bus.ts'
-import { readConfig } from '#infra/config.ts'
+import { type Environment, readConfig } from '#infra/config.ts'
 import { AuditEvent } from '#infra/contracts/audit.ts'
 import {
   EvaluateReply,
@@ -15,11 +19,457 @@ import {
 } from '#infra/contracts/policy.ts'
 import { createLeaseVerifier } from '#infra/lease.ts'
 import { createLogger } from '#infra/log.ts'
+import { watchBucket } from '#infra/snapshot.ts'
 import { buckets, subjects } from '#infra/subjects.ts'
 import { PolicyConfig } from '../../policy/config.ts'
 import { startPolicy } from '../../policy/policy.ts'
 import { prepareStorage } from '../../registry/storage.ts'
 import { startTestNats, type TestNats } from '../harness/nats.ts'
-import { forkService } from './fork-service.ts'
 import { application, facts } from './applications.ts'
 import { type Claims, clientId, startTestProvider, type TestProvider } from './identity-provider.ts'
+
+const log = createLogger('test', 'silent')
+
+const published = [
+  application('wiki', {
+    appRoleAssignments: [{ principalType: 'Group', principalId: 'Editors' }],
+    connectorGroupId: 'paris',
+  }),
+  application('public', { externalAuthenticationType: 'passthru' }),
+]
+
+/** A bus with storage and applications, and a provider: what policy finds when it starts. */
+async function startGround() {
+  await using stack = new AsyncDisposableStack()
+  const provider = stack.use(await startTestProvider())
+  const nats = stack.use(await startTestNats())
+  const registry = await nats.connect('registry')
+  await prepareStorage(registry, {
+    replicas: 1,
+    auditMaxBytes: 2 ** 26,
+    auditMaxAgeMs: 3_600_000,
+    log,
+  })
+  const applications = await new Kvm(registry.connection).open(buckets.applications)
+  for (const each of published) await applications.put(each.id, JSON.stringify(each))
+  const gateway = await nats.connect('gateway')
+  const events = await tail(nats)
+  const environment: Environment = {
+    SALLYPORT_BUS_URL: nats.server.urlFor('policy'),
+    SALLYPORT_LOG_LEVEL: 'silent',
+    SALLYPORT_POLICY_IDENTITY_PROVIDER: provider.issuer,
+    SALLYPORT_POLICY_CLIENT_ID: clientId,
+    SALLYPORT_POLICY_TRUST_PLAIN_HTTP_IDENTITY_PROVIDER: 'true',
+  }
+  const owned = stack.move()
+  return {
+    provider,
+    nats,
+    registry,
+    gateway,
+    applications,
+    events,
+    environment,
+    startPolicy: () => startPolicy(readConfig(PolicyConfig, environment)),
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  }
+}
+
+async function tail(nats: TestNats): Promise<AuditEvent[]> {
+  const auditor = await nats.connect('auditor')
+  const events: AuditEvent[] = []
+  auditor.subscribe(subjects.audits, {
+    callback: ({ data }) => events.push(AuditEvent.parse(JSON.parse(data.toString()))),
+  })
+  await auditor.connection.flush()
+  return events
+}
+
+const SignOutReply = z.null()
+
+const asking = { timeoutMs: 5_000, unavailable: 'policy_unavailable' } as const
+
+async function signIn(gateway: Bus, provider: TestProvider, claims?: Claims): Promise<SignInReply> {
+  const request = { idToken: await provider.idToken(claims), requestId: 'sign-in-1', facts }
+  return gateway.call(subjects.signIn, request, { reply: SignInReply, ...asking })
+}
+
+async function sessionOf(gateway: Bus, provider: TestProvider, claims?: Claims): Promise<string> {
+  const reply = await signIn(gateway, provider, claims)
+  if (reply.outcome !== 'signed-in') throw new Error(`refused: ${reply.reasons.join()}`)
+  return reply.sessionId
+}
+
+function evaluate(gateway: Bus, sessionId: string | null, applicationId = 'wiki') {
+  const request = { sessionId, applicationId, requestId: 'request-1', facts, fingerprint: 'f1' }
+  return gateway.call(subjects.evaluate, request, { reply: EvaluateReply, ...asking })
+}
+
+/** A connector's view: the keys that are published now. */
+async function verifierOf(registry: Bus, groupId = 'paris') {
+  await using keys = await watchBucket(registry, {
+    bucket: buckets.leaseKeys,
+    schema: LeaseKey,
+    log,
+  })
+  const verifier = createLeaseVerifier({ groupId })
+  verifier.setKeys([...keys.entries.values()])
+  return (lease: string | undefined, applicationId = 'wiki') =>
+    verifier.verify(lease ?? '', { applicationId, nowMs: Date.now() })
+}
+
+describe('sign-in', () => {
+  test('gives a session with the user that the ID token names, and records it', async () => {
+    await using ground = await startGround()
+    await using _ = await ground.startPolicy()
+    const reply = await signIn(ground.gateway, ground.provider)
+    expect(reply).toMatchObject({
+      outcome: 'signed-in',
+      sessionId: expect.stringMatching(/^[\w-]{22}$/),
+      principal: { userPrincipalName: 'ada@example.com', groups: ['Editors'] },
+    })
+    await expect.poll(() => ground.events).toHaveLength(1)
+    expect(ground.events[0]).toMatchObject({
+      category: 'sign-in',
+      outcome: 'succeeded',
+      user: 'ada@example.com',
+      clientAddress: facts.clientAddress,
+      amr: ['pwd', 'otp'],
+    })
+  })
+
+  test('is refused with a reason, and the refusal is recorded without a name', async () => {
+    await using ground = await startGround()
+    await using _ = await ground.startPolicy()
+    const reply = await signIn(ground.gateway, ground.provider, { aud: 'other' })
+    expect(reply).toEqual({ outcome: 'refused', reasons: ['id-token-wrong-audience'] })
+    await expect.poll(() => ground.events).toHaveLength(1)
+    expect(ground.events[0]).toMatchObject({
+      category: 'sign-in',
+      outcome: 'failed',
+      user: null,
+      reasons: ['id-token-wrong-audience'],
+    })
+  })
+
+  test('says that it is unavailable while the provider is', async () => {
+    await using ground = await startGround()
+    await using _ = await ground.startPolicy()
+    ground.provider.misbehave({ status: 500 })
+    await expect(signIn(ground.gateway, ground.provider)).rejects.toThrow(
+      expect.objectContaining({ code: 'sign_in_unavailable' }),
+    )
+    await expect.poll(() => ground.events).toHaveLength(1)
+    expect(ground.events[0]).toMatchObject({ outcome: 'failed', reasons: ['provider-unavailable'] })
+  })
+
+  test('leaves nothing in the store from which a session id could be read', async () => {
+    await using ground = await startGround()
+    await using _ = await ground.startPolicy()
+    const sessionId = await sessionOf(ground.gateway, ground.provider)
+    const bucket = await new Kvm(ground.registry.connection).open(buckets.principals)
+    const stored: string[] = []
+    for await (const key of await bucket.keys()) {
+      stored.push(key, (await bucket.get(key))?.string() ?? '')
+    }
+    expect(stored.join()).toContain('ada@example.com')
+    expect(stored.join()).not.toContain(sessionId)
+  })
+})
+
+describe('access', () => {
+  test('is granted with a lease that a connector of the group accepts', async () => {
+    await using ground = await startGround()
+    await using _ = await ground.startPolicy()
+    const sessionId = await sessionOf(ground.gateway, ground.provider)
+    const { decision, lease, leaseExpiresAtMs = 0 } = await evaluate(ground.gateway, sessionId)
+    expect(decision).toEqual({
+      outcome: 'grant',
+      reasons: ['session-ok', 'users-ok'],
+      policies: [],
+    })
+    const claims = (await verifierOf(ground.registry))(lease)
+    expect(claims).toMatchObject({
+      sub: 'ada@example.com',
+      aud: 'paris',
+      app: 'wiki',
+      session: sessionId,
+      fingerprint: 'f1',
+      user: { groups: ['Editors'] },
+      satisfied: ['session-ok', 'users-ok'],
+    })
+    expect(leaseExpiresAtMs).toBe(claims.exp * 1_000)
+    expect(leaseExpiresAtMs - Date.now()).toBeLessThanOrEqual(60_000)
+    const elsewhere = await verifierOf(ground.registry, 'rome')
+    expect(() => elsewhere(lease)).toThrow('another connector group')
+  })
+
+  test('is granted without a session for passthrough, with a lease that names nobody', async () => {
+    await using ground = await startGround()
+    await using _ = await ground.startPolicy()
+    const { decision, lease } = await evaluate(ground.gateway, null, 'public')
+    expect(decision).toMatchObject({ outcome: 'grant', reasons: ['session-not-needed'] })
+    const claims = (await verifierOf(ground.registry, 'default'))(lease, 'public')
+    expect(claims).toMatchObject({ sub: '', session: null, user: null })
+  })
+
+  test.each([
+    ['a user of the wrong group', { groups: ['Guests'] }, 'wiki', 'block', 'users-not-assigned'],
+    ['an application that does not exist', {}, 'nowhere', 'block', 'application-unknown'],
+  ])('is refused, without a lease, for %s', async (_, claims, applicationId, outcome, reason) => {
+    await using ground = await startGround()
+    await using policy = await ground.startPolicy()
+    expect(policy.details).toHaveProperty('key')
+    const sessionId = await sessionOf(ground.gateway, ground.provider, claims)
+    const reply = await evaluate(ground.gateway, sessionId, applicationId)
+    expect(reply).toEqual({ decision: { outcome, reasons: [reason], policies: [] } })
+  })
+
+  test.each([null, '', 'made-up', '*', '>', 'x'.repeat(128)])(
+    'is refused for the session id %j',
+    async sessionId => {
+      await using ground = await startGround()
+      await using _ = await ground.startPolicy()
+      const { decision, lease } = await evaluate(ground.gateway, sessionId)
+      expect(decision.outcome).toBe('challenge')
+      expect(lease).toBeUndefined()
+    },
+  )
+
+  test('is refused as a bad request when the question cannot be understood', async () => {
+    await using ground = await startGround()
+    await using _ = await ground.startPolicy()
+    const call = (request: unknown) =>
+      ground.gateway.call(subjects.evaluate, request, { reply: EvaluateReply, ...asking })
+    const badRequest = expect.objectContaining({ code: 'bad_request' })
+    await expect(call({})).rejects.toThrow(badRequest)
+    await expect(call({ sessionId: 7, applicationId: 'wiki' })).rejects.toThrow(badRequest)
+    await expect(call('wiki')).rejects.toThrow(badRequest)
+  })
+
+  test('follows a change of the assignments without a restart', async () => {
+    await using ground = await startGround()
+    await using _ = await ground.startPolicy()
+    const sessionId = await sessionOf(ground.gateway, ground.provider)
+    const outcome = async () => (await evaluate(ground.gateway, sessionId)).decision.outcome
+    expect(await outcome()).toBe('grant')
+    await ground.applications.put('wiki', JSON.stringify(application('wiki')))
+    await expect.poll(outcome, { timeout: 1_000 }).toBe('block')
+    await ground.applications.delete('wiki')
+    const reasons = async () => (await evaluate(ground.gateway, sessionId)).decision.reasons
+    await expect.poll(reasons, { timeout: 1_000 }).toEqual(['application-unknown'])
+  })
+
+  test('is not granted for an application whose entry cannot be read', async () => {
+    await using ground = await startGround()
+    await using _ = await ground.startPolicy()
+    const damaged = { ...application('public'), onPremisesPublishing: 'passthru' }
+    await ground.applications.put('public', JSON.stringify(damaged))
+    const reasons = async () => (await evaluate(ground.gateway, null, 'public')).decision.reasons
+    await expect.poll(reasons, { timeout: 1_000 }).toEqual(['application-unknown'])
+  })
+
+  test('is recorded at the first grant and at every refusal, not at renewals', async () => {
+    await using ground = await startGround()
+    await using _ = await ground.startPolicy()
+    const sessionId = await sessionOf(ground.gateway, ground.provider)
+    for (let i = 0; i < 3; i++) await evaluate(ground.gateway, sessionId)
+    for (let i = 0; i < 2; i++) await evaluate(ground.gateway, null)
+    await evaluate(ground.gateway, sessionId, 'nowhere')
+    const decisions = () => ground.events.filter(event => event.category === 'policy')
+    await expect.poll(decisions).toHaveLength(4)
+    expect(decisions().map(event => [event.outcome, event.user, event.application])).toEqual([
+      ['grant', 'ada@example.com', 'wiki'],
+      ['challenge', null, 'wiki'],
+      ['challenge', null, 'wiki'],
+      ['block', 'ada@example.com', 'nowhere'],
+    ])
+  })
+})
+
+describe('sign-out', () => {
+  const signOut = (gateway: Bus, sessionId: string) =>
+    gateway.call(
+      subjects.signOut,
+      { sessionId, requestId: 'r' },
+      { reply: SignOutReply, ...asking },
+    )
+
+  test('ends the session at once, tells everybody, and leaves a tombstone', async () => {
+    await using ground = await startGround()
+    await using _ = await ground.startPolicy()
+    const sessionId = await sessionOf(ground.gateway, ground.provider)
+    const { promise: revoked, resolve } = Promise.withResolvers<Revocation>()
+    ground.gateway.subscribe(subjects.revocations, {
+      callback: ({ data }) => resolve(Revocation.parse(JSON.parse(data.toString()))),
+    })
+    await ground.gateway.connection.flush()
+    await signOut(ground.gateway, sessionId)
+    expect((await evaluate(ground.gateway, sessionId)).decision).toMatchObject({
+      outcome: 'challenge',
+      reasons: ['session-revoked'],
+    })
+    expect(await revoked).toMatchObject({ kind: 'session', id: sessionId, reason: 'signed-out' })
+    const bucket = await new Kvm(ground.registry.connection).open(buckets.revocations)
+    const key = revocationKey('session', sessionId)
+    await expect.poll(async () => (await bucket.get(key))?.operation).toBe('PUT')
+    const outcomes = () => ground.events.map(event => event.outcome)
+    await expect.poll(outcomes).toContain('signed-out')
+  })
+
+  test('holds for a policy service that starts later', async () => {
+    await using ground = await startGround()
+    const first = await ground.startPolicy()
+    const sessionId = await sessionOf(ground.gateway, ground.provider)
+    await signOut(ground.gateway, sessionId)
+    await first[Symbol.asyncDispose]()
+    await using _ = await ground.startPolicy()
+    expect((await evaluate(ground.gateway, sessionId)).decision.reasons).toEqual([
+      'session-revoked',
+    ])
+  })
+
+  test('does not touch the other sessions of the user', async () => {
+    await using ground = await startGround()
+    await using _ = await ground.startPolicy()
+    const [one, other] = await Promise.all([
+      sessionOf(ground.gateway, ground.provider),
+      sessionOf(ground.gateway, ground.provider),
+    ])
+    await signOut(ground.gateway, one)
+    expect((await evaluate(ground.gateway, other)).decision.outcome).toBe('grant')
+  })
+})
+
+describe('revocation by others', () => {
+  test('of a user ends the sessions from before, not those from after', async () => {
+    await using ground = await startGround()
+    await using _ = await ground.startPolicy()
+    const before = await sessionOf(ground.gateway, ground.provider)
+    expect((await evaluate(ground.gateway, before)).decision.outcome).toBe('grant')
+    const revocation: Revocation = {
+      kind: 'user',
+      id: 'ada@example.com',
+      atMs: Date.now(),
+      reason: 'test',
+    }
+    const { kind, id } = revocation
+    const bucket = await new Kvm(ground.registry.connection).open(buckets.revocations)
+    await bucket.put(revocationKey(kind, id), JSON.stringify(revocation))
+    const reasons = async () => (await evaluate(ground.gateway, before)).decision.reasons
+    await expect.poll(reasons).toEqual(['session-revoked'])
+    const after = await sessionOf(ground.gateway, ground.provider, {
+      preferred_username: 'Ada@Example.com',
+    })
+    expect((await evaluate(ground.gateway, after)).decision.outcome).toBe('grant')
+  })
+})
+
+describe('several policy services', () => {
+  test("share the work, know each other's sessions, and each other's sign-outs", async () => {
+    await using ground = await startGround()
+    await using one = await ground.startPolicy()
+    await using other = await ground.startPolicy()
+    expect(one.details).not.toEqual(other.details)
+    const sessionId = await sessionOf(ground.gateway, ground.provider)
+    const replies = await Promise.all(
+      Array.from({ length: 40 }, () => evaluate(ground.gateway, sessionId)),
+    )
+    expect(replies.every(({ decision }) => decision.outcome === 'grant')).toBe(true)
+    const verify = await verifierOf(ground.registry)
+    for (const { lease } of replies) verify(lease)
+    const keyIds = new Set(replies.map(({ lease }) => lease?.split('.')[0]))
+    expect(keyIds.size).toBe(2)
+    await ground.gateway.call(
+      subjects.signOut,
+      { sessionId, requestId: 'r' },
+      { reply: SignOutReply, ...asking },
+    )
+    const outcomes = async () => {
+      const again = await Promise.all(
+        Array.from({ length: 20 }, () => evaluate(ground.gateway, sessionId)),
+      )
+      return new Set(again.map(({ decision }) => decision.outcome))
+    }
+    await expect.poll(outcomes).toEqual(new Set(['challenge']))
+  })
+
+  test('go on when one is killed, and the leases of the dead one stay good', async () => {
+    await using ground = await startGround()
+    const main = fileURLToPath(new URL('../../policy/main.ts', import.meta.url))
+    const doomed = fork(main, { env: ground.environment, execArgv: [] })
+    await once(doomed, 'message')
+    const sessionId = await sessionOf(ground.gateway, ground.provider)
+    const { lease } = await evaluate(ground.gateway, sessionId)
+    await using _ = await ground.startPolicy()
+    doomed.kill('SIGKILL')
+    await once(doomed, 'exit')
+    const granted = async () => {
+      const replies = await Promise.allSettled(
+        Array.from({ length: 10 }, () => evaluate(ground.gateway, sessionId)),
+      )
+      return replies.every(
+        reply => reply.status === 'fulfilled' && reply.value.decision.outcome === 'grant',
+      )
+    }
+    await expect.poll(granted, { timeout: 5_000 }).toBe(true)
+    expect((await verifierOf(ground.registry))(lease)).toMatchObject({ session: sessionId })
+  })
+
+  test('lose no question when one stops', async () => {
+    await using ground = await startGround()
+    await using _ = await ground.startPolicy()
+    const stopping = await ground.startPolicy()
+    const sessionId = await sessionOf(ground.gateway, ground.provider)
+    const questions = Array.from({ length: 200 }, () => evaluate(ground.gateway, sessionId))
+    await stopping[Symbol.asyncDispose]()
+    const replies = await Promise.all(questions)
+    expect(replies.filter(({ decision }) => decision.outcome === 'grant')).toHaveLength(200)
+  })
+})
+
+describe('while the store is away', () => {
+  test('an unknown session is not decided on, and nothing hangs', async () => {
+    await using ground = await startGround()
+    await using _ = await ground.startPolicy()
+    const known = await sessionOf(ground.gateway, ground.provider)
+    const manager = await jetstreamManager(ground.registry.connection)
+    await manager.streams.delete(`KV_${buckets.principals}`)
+    expect((await evaluate(ground.gateway, known)).decision.outcome).toBe('grant')
+    await expect(evaluate(ground.gateway, 'not-in-memory')).rejects.toThrow(
+      expect.objectContaining({ code: 'policy_unavailable' }),
+    )
+    await expect(signIn(ground.gateway, ground.provider)).rejects.toThrow(
+      expect.objectContaining({ code: 'sign_in_unavailable' }),
+    )
+  })
+})
+
+describe('configuration', () => {
+  const problemsOf = (environment: Environment): string => {
+    try {
+      readConfig(PolicyConfig, environment)
+      return ''
+    } catch (error) {
+      return (error as Error).message
+    }
+  }
+
+  test('names everything that is missing at once', () => {
+    const problems = problemsOf({})
+    expect(problems).toContain('SALLYPORT_BUS_URL')
+    expect(problems).toContain('SALLYPORT_POLICY_IDENTITY_PROVIDER')
+    expect(problems).toContain('SALLYPORT_POLICY_CLIENT_ID')
+  })
+
+  test('takes a provider without TLS only when told so in as many words', () => {
+    const environment = {
+      SALLYPORT_BUS_URL: 'nats://127.0.0.1:4222',
+      SALLYPORT_POLICY_IDENTITY_PROVIDER: 'http://login.example.com',
+      SALLYPORT_POLICY_CLIENT_ID: 'sallyport',
+    }
+    expect(problemsOf(environment)).toContain('TRUST_PLAIN_HTTP_IDENTITY_PROVIDER=true')
+    const trusting = { SALLYPORT_POLICY_TRUST_PLAIN_HTTP_IDENTITY_PROVIDER: 'true' }
+    expect(problemsOf({ ...environment, ...trusting })).toBe('')
+  })
+})

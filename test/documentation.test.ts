@@ -1,0 +1,94 @@
+/** What the documents say is what the code does. */
+
+import { globSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Command } from 'commander'
+import { describe, expect, test } from 'vitest'
+import { serviceVariables } from '#infra/embedded/service-help.ts'
+import { FAULTS } from '#infra/errors.ts'
+import { addClientCommands } from '../registry/cli/commands.ts'
+
+const root = join(import.meta.dirname, '..')
+const read = (path: string) => readFileSync(join(root, path), 'utf8')
+const readme = read('README.md')
+const documents = ['README.md', 'CONTRIBUTING.md', 'DECISIONS.md', 'SECURITY.md', 'CHANGELOG.md']
+
+test('the fault table of the README is the fault table of the code', () => {
+  const rows = [...readme.matchAll(/^\| `(\w+)` \| (\d{3}) \| (.+) \|$/gm)]
+  const documented = Object.fromEntries(
+    rows.map(([, code, status, title]) => [code, `${status} ${title}`]),
+  )
+  const actual = Object.entries(FAULTS).map(([code, { status, title }]) => [
+    code,
+    `${status} ${title}`,
+  ])
+  expect(documented).toEqual(Object.fromEntries(actual))
+})
+
+test('every fault can happen: none is only a row of the table', () => {
+  const sources = globSync('{gateway,connector,policy,registry,infra}/**/*.ts', { cwd: root })
+    .filter(file => file !== 'infra/errors.ts')
+    .map(read)
+    .join('\n')
+  const unused = Object.keys(FAULTS).filter(code => !sources.includes(`'${code}'`))
+  expect(unused).toEqual([])
+})
+
+test('every variable that a document names is one that a service or the command line reads', () => {
+  const known = new Set([
+    ...Object.values(serviceVariables).flatMap(Object.keys),
+    'SALLYPORT_ADMIN_URL',
+    'SALLYPORT_ADMIN_TOKEN',
+    'SALLYPORT_BUS_URL',
+  ])
+  const named = documents.flatMap(path => read(path).match(/SALLYPORT_[A-Z_]*[A-Z]/g) ?? [])
+  expect(named.filter(name => !known.has(name))).toEqual([])
+})
+
+describe('commands of the README', () => {
+  const program = new Command()
+  addClientCommands(program, {})
+  const services = ['up', ...Object.keys(serviceVariables)]
+  const commands = [...readme.matchAll(/npm run -s sallyport -- (\w[\w-]*)(.*)$/gm)]
+
+  test.each(commands.map(([, name = '', rest = '']) => [name, rest]))(
+    '%s exists%s',
+    (name, rest) => {
+      const command = program.commands.find(candidate => candidate.name() === name)
+      if (services.includes(name)) return
+      expect(command, name).toBeDefined()
+      const flags = rest.match(/--[a-z-]+/g) ?? []
+      const known = command?.options.map(option => option.long) ?? []
+      expect(flags.filter(flag => !known.includes(flag))).toEqual([])
+    },
+  )
+
+  test('every npm script that a document names exists', () => {
+    const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> }
+    const named = documents.flatMap(path => [...read(path).matchAll(/`?npm run (?:-s )?([\w:]+)/g)])
+    expect(named.map(([, name = '']) => name).filter(name => !(name in scripts))).toEqual([])
+  })
+})
+
+test('files and folders that a document names are there', () => {
+  const named = documents.flatMap(path =>
+    [
+      ...read(path).matchAll(
+        /`((?:gateway|connector|policy|registry|infra|test|\.ci)\/[\w./-]*)`/g,
+      ),
+    ].map(([, place = '']) => place),
+  )
+  const missing = named.filter(
+    place => globSync(place.replace(/\/$/, ''), { cwd: root }).length === 0,
+  )
+  expect([...new Set(missing)]).toEqual([])
+})
+
+test('no document or source names a machine of its authors', () => {
+  const files = globSync('**/*.{ts,md,json,yaml,conf,sh,css}', {
+    cwd: root,
+    exclude: path => /node_modules|package-lock/.test(String(path)),
+  })
+  const suspicious = new RegExp(['/wor' + 'k/', '/ro' + 'ot/', 'registry\\.npm' + 'js'].join('|'))
+  expect(files.filter(file => suspicious.test(read(file)))).toEqual([])
+})

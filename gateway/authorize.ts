@@ -47,13 +47,18 @@ const maxOpenLeases = 5_000
 export class Authorizer {
   readonly #bus: Bus
   readonly #log: Logger
+  readonly #revision: () => number
+  /** Revision of the last change of each application that changed since the start. */
+  readonly #changed = new Map<string, number>()
   readonly #leases = new LRUCache<string, Remembered>({ max: maxLeases })
   readonly #openLeases = new LRUCache<string, Remembered>({ max: maxOpenLeases })
   readonly #asking = new Map<string, Promise<Answer>>()
 
-  constructor(bus: Bus, log: Logger) {
+  /** `revision` is that of the applications as this gateway knows them. */
+  constructor(bus: Bus, log: Logger, revision: () => number) {
     this.#bus = bus
     this.#log = log
+    this.#revision = revision
   }
 
   /** The lease in memory, if it is valid now. */
@@ -82,7 +87,7 @@ export class Authorizer {
   }
 
   /** Forgets the leases that a revocation touches. */
-  revoke({ kind, id }: Revocation): void {
+  revoke({ kind, id }: Pick<Revocation, 'kind' | 'id'>): void {
     for (const leases of [this.#leases, this.#openLeases]) {
       for (const [key, { question }] of leases.entries()) {
         if (isTouched(question, kind, id)) leases.delete(key)
@@ -90,9 +95,17 @@ export class Authorizer {
     }
   }
 
+  /** An application, or who may use it, has changed: its leases are asked for anew. */
+  forget(applicationId: string): void {
+    this.#changed.set(applicationId, this.#revision())
+    this.revoke({ kind: 'application', id: applicationId })
+  }
+
   async #ask(key: string, question: Question): Promise<Answer> {
     const { sessionId, applicationId, requestId, client } = question
+    const applicationsRevision = this.#revision()
     const request: EvaluateRequest = {
+      applicationsRevision,
       sessionId,
       applicationId,
       requestId,
@@ -118,7 +131,9 @@ export class Authorizer {
       renewAtMs: now + (leaseExpiresAtMs - now) / 2,
       isRenewing: false,
     }
-    this.#cacheOf(question).set(key, grant)
+    // An answer from before a change serves the request that asked for it, and no other.
+    const isCurrent = (this.#changed.get(applicationId) ?? 0) <= applicationsRevision
+    if (isCurrent) this.#cacheOf(question).set(key, grant)
     return grant
   }
 

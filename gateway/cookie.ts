@@ -1,15 +1,17 @@
-/** Set-Cookie of our own cookies: always host-only, Secure and out of reach for scripts (RFC 6265bis §4.1.3.2). */
+/** Set-Cookie of our own cookies: always Secure and of this host alone (`__Host-`, RFC 6265bis §4.1.3.2). */
 
 export interface CookieOptions {
   /** Left out: the cookie ends with the browser. Zero removes it. */
   maxAgeSeconds?: number
+  /** False only where an application's own programs have to read its access cookie. */
+  isHttpOnly?: boolean
 }
 
 export function setCookie(
   name: string,
   value: string,
-  { maxAgeSeconds }: CookieOptions = {},
+  { maxAgeSeconds, isHttpOnly = true }: CookieOptions = {},
 ): string {
   const age = maxAgeSeconds === undefined ? '' : `; Max-Age=${Math.floor(maxAgeSeconds)}`
-  return `${name}=${value}; Path=/; Secure; HttpOnly; SameSite=Lax${age}`
+  return `${name}=${value}; Path=/; Secure${isHttpOnly ? '; HttpOnly' : ''}; SameSite=Lax${age}`
 }

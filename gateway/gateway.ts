@@ -59,10 +59,16 @@ export async function startGateway(config: GatewayConfig, signal?: AbortSignal):
   const { portalUrl } = config
   const provider = createIdentityProvider(config.identityProvider, portalUrl)
   const signIn = new SignIn({ bus, portalUrl, provider, sessions, codes, publication })
-  const authorizer = new Authorizer(bus, log)
+  const authorizer = new Authorizer(bus, log, () => applications.revision)
   const members = stack.use(followMembers(bus))
   const relay = stack.use(new Relay({ bus, log, members, authorizer }))
   followRevocations(bus, authorizer, relay)
+  applications.onChange(changes => {
+    for (const { key } of changes) {
+      authorizer.forget(key)
+      relay.recheck(key)
+    }
+  })
   const portal = {
     portalUrl,
     signIn,

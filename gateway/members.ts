@@ -17,9 +17,9 @@ export function followMembers(bus: Bus): Members {
   const groups = new Map<string, Map<string, number>>()
   const listeners: ((connectorId: string) => void)[] = []
   const forget = (connectorId: string) => {
-    let isKnown = false
-    for (const members of groups.values()) isKnown = members.delete(connectorId) || isKnown
-    if (isKnown) for (const listener of listeners) listener(connectorId)
+    for (const members of groups.values()) members.delete(connectorId)
+    // Also for one that this gateway has not heard of yet: it may have taken an exchange.
+    for (const listener of listeners) listener(connectorId)
   }
   const statuses = bus.subscribe(subjects.connectorStatuses, {
     callback: message => {

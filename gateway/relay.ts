@@ -78,6 +78,13 @@ export class Relay implements Disposable {
     }
   }
 
+  /** Has access decided again for every open exchange of an application that changed. */
+  recheck(applicationId: string): void {
+    for (const exchange of this.#open.values()) {
+      if (exchange.request.application.id === applicationId) this.#renewOrWarn(exchange)
+    }
+  }
+
   /** Ends what would never end by itself: upgraded connections at once, or everything. */
   end(which: 'upgraded' | 'all'): void {
     for (const exchange of [...this.#open.values()]) {
@@ -174,11 +181,14 @@ export class Relay implements Disposable {
   #sweepLeases(): void {
     const soon = Date.now() + renewBeforeMs
     for (const exchange of this.#open.values()) {
-      if (exchange.leaseExpiresAtMs > soon) continue
-      this.#renew(exchange).catch(error =>
-        this.context.log.warn({ reason: error.message }, 'a lease could not be renewed yet'),
-      )
+      if (exchange.leaseExpiresAtMs <= soon) this.#renewOrWarn(exchange)
     }
+  }
+
+  #renewOrWarn(exchange: Exchange): void {
+    this.#renew(exchange).catch(error =>
+      this.context.log.warn({ reason: error.message }, 'a lease could not be renewed yet'),
+    )
   }
 
   async #renew(exchange: Exchange): Promise<void> {

@@ -10,11 +10,11 @@ import type { Bus } from '#infra/bus.ts'
 import { SignInReply } from '#infra/contracts/policy.ts'
 import { type Principal, sessionLifetimeMs } from '#infra/contracts/principal.ts'
 import { SallyportError } from '#infra/errors.ts'
-import { ownCookiePrefix } from '#infra/http.ts'
+import { ownCookiePrefix, pathOf } from '#infra/http.ts'
 import { subjects } from '#infra/subjects.ts'
-import { setCookie } from './cookie.ts'
+import { type CookieOptions, setCookie } from './cookie.ts'
 import { clientOf } from './facts.ts'
-import { type HandoverCodes, newNonce, nonceHash } from './handover.ts'
+import { type Handover, type HandoverCodes, newNonce, nonceHash } from './handover.ts'
 import type { IdentityProvider } from './identity-provider.ts'
 import type { Incoming } from './incoming.ts'
 import { applicationAt, externalOrigin, type Publication } from './publish.ts'
@@ -191,7 +191,7 @@ export class SignIn {
   #originOf({ hostname, target }: Destination): string {
     if (hostname === '') return this.#portal.origin
     const paths = this.#context.publication().at(hostname)
-    const application = paths && applicationAt(paths, target.split('?')[0] ?? '/')
+    const application = paths && applicationAt(paths, pathOf(target))
     if (!application) throw new SallyportError('unknown_host', `${hostname} is not published`)
     return externalOrigin(application, hostname)
   }
@@ -208,7 +208,8 @@ export class SignIn {
       nonce && code ? await this.#context.codes.redeem(code, hostname, nonce) : undefined
     if (handover) {
       const cookie = await this.#context.sessions.create({ hostname, ...handover.session })
-      return redirect(res, samePlace(handover.target), [setCookie(sessionCookie, cookie)])
+      const options = this.#accessCookie(hostname, handover)
+      return redirect(res, samePlace(handover.target), [setCookie(sessionCookie, cookie, options)])
     }
     const current = cookies.get(sessionCookie)
     const session = current && (await this.#context.sessions.read(current, hostname))
@@ -217,6 +218,19 @@ export class SignIn {
     if (!(tries < maxTries)) throw new SallyportError('sign_in_failed', 'the code was refused')
     const again = { ...visit, incoming: { ...incoming, target } }
     this.redirectToPortal(again, { isFresh: false, tries: tries + 1 })
+  }
+
+  /** How the application wants its access cookie (Graph: isPersistentCookieEnabled, isHttpOnlyCookieEnabled). */
+  #accessCookie(hostname: string, { target, session }: Handover): CookieOptions {
+    const paths = this.#context.publication().at(hostname)
+    const application = paths && applicationAt(paths, pathOf(target))
+    if (!application) return {}
+    const { isPersistentCookieEnabled, isHttpOnlyCookieEnabled } = application.onPremisesPublishing
+    const maxAgeSeconds = Math.max(0, (session.expiresAtMs - Date.now()) / 1_000)
+    return {
+      isHttpOnly: isHttpOnlyCookieEnabled,
+      ...(isPersistentCookieEnabled && { maxAgeSeconds }),
+    }
   }
 
   /** `POST <portal>/.sallyport/sign-out`: ends the session everywhere, then the provider's. */

@@ -257,7 +257,7 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
         servers: servers.map(url => url.host),
         ...credentials(servers[0]),
         ...(servers[0]?.protocol === 'tls:' && { tls: {} }),
-        name: `sallyport ${role} ${instance}`,
+        name: connectionName(role, instance),
         inboxPrefix: subjects.inbox(role, instance),
         maxReconnectAttempts: -1,
         reconnectTimeWait: 100,
@@ -279,6 +279,11 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
       await sleep(waitMs, undefined, signal ? { signal } : {})
     }
   }
+}
+
+/** What the server knows a connection by. Whoever connects chooses it: it proves nothing. */
+export function connectionName(role: string, instance: string): string {
+  return `sallyport ${role} ${instance}`
 }
 
 function credentials(url: URL | undefined): { user?: string; pass?: string } {

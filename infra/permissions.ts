@@ -10,7 +10,7 @@
 
 import { buckets, queues, streams, subjects } from './subjects.ts'
 
-export const busRoles = ['gateway', 'connector', 'policy', 'registry', 'auditor'] as const
+export const busRoles = ['gateway', 'connector', 'policy', 'registry', 'auditor', 'system'] as const
 export type BusRole = (typeof busRoles)[number]
 
 export interface Permissions {
@@ -126,4 +126,7 @@ export const permissions: Readonly<Record<BusRole, Permissions>> = {
     ],
     subscribe: [subjects.audits, everyInbox('auditor'), '_INBOX.>'],
   },
+  // A second connection of the registry, to the server's own account, where no message of ours ever is: it hears which
+  // connections begin and end, and can say nothing.
+  system: { publish: [], subscribe: [subjects.connectionsBegun, subjects.connectionsEnded] },
 }

@@ -32,6 +32,8 @@ export interface Snapshot<Value> extends AsyncDisposable {
   readonly revisions: ReadonlyMap<string, number>
   /** Calls back after each swap with what changed, until the returned function is called. */
   onChange(listener: (changes: readonly Change<Value>[]) => void): () => void
+  /** Waits until `entries` shows this revision; false when it does not in time. */
+  reached(revision: number, timeoutMs: number): Promise<boolean>
 }
 
 interface Entry<Value> {
@@ -41,6 +43,9 @@ interface Entry<Value> {
 
 /** How long to wait before a bucket that cannot be watched is tried again. */
 const retryMs = 500
+
+/** Two watchers of a bucket are rarely more than a millisecond apart. */
+const reachedPollMs = 2
 
 /** A watch that has delivered nothing for so long has nothing to deliver. */
 const emptyAfterMs = 2_000
@@ -81,6 +86,12 @@ class WatchedBucket<Schema extends z.ZodType> implements Snapshot<z.output<Schem
   onChange(listener: (changes: readonly Change<z.output<Schema>>[]) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
+  }
+
+  async reached(revision: number, timeoutMs: number): Promise<boolean> {
+    const deadline = performance.now() + timeoutMs
+    while (this.revision < revision && performance.now() < deadline) await sleep(reachedPollMs)
+    return this.revision >= revision
   }
 
   async #follow(ready: () => void): Promise<void> {

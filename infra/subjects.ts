@@ -18,6 +18,8 @@
  * | `group.<group>.applications`                    | registry → connectors of the group          | event |
  * | `registry.keys`                                 | connector → registry, queue `registry`      | request |
  * | `keys`                                          | registry → connectors                       | event |
+ *
+ * The server's own: it tells its system account which connections begin and end.
  */
 
 const ROOT = 'sallyport'
@@ -73,6 +75,8 @@ export const subjects = {
   applicationsOf: (group: string) => `${ROOT}.group.${token(group)}.applications`,
   keysRequest: `${ROOT}.registry.keys`,
   keys: `${ROOT}.keys`,
+  connectionsBegun: '$SYS.ACCOUNT.*.CONNECT',
+  connectionsEnded: '$SYS.ACCOUNT.*.DISCONNECT',
 } as const
 
 /** Queue groups: the members of one share its work, each message goes to one of them. */

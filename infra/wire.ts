@@ -291,7 +291,8 @@ export function decodeUp(message: Buffer): UpFrame {
 }
 
 export function decodeDown(message: Buffer): DownFrame {
-  if (message[0] === frameTypes.lease) return { type: 'lease', lease: message.toString('latin1', 1) }
+  if (message[0] === frameTypes.lease)
+    return { type: 'lease', lease: message.toString('latin1', 1) }
   return decodeEither(message)
 }
 

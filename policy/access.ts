@@ -8,6 +8,7 @@ import type { Audit } from '#infra/audit.ts'
 import type { Application } from '#infra/contracts/application.ts'
 import type { Decision, EvaluateReply, EvaluateRequest } from '#infra/contracts/policy.ts'
 import type { SessionFacts } from '#infra/contracts/principal.ts'
+import { SallyportError } from '#infra/errors.ts'
 import type { Snapshot } from '#infra/snapshot.ts'
 import type { SessionState } from './conditions/condition.ts'
 import { evaluate } from './evaluate.ts'
@@ -22,6 +23,9 @@ export interface AccessContext {
   signer: LeaseSigner
   audit: Audit
 }
+
+/** Longest wait for a change that a gateway already knows. */
+const catchUpMs = 1_000
 
 /** Grants remembered as recorded. */
 const maxRecorded = 100_000
@@ -40,6 +44,7 @@ export function createAccess(context: AccessContext): AnswerAccess {
   return async request => {
     const startedMs = performance.now()
     const { sessionId } = request
+    await catchUp(context.applications, request.applicationsRevision)
     const session = sessionId === null ? undefined : await context.principals.find(sessionId)
     const nowMs = Date.now()
     const state = stateOf(context.revocations, sessionId, session, nowMs)
@@ -54,6 +59,13 @@ export function createAccess(context: AccessContext): AnswerAccess {
     }
     return reply
   }
+}
+
+/** A gateway may have heard of a change a moment earlier: it must not be answered from before it. */
+async function catchUp(applications: Snapshot<Application>, revision: number): Promise<void> {
+  if (applications.revision >= revision) return
+  if (await applications.reached(revision, catchUpMs)) return
+  throw new SallyportError('policy_unavailable', `applications of revision ${revision} not seen`)
 }
 
 function stateOf(

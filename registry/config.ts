@@ -23,6 +23,7 @@ export const RegistryConfig = z
   .object({
     SALLYPORT_BUS_URL: BusUrl,
     SALLYPORT_LOG_LEVEL: z.enum(logLevels).default('info'),
+    SALLYPORT_REGISTRY_SYSTEM_BUS_URL: BusUrl.optional(),
     SALLYPORT_REGISTRY_HOST: z.string().default('127.0.0.1'),
     SALLYPORT_REGISTRY_PORT: Port.default(8081),
     SALLYPORT_REGISTRY_ADMIN_TOKEN: z
@@ -38,6 +39,7 @@ export const RegistryConfig = z
   })
   .transform(env => ({
     busUrl: env.SALLYPORT_BUS_URL,
+    systemBusUrl: env.SALLYPORT_REGISTRY_SYSTEM_BUS_URL,
     logLevel: env.SALLYPORT_LOG_LEVEL,
     host: env.SALLYPORT_REGISTRY_HOST,
     port: env.SALLYPORT_REGISTRY_PORT,

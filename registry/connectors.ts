@@ -28,6 +28,8 @@ export interface Connectors extends AsyncDisposable {
   list(): Versioned<Connector>[]
   /** Refuses when there is none. */
   get(id: string): Versioned<Connector>
+  /** The bus has lost this connector: gateways are told at once, and it is inactive until it reports again. */
+  lost(id: string): void
   /** Forgets the inactive connectors of a group that is gone. */
   forgetGroup(groupId: string): Promise<void>
 }
@@ -74,6 +76,15 @@ class Presence implements Connectors {
     const found = this.#options.store.get(id)
     if (found) return found
     throw new Refusal('resource_not_found', `there is no connector "${id}"`)
+  }
+
+  lost(id: string): void {
+    this.#options.bus.publishJson(subjects.connectorGone(id), {
+      connectorId: id,
+      reason: 'disconnected',
+    })
+    this.#lastSeenMs.delete(id)
+    this.#turn(id, known => known && afterSilence(known))
   }
 
   async forgetGroup(groupId: string): Promise<void> {

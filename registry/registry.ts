@@ -15,6 +15,7 @@ import { buckets } from '#infra/subjects.ts'
 import { startAdminApi } from './admin-api/server.ts'
 import { openApplications } from './applications.ts'
 import type { RegistryConfig } from './config.ts'
+import { followConnections } from './connections.ts'
 import { feedConnectors } from './connector-feed.ts'
 import { openConnectorGroups } from './connector-groups.ts'
 import { openConnectors } from './connectors.ts'
@@ -45,6 +46,10 @@ export async function startRegistry(
   const connectors = stack.use(
     openConnectors({ ...config, bus, store: stores.connectors, audit, log }),
   )
+  if (config.systemBusUrl !== undefined) {
+    const onLost = (id: string) => connectors.lost(id)
+    stack.use(await followConnections({ url: config.systemBusUrl, log, ...cancel, onLost }))
+  }
   stack.use(feedConnectors({ ...stores, bus, log }))
   // Who hears that this registry is ready may rely on being heard by it.
   await bus.connection.flush()

@@ -180,6 +180,8 @@ export class Publisher implements Disposable {
       const entries = batch.unsettled()
       if (entries.length > 0 && !entries.some(entry => entry.sentAtMs <= beforeMs)) continue
       if (entries.length === 0 && this.#open === batch) continue
+      // Stored, but nobody says so: until the next reconnect each event gets an answer of its own.
+      if (entries.length > 0 && batch.isConfirmed) this.#usesBatches = false
       this.#forget(batch)
       late.push(...entries)
     }

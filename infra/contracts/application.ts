@@ -64,7 +64,10 @@ export const OnPremisesPublishing = z.object({
   applicationServerTimeout: z.enum(['default', 'long']).default('default'),
   isBackendCertificateValidationEnabled: z.boolean().default(true),
   isHttpOnlyCookieEnabled: z.boolean().default(true),
-  isSecureCookieEnabled: z.boolean().default(true),
+  /** The access cookie is always Secure; Graph's property is kept so that exports load. */
+  isSecureCookieEnabled: z
+    .literal(true, { error: 'must be true: the access cookie is always Secure' })
+    .default(true),
   isPersistentCookieEnabled: z.boolean().default(false),
   /** True: the origin sees its own host name. False: it sees the external one. */
   isTranslateHostHeaderEnabled: z.boolean().default(true),

@@ -49,6 +49,8 @@ export const EvaluateRequest = z.object({
   applicationId: Slug,
   requestId: z.string().max(128),
   facts: RequestFacts,
+  /** State of the applications that the gateway asks under: policy must know at least as much. */
+  applicationsRevision: z.number().int().nonnegative(),
   /** `facts` in short, as it will stand in the lease. */
   fingerprint: z.string().max(64),
 })

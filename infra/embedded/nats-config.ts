@@ -1,6 +1,6 @@
 /**
  * The configuration file of the embedded nats-server: loopback only, JetStream, one user per role with a random
- * password and the permissions of infra/permissions.ts. The passwords stand in a file of their own and stay the same
+ * password and the permissions of infra/permissions.ts; `system` belongs to the server's own account. The passwords stand in a file of their own and stay the same
  * over restarts. Both files are readable by their owner alone.
  */
 
@@ -75,14 +75,15 @@ function natsConfig({ directory, port, passwords }: NatsConfigOptions): string {
 
 /** What every nats-server has, embedded or of a cluster: limits, and one user per role with its permissions. */
 export function serverSettings(passwords: Passwords) {
-  const users = busRoles.map(role => ({
+  const userOf = (role: BusRole) => ({
     user: role,
     password: passwords[role],
     permissions: {
-      publish: { allow: permissions[role].publish },
-      subscribe: { allow: permissions[role].subscribe },
+      publish: allowed(permissions[role].publish),
+      subscribe: allowed(permissions[role].subscribe),
     },
-  }))
+  })
+  const users = busRoles.filter(role => role !== 'system').map(userOf)
   return {
     // The defaults leave a hung connection in its queue group for minutes.
     ping_interval: '5s',
@@ -90,7 +91,13 @@ export function serverSettings(passwords: Passwords) {
     max_payload: 1_048_576,
     write_deadline: '10s',
     authorization: { timeout: 5, users },
+    accounts: { $SYS: { users: [userOf('system')] } },
   }
+}
+
+/** An empty allow list would allow everything. */
+function allowed(subjects: readonly string[]) {
+  return subjects.length > 0 ? { allow: subjects } : { deny: ['>'] }
 }
 
 /** nats-server reads JSON as a subset of its own format. */

@@ -51,6 +51,8 @@ export const serviceVariables: Readonly<Record<ServiceRole, Variables>> = {
   },
   registry: {
     ...commonVariables,
+    SALLYPORT_REGISTRY_SYSTEM_BUS_URL:
+      'the bus with the user of its system account, to learn at once that a connector is gone (default: by its silence)',
     SALLYPORT_REGISTRY_HOST: 'address of the admin API (default 127.0.0.1)',
     SALLYPORT_REGISTRY_PORT: 'port of the admin API, 0 for a free one (default 8081)',
     SALLYPORT_REGISTRY_ADMIN_TOKEN:

@@ -85,6 +85,7 @@ export class Services implements AsyncDisposable {
 
   #registry(port: number): Environment {
     return {
+      SALLYPORT_REGISTRY_SYSTEM_BUS_URL: this.#options.busUrl('system'),
       SALLYPORT_REGISTRY_PORT: String(port),
       SALLYPORT_REGISTRY_ADMIN_TOKEN: this.#options.adminToken,
       SALLYPORT_REGISTRY_EXTERNAL_BASE_URL: `http://${localDomain}:${this.#options.port}/`,

@@ -101,7 +101,14 @@ async function sessionOf(gateway: Bus, provider: TestProvider, claims?: Claims):
 }
 
 function evaluate(gateway: Bus, sessionId: string | null, applicationId = 'wiki') {
-  const request = { sessionId, applicationId, requestId: 'request-1', facts, fingerprint: 'f1' }
+  const request = {
+    sessionId,
+    applicationId,
+    requestId: 'request-1',
+    facts,
+    applicationsRevision: 0,
+    fingerprint: 'f1',
+  }
   return gateway.call(subjects.evaluate, request, { reply: EvaluateReply, ...asking })
 }
 

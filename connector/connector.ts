@@ -85,6 +85,7 @@ export async function startConnector(
   const running = stack.move()
   return {
     details: { connectorId, group: groupId },
+    drainMs: config.drainGraceMs,
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   }
 }

@@ -66,7 +66,17 @@ export interface Origins extends AsyncDisposable {
 
 export function createOrigins(maxConnections: number): Origins {
   const pools = new Map<string, Pool>()
+  /** Found once for each state of an application. */
+  const known = new WeakMap<Application, Pool>()
   const poolFor = (application: Application): Pool => {
+    let pool = known.get(application)
+    if (!pool) {
+      pool = poolOf(application)
+      known.set(application, pool)
+    }
+    return pool
+  }
+  const poolOf = (application: Application): Pool => {
     const { internalUrl, isBackendCertificateValidationEnabled: verifies } =
       application.onPremisesPublishing
     const { origin } = new URL(internalUrl)

@@ -21,6 +21,7 @@ import type { Clock } from './clock.ts'
 import { Exchange } from './exchange.ts'
 import type { Origins } from './origin.ts'
 import type { Readiness } from './readiness.ts'
+import { originOf } from './translate.ts'
 
 export interface ServeContext {
   bus: Bus
@@ -245,8 +246,4 @@ class Server implements Serving {
     for (const exchange of this.#open.values()) exchange.cancel('connector_lost', 'connector stops')
     this.#down.unsubscribe()
   }
-}
-
-export function originOf(application: Application): string {
-  return new URL(application.onPremisesPublishing.internalUrl).origin
 }

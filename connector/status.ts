@@ -6,7 +6,8 @@ import type { Application } from '#infra/contracts/application.ts'
 import { type ConnectorStatus, statusIntervalMs } from '#infra/contracts/connector.ts'
 import { subjects } from '#infra/subjects.ts'
 import type { Readiness } from './readiness.ts'
-import { originOf, type Serving } from './serve.ts'
+import type { Serving } from './serve.ts'
+import { originOf } from './translate.ts'
 
 export interface StatusOptions {
   bus: Bus
@@ -33,12 +34,17 @@ export function reportStatus(options: StatusOptions): StatusReports {
     bus.publishJson(subjects.connectorStatus(groupId, connectorId), status)
   }
   const timer = setInterval(report, statusIntervalMs)
+  // Whoever lost sight of this connector together with its connection sees it again at once.
+  const offStatus = bus.onStatus(status => status === 'connected' && report())
   return {
     turn(state) {
       fixed = state ?? fixed
       report()
     },
-    [Symbol.dispose]: () => clearInterval(timer),
+    [Symbol.dispose]() {
+      clearInterval(timer)
+      offStatus()
+    },
   }
 }
 

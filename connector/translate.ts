@@ -41,6 +41,11 @@ function urlsOf(application: Application): Urls {
   return urls
 }
 
+/** Protocol, host and port of the application's internal URL. */
+export function originOf(application: Application): string {
+  return urlsOf(application).internal.origin
+}
+
 /** The translation of one request, whose headers carry the external host and protocol as the gateway set them. */
 export function translationOf(application: Application, headers: readonly string[]): Translation {
   const { external, internal } = urlsOf(application)

@@ -94,7 +94,11 @@ export async function startGateway(config: GatewayConfig, signal?: AbortSignal):
   await bus.connection.flush()
   log.info({ port, portal: portalUrl }, 'listening')
   const running = stack.move()
-  return { details: { port }, [Symbol.asyncDispose]: () => running.disposeAsync() }
+  return {
+    details: { port },
+    drainMs: config.drainGraceMs,
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  }
 }
 
 /** The index of what is published, built anew when applications change. */
@@ -140,16 +144,21 @@ async function listen(server: Server, { host, port }: GatewayConfig): Promise<nu
   return (server.address() as AddressInfo).port
 }
 
+const idleSweepMs = 100
+
 /** Takes no new connection, lets requests under way finish, and ends what is left after the grace. */
 async function close(server: Server, relay: Relay, graceMs: number): Promise<void> {
   const closed = once(server, 'close')
   server.close()
+  // One that becomes idle only now is of no more use either.
+  const sweeper = setInterval(() => server.closeIdleConnections(), idleSweepMs)
   server.closeIdleConnections()
-  relay.end('upgraded')
+  relay.drain()
   const grace = setTimeout(() => {
-    relay.end('all')
+    relay.end()
     server.closeAllConnections()
   }, graceMs)
   await closed
   clearTimeout(grace)
+  clearInterval(sweeper)
 }

@@ -85,11 +85,17 @@ export class Relay implements Disposable {
     }
   }
 
-  /** Ends what would never end by itself: upgraded connections at once, or everything. */
-  end(which: 'upgraded' | 'all'): void {
+  /** Lets open exchanges finish, each as the last of its connection; ends what would never end by itself. */
+  drain(): void {
     for (const exchange of [...this.#open.values()]) {
-      if (which === 'all' || exchange.request.upgrade) exchange.stopped()
+      exchange.request.res.shouldKeepAlive = false
+      if (exchange.request.upgrade) exchange.stopped()
     }
+  }
+
+  /** Ends every open exchange. */
+  end(): void {
+    for (const exchange of [...this.#open.values()]) exchange.stopped()
   }
 
   /** Puts an attempt of an exchange on the bus under a new id. */

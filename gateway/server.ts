@@ -75,6 +75,7 @@ const freshSessionMs = 15_000
 export function createGatewayServer(context: ServerContext): HttpServer {
   const portalHostname = new URL(context.portal.portalUrl).hostname
   const begin = (req: IncomingMessage, res: ServerResponse, more: Partial<Visit> = {}) => {
+    if (!server.listening) res.shouldKeepAlive = false
     const incoming = context.reader.read(req)
     if ('fault' in incoming) return refuseUnread(context, res, incoming)
     const visit: Visit = {

@@ -263,7 +263,8 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
         reconnectTimeWait: 100,
         reconnectJitter: 100,
         ignoreAuthErrorAbort: true,
-        pingInterval: 5_000,
+        // A node that hangs keeps its connections: it is given up after two to three of these.
+        pingInterval: 2_000,
         maxPingOut: 2,
         noEcho: true,
         timeout: 5_000,

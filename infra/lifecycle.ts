@@ -6,10 +6,12 @@ import { ConfigurationError } from './config.ts'
 export interface Service extends AsyncDisposable {
   /** Addresses and names that came about at start (free ports, generated ids), for the parent process. */
   readonly details: Record<string, unknown>
+  /** How long its own work may take to finish after a signal; left out, it stops at once. */
+  readonly drainMs?: number
 }
 
-/** After a signal the process is ended by force when disposing takes longer than this. */
-const forcedExitMs = 30_000
+/** After a signal the process is ended by force when disposing takes so much longer than the service's own work. */
+const forcedExitMs = 10_000
 
 /** Exit status of a process that could not use its configuration (sysexits EX_CONFIG). */
 export const exitConfiguration = 78
@@ -27,6 +29,7 @@ export async function run(start: (signal: AbortSignal) => Promise<Service>): Pro
     if (!service) process.exit(0)
     process.send?.({ ready: service.details })
     await stopped
+    forceExit(service.drainMs ?? 0)
     await service[Symbol.asyncDispose]()
     if (process.connected) process.disconnect()
   } catch (error) {
@@ -36,12 +39,15 @@ export async function run(start: (signal: AbortSignal) => Promise<Service>): Pro
   }
 }
 
+function forceExit(drainMs: number): void {
+  setTimeout(() => process.exit(1), drainMs + forcedExitMs).unref()
+}
+
 function untilStopped(stopping: AbortController): Promise<undefined> {
   return new Promise(resolve => {
     const stop = () => {
       if (stopping.signal.aborted) return
       stopping.abort(new Error('stopping'))
-      setTimeout(() => process.exit(1), forcedExitMs).unref()
       resolve(undefined)
     }
     process.on('SIGINT', stop).on('SIGTERM', stop)

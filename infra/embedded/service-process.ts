@@ -61,6 +61,11 @@ export class ServiceProcess implements AsyncDisposable {
     return this.#child?.exitCode === null && this.#child.signalCode === null
   }
 
+  /** Once it has ended by itself or by a signal that it handles. */
+  get exitCode(): number | null {
+    return this.#child?.exitCode ?? null
+  }
+
   /** Resolves when the service is ready; a process that ends before is an error with its name. */
   async start(): Promise<void> {
     const signal = AbortSignal.any(

@@ -90,10 +90,20 @@ for (const [name, { description, load }] of Object.entries(services)) {
   program
     .command(name)
     .description(description)
+    .option('--env-file <file>', 'read variables that are not set from lines NAME=value')
     .addHelpText('after', variablesHelp(name as ServiceRole))
-    .action(async () => {
+    .action(async ({ envFile }: { envFile?: string }, command: Command) => {
+      if (envFile !== undefined) readEnvironment(envFile, command)
       await load()
     })
+}
+
+function readEnvironment(file: string, command: Command): void {
+  try {
+    process.loadEnvFile(file)
+  } catch (error) {
+    command.error(`error: --env-file: ${file} cannot be read (${(error as Error).message})`)
+  }
 }
 
 addClientCommands(program, process.env)

@@ -1,6 +1,6 @@
 /** What `sallyport up` says when everything serves: a page for people, or one line of JSON for programs. */
 
-import { relative } from 'node:path'
+import { join, relative } from 'node:path'
 import type { Publication } from './publications.ts'
 import type { PublishedApplication } from './publish-all.ts'
 import type { System } from './system.ts'
@@ -82,14 +82,23 @@ function whoMayUse(application: PublishedApplication, sample: Publication | unde
   return typeof sample?.access === 'object' ? `group ${sample.access.group}` : 'those assigned'
 }
 
-function hints({ admin, parts }: System): string[] {
-  const fromHere = relative(process.cwd(), admin.tokenFile)
-  const tokenFile = fromHere.startsWith('..') ? admin.tokenFile : fromHere
+/** A path as short as it can be written from the current folder. */
+function fromHereOr(path: string): string {
+  const fromHere = relative(process.cwd(), path)
+  return fromHere.startsWith('..') ? path : fromHere
+}
+
+function hints(system: System): string[] {
+  const { admin, parts } = system
+  const tokenFile = fromHereOr(admin.tokenFile)
   return [
     'Publish your own application, at the next start or now:',
     '  npm start -- --publish wiki=http://127.0.0.1:3000',
     `  export SALLYPORT_ADMIN_URL=${admin.url} SALLYPORT_ADMIN_TOKEN="$(cat '${tokenFile}')"`,
     '  npm run -s sallyport -- publish wiki=http://127.0.0.1:3000',
+    '',
+    'Start more of a service beside it, as here a connector:',
+    `  npm run -s sallyport -- connector --env-file '${join(fromHereOr(system.environmentFolder), 'connector')}'`,
     '',
     'Follow what happens (audit events; read-only access to the bus):',
     `  export SALLYPORT_BUS_URL=${parts.nats.urlFor('auditor')}`,

@@ -73,6 +73,18 @@ export class Services implements AsyncDisposable {
     return service
   }
 
+  /** What one more of this kind needs that is started by hand, at free ports and under a name of its own. */
+  environmentForMore(role: ServiceRole): Environment {
+    const common = { SALLYPORT_BUS_URL: this.#options.busUrl(role) }
+    const own: Record<ServiceRole, Environment> = {
+      gateway: this.#gateway(undefined, 0),
+      connector: {},
+      policy: this.#policy(undefined),
+      registry: this.#registry(0),
+    }
+    return merge(embeddedDefaults, common, own[role])
+  }
+
   async #environmentOf(role: ServiceRole, name: string, isFirst: boolean): Promise<Environment> {
     const { busUrl, logLevel } = this.#options
     const common = { SALLYPORT_BUS_URL: busUrl(role), SALLYPORT_LOG_LEVEL: logLevel }
@@ -92,17 +104,17 @@ export class Services implements AsyncDisposable {
     }
   }
 
-  #policy(name: string): Environment {
+  #policy(name: string | undefined): Environment {
     const { issuer, clientId, isPlainHttp } = this.#options.identityProvider
     return {
       SALLYPORT_POLICY_IDENTITY_PROVIDER: issuer,
       SALLYPORT_POLICY_CLIENT_ID: clientId,
       SALLYPORT_POLICY_TRUST_PLAIN_HTTP_IDENTITY_PROVIDER: String(isPlainHttp),
-      SALLYPORT_POLICY_AUDIT_SPILL_PATH: this.#spillFile(name),
+      ...(name !== undefined && { SALLYPORT_POLICY_AUDIT_SPILL_PATH: this.#spillFile(name) }),
     }
   }
 
-  #gateway(name: string, port: number): Environment {
+  #gateway(name: string | undefined, port: number): Environment {
     const { issuer, clientId, clientSecretFile, isPlainHttp } = this.#options.identityProvider
     return {
       SALLYPORT_GATEWAY_PORT: String(port),
@@ -110,7 +122,7 @@ export class Services implements AsyncDisposable {
       SALLYPORT_GATEWAY_IDENTITY_PROVIDER: issuer,
       SALLYPORT_GATEWAY_CLIENT_ID: clientId,
       SALLYPORT_GATEWAY_CLIENT_SECRET_FILE: clientSecretFile,
-      SALLYPORT_GATEWAY_AUDIT_SPILL_PATH: join(this.#options.spillDirectory, `${name}.jsonl`),
+      ...(name !== undefined && { SALLYPORT_GATEWAY_AUDIT_SPILL_PATH: this.#spillFile(name) }),
       SALLYPORT_GATEWAY_TRUST_PLAIN_HTTP_IDENTITY_PROVIDER: String(isPlainHttp),
     }
   }

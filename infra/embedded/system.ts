@@ -5,6 +5,8 @@
  */
 
 import { closeSync, openSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { Environment } from '../config.ts'
 import type { Logger, LogLevel } from '../log.ts'
 import { openDataFolder } from './data-folder.ts'
@@ -12,7 +14,7 @@ import { type EmbeddedParts, type ExternalIdentityProvider, startParts } from '.
 import { freePort } from './ports.ts'
 import { localUrl, type Publication, portalName } from './publications.ts'
 import { type PublishedApplication, publishAll } from './publish-all.ts'
-import type { ServiceRole } from './service-process.ts'
+import { type ServiceRole, serviceRoles } from './service-process.ts'
 import { Services } from './services.ts'
 
 export interface SystemOptions {
@@ -43,11 +45,14 @@ export interface System extends AsyncDisposable {
   readonly applications: readonly PublishedApplication[]
   /** Where each gateway listens, the first one at the system's port. */
   readonly gatewayUrls: readonly string[]
+  /** Holds a file of variables for each kind of service, to start more of them by hand. */
+  readonly environmentFolder: string
   /** Ends every process at once, in no order. */
   killNow(): void
 }
 
 const tokenName = 'admin-token'
+const environmentPart = 'environment'
 
 /** Resolves when it serves: every service is ready, and everything asked for is published. */
 export async function startSystem(options: SystemOptions): Promise<System> {
@@ -74,6 +79,8 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     }),
   )
   const applications = await startServices(services, { options, parts, admin, port })
+  const environmentFolder = await folder.part(environmentPart)
+  await Promise.all(serviceRoles.map(role => writeEnvironment(environmentFolder, role, services)))
   const owned = stack.move()
   return {
     port,
@@ -82,6 +89,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     parts,
     services,
     applications,
+    environmentFolder,
     get gatewayUrls() {
       return services.of('gateway').map(({ details }) => `http://127.0.0.1:${details.port}`)
     },
@@ -91,6 +99,14 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   }
+}
+
+/** Lines that shells and `--env-file` read alike; secrets are among them. */
+async function writeEnvironment(folder: string, role: ServiceRole, services: Services) {
+  const lines = Object.entries(services.environmentForMore(role)).map(
+    ([name, value]) => `${name}='${value}'\n`,
+  )
+  await writeFile(join(folder, role), lines.join(''), { mode: 0o600 })
 }
 
 interface Start {

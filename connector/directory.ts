@@ -32,6 +32,12 @@ const askTimeoutMs = 2_000
 const askEveryMs = 60_000
 const retryMs = 300
 
+/**
+ * An application that has left the group is served a little longer: a gateway may hear of it after this connector. Its
+ * lease still decides.
+ */
+const leavingMs = 1_000
+
 /** Resolves when registry has answered for the first time. */
 export async function openDirectory(options: DirectoryOptions): Promise<Directory> {
   const directory = new RegistryDirectory(options)
@@ -44,6 +50,7 @@ class RegistryDirectory implements Directory {
   readonly #options: DirectoryOptions
   readonly #stack = new DisposableStack()
   #version = -1
+  #listed: ReadonlyMap<string, Application> = new Map()
   #asking: Promise<void> | undefined
 
   constructor(options: DirectoryOptions) {
@@ -103,7 +110,17 @@ class RegistryDirectory implements Directory {
   #takeApplications({ version, applications }: ApplicationList): void {
     if (version < this.#version) return
     this.#version = version
-    this.applications = new Map(applications.map(application => [application.id, application]))
+    const listed = new Map(applications.map(application => [application.id, application]))
+    const leaving = [...this.applications].filter(([id]) => !listed.has(id))
+    this.#listed = listed
+    this.applications = new Map([...listed, ...leaving])
+    this.#options.onApplications()
+    if (leaving.length > 0) setTimeout(() => this.#drop(leaving), leavingMs).unref()
+  }
+
+  #drop(leaving: readonly (readonly [string, Application])[]): void {
+    const gone = new Set(leaving.map(([id]) => id).filter(id => !this.#listed.has(id)))
+    this.applications = new Map([...this.applications].filter(([id]) => !gone.has(id)))
     this.#options.onApplications()
   }
 

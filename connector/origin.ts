@@ -121,6 +121,10 @@ function send(
       if (isAborted) started.abort(new Error('aborted'))
     },
     onResponseStart(started, status, _headers, reason) {
+      if (status < 100) {
+        const detail = `status ${status}`
+        return started.abort(new OriginError('origin_protocol_error', detail, true))
+      }
       const headers = rawHeadersOf(started)
       if (status < 200) {
         sink.information(status, headers)
@@ -238,14 +242,18 @@ export function asOriginError(error: Error): OriginError {
   if (code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT') {
     return fail('origin_timeout', true)
   }
-  if (
+  return fail(isProtocolError(error, code) ? 'origin_protocol_error' : 'origin_unreachable', true)
+}
+
+/** Not every one of the client library's parser errors has a code. */
+function isProtocolError(error: Error, code: string): boolean {
+  return (
+    error.name === 'HTTPParserError' ||
     code.startsWith('HPE_') ||
     code === 'UND_ERR_HEADERS_OVERFLOW' ||
+    code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH' ||
     /bad (response|upgrade)/.test(error.message)
-  ) {
-    return fail('origin_protocol_error', true)
-  }
-  return fail('origin_unreachable', true)
+  )
 }
 
 const unreachable = new Set([

@@ -8,6 +8,7 @@ import type { Subscription } from '@nats-io/transport-node'
 import type { Bus, Message } from '#infra/bus.ts'
 import type { Application } from '#infra/contracts/application.ts'
 import type { LeaseClaims } from '#infra/contracts/policy.ts'
+import { UnknownLeaseKey } from '#infra/lease.ts'
 import type { Logger } from '#infra/log.ts'
 import { queues, subjects } from '#infra/subjects.ts'
 import {
@@ -158,7 +159,7 @@ class Server implements Serving {
     }
     if (this.#open.size >= maxExchanges) return { code: 'busy', detail: `${maxExchanges} open` }
     const application = applications().get(applicationId)
-    if (!application) return { code: 'not_ready', detail: 'application not known here' }
+    if (!application) return { code: 'not_informed', detail: 'application not known here' }
     const down = readiness.reasonDown(originOf(application))
     return down === undefined ? undefined : { code: 'not_ready', detail: down }
   }
@@ -170,8 +171,10 @@ class Server implements Serving {
     try {
       claims = verifyLease(frame.lease, applicationId, clock.now() ?? Number.POSITIVE_INFINITY)
     } catch (error) {
-      const detail = error instanceof Error ? error.message : String(error)
-      this.#send(frame, encodeRefused('connector_refused', `lease: ${detail}`, false))
+      const detail = `lease: ${error instanceof Error ? error.message : String(error)}`
+      const isUnknownKey = error instanceof UnknownLeaseKey
+      const code = isUnknownKey ? 'not_informed' : 'connector_refused'
+      this.#send(frame, encodeRefused(code, detail, isUnknownKey))
       return
     }
     const exchange = new Exchange({

@@ -1,9 +1,9 @@
 /**
  * One request of a client on its way to a connector and back.
  *
- * What may be sent again: a request that is known to be never started (no responders, busy, not ready, expired) goes
- * to another member of the group, whatever its method. Silence or a lost connector proves nothing: only a safe method
- * without a body is sent once more, and only before the response head. Nothing else is ever sent twice.
+ * What may be sent again: a request that is known to be never started (no responders, busy, not ready, not informed,
+ * expired) goes to another member of the group, whatever its method. Silence or a lost connector proves nothing: only a
+ * safe method without a body is sent once more, and only before the response head. Nothing else is ever sent twice.
  */
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
@@ -22,6 +22,7 @@ import {
   type UpFrame,
 } from '#infra/wire.ts'
 import type { Grant, Question } from './authorize.ts'
+import { discardBody } from './discard.ts'
 import type { Incoming } from './incoming.ts'
 import type { Relay } from './relay.ts'
 
@@ -57,9 +58,12 @@ export interface Outcome {
   readonly respondedAt: number | null
 }
 
-/** Bounds for the search of a member that can take the request. */
+/** Bounds for the search of a member that can take the request; whoever asked has an answer within 50 ms. */
 const maxAttempts = 16
-const maxSearchMs = 50
+const maxSearchMs = 40
+/** How long connectors may take to hear of an application or a lease key that this gateway knows, and the pauses. */
+const maxInformMs = 1_000
+const informWaitMs = 20
 /** Pause before an empty queue is asked again while members are known to be alive. */
 const emptyQueueWaitMs = 5
 
@@ -112,10 +116,9 @@ export class Exchange {
   noResponders(): void {
     const { members } = this.#relay.context
     const isAlive = members.liveIn(this.request.application.connectorGroupId) > 0
-    if (isAlive && this.#maySearch()) {
-      setTimeout(() => !this.#isDone && this.#send(), emptyQueueWaitMs)
-      return
-    }
+    // Connectors come back to the bus a little after or before this gateway.
+    if (this.#relay.isSettling) return this.#sendIn(informWaitMs)
+    if (isAlive && this.#maySearch()) return this.#sendIn(emptyQueueWaitMs)
     if (this.#lastRefusal) this.#failAsRefused(this.#lastRefusal)
     else if (isAlive) this.#fail('connectors_busy', 'the queue of the group is empty')
     else this.#fail('no_connector', 'no connector of the group is online')
@@ -152,6 +155,10 @@ export class Exchange {
     if (this.connectorId !== undefined) {
       this.#relay.sendDown(this.connectorId, this.#exchangeId, frame)
     }
+  }
+
+  #sendIn(waitMs: number): void {
+    setTimeout(() => !this.#isDone && this.#send(), waitMs)
   }
 
   #send(): void {
@@ -216,6 +223,8 @@ export class Exchange {
   #refused(frame: RefusedFrame): void {
     if (!frame.neverStarted) return this.#failAsRefused(frame)
     this.#lastRefusal = frame
+    const mayInform = performance.now() - this.#startedAt < maxInformMs
+    if (frame.code === 'not_informed' && mayInform) return this.#sendIn(informWaitMs)
     this.#refusedBy.add(this.connectorId ?? '')
     const { members } = this.#relay.context
     const hasOthers =
@@ -230,6 +239,7 @@ export class Exchange {
 
   #failAsRefused({ code, detail }: RefusedFrame): void {
     if (code === 'not_ready') return this.#fail('origin_unreachable', detail)
+    if (code === 'not_informed') return this.#fail('connector_refused', detail)
     if (code === 'busy' || code === 'expired' || code === 'clock_skew') {
       return this.#fail('connectors_busy', `${code}: ${detail}`)
     }
@@ -355,6 +365,8 @@ export class Exchange {
     if (this.#isDone) return
     this.#isDone = true
     this.#relay.forget(this.#exchangeId)
+    // An answer that came before the end of the request body.
+    if (this.#status !== null && this.#status !== 101) discardBody(this.request.req)
     this.request.onDone({
       ...end,
       status: this.#status,

@@ -15,11 +15,11 @@ export function forwardedHeaders(
   scheme: string,
   switchesProtocols: boolean,
 ): string[] {
-  const { headers, host, clientAddress, forwardedFor, requestId } = incoming
+  const { headers, host, clientAddress, peerAddress, forwardedFor, requestId } = incoming
   const port = /:(\d+)$/.exec(host)?.[1] ?? (scheme === 'https' ? '443' : '80')
   headers.push(
     'X-Forwarded-For',
-    forwardedFor === undefined ? clientAddress : `${forwardedFor}, ${clientAddress}`,
+    forwardedFor === undefined ? peerAddress : `${forwardedFor}, ${peerAddress}`,
     'X-Forwarded-Proto',
     scheme,
     'X-Forwarded-Host',

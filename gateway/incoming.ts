@@ -25,6 +25,8 @@ export interface Incoming {
   /** Our own cookies of this host, by name. */
   readonly cookies: ReadonlyMap<string, string>
   readonly clientAddress: string
+  /** Of the connection: the client's, or that of a proxy in front of the gateway. */
+  readonly peerAddress: string
   /** X-Forwarded-For of a trusted proxy. */
   readonly forwardedFor: string | undefined
   /** X-Forwarded-Proto of a trusted proxy. */
@@ -98,6 +100,7 @@ export class IncomingReader {
       headers: fields.kept,
       cookies: fields.cookies,
       clientAddress: clientAddress(peer, fields.forwardedFor, this.#isTrusted),
+      peerAddress: peer,
       forwardedFor: isPeerTrusted ? fields.forwardedFor : undefined,
       forwardedProto: isPeerTrusted ? fields.forwardedProto : undefined,
       userAgent: fields.userAgent,

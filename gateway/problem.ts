@@ -3,10 +3,11 @@
  * for programs. Neither names anything internal.
  */
 
-import type { ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { reasonSentence } from '#infra/contracts/reasons.ts'
 import { FAULTS, type FaultCode } from '#infra/errors.ts'
 import { errorPage, type Hop, linkButton, pageHeaders } from '#infra/page.ts'
+import { discardBody } from './discard.ts'
 import type { Incoming } from './incoming.ts'
 
 export interface Problem {
@@ -61,7 +62,14 @@ export function sendProblem(res: ServerResponse, problem: Problem): void {
   const body = wantsPage ? pageOf(problem) : JSON.stringify(jsonOf(problem))
   Object.assign(headers, wantsPage ? pageHeaders : jsonHeaders)
   res.writeHead(status, { ...headers, 'Content-Length': Buffer.byteLength(body) })
-  res.end(incoming?.method === 'HEAD' ? undefined : body)
+  if (incoming?.method !== 'HEAD') res.write(body)
+  if (incoming && isStillSending(res.req)) discardBody(res.req, () => res.end())
+  else res.end()
+}
+
+/** The rest of the body is on its way; whoever waits for "100 Continue" has not begun it. */
+function isStillSending({ complete, headers }: IncomingMessage): boolean {
+  return !complete && headers.expect === undefined && headers.upgrade === undefined
 }
 
 const jsonHeaders = {

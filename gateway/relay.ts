@@ -31,6 +31,9 @@ const renewBeforeMs = 25_000
 /** Requests wait so long for a bus that is away before they fail. */
 const busWaitMs = 1_000
 
+/** After a reconnection the connectors may not be back for so long. */
+const settleMs = 1_000
+
 export class Relay implements Disposable {
   readonly context: RelayContext
   readonly #open = new Map<string, Exchange>()
@@ -43,6 +46,7 @@ export class Relay implements Disposable {
   readonly #offStatus: () => void
   readonly #waiting = new Set<() => void>()
   #count = 0
+  #connectedAt = Number.NEGATIVE_INFINITY
 
   constructor(context: RelayContext) {
     this.context = context
@@ -60,6 +64,11 @@ export class Relay implements Disposable {
         if (exchange.connectorId === connectorId) exchange.lost(`connector ${connectorId} is gone`)
       }
     })
+  }
+
+  /** The connection has just come back, so an empty queue proves nothing yet. */
+  get isSettling(): boolean {
+    return performance.now() - this.#connectedAt < settleMs
   }
 
   get openExchanges(): number {
@@ -206,6 +215,7 @@ export class Relay implements Disposable {
 
   #turn(status: 'connected' | 'disconnected'): void {
     if (status === 'connected') {
+      this.#connectedAt = performance.now()
       const waiting = [...this.#waiting]
       this.#waiting.clear()
       for (const connected of waiting) connected()

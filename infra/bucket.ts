@@ -31,6 +31,9 @@ export interface Bucket {
 
 const retryMs = 500
 
+/** Readers wait so long for a bus that is away. */
+const busWaitMs = 1_000
+
 export async function openBucket(bus: Bus, name: string, options: BucketOptions): Promise<Bucket> {
   const { log, timeoutMs, signal } = options
   const manager = await jetstreamManager(bus.connection, { timeout: timeoutMs, checkAPI: false })
@@ -39,12 +42,25 @@ export async function openBucket(bus: Bus, name: string, options: BucketOptions)
     try {
       const kv = await new Kvm(jetstream(bus.connection, { timeout: timeoutMs })).open(name)
       await kv.status()
-      return { kv, read: key => read(kv, manager, name, key) }
+      return { kv, read: key => asking(bus, () => read(kv, manager, name, key)) }
     } catch (error) {
       const line = { bucket: name, reason: error instanceof Error ? error.message : String(error) }
       if (attempt % 10 === 1) log.warn(line, 'bucket cannot be opened yet, trying again')
       await sleep(retryMs, undefined, signal ? { signal } : {})
     }
+  }
+}
+
+/** The client library lets a question that was under way when the connection broke wait until its time-out. */
+async function asking<Answer>(bus: Bus, ask: () => Promise<Answer>): Promise<Answer> {
+  for (;;) {
+    await bus.untilConnected(busWaitMs)
+    const { promise: lost, resolve } = Promise.withResolvers<undefined>()
+    const off = bus.onStatus(status => status === 'disconnected' && resolve(undefined))
+    const answer = ask().then(value => ({ value }))
+    answer.catch(() => undefined)
+    const answered = await Promise.race([answer, lost]).finally(off)
+    if (answered) return answered.value
   }
 }
 

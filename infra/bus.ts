@@ -106,6 +106,20 @@ export class Bus implements AsyncDisposable {
     return () => this.#listeners.delete(listener)
   }
 
+  /** Waits for a connection that is away. @throws SallyportError `bus_unavailable` when it stays away for longer. */
+  async untilConnected(waitMs: number): Promise<void> {
+    if (this.#isConnected) return
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    const late = setTimeout(() => {
+      reject(new SallyportError('bus_unavailable', 'the bus is not connected'))
+    }, waitMs)
+    const off = this.onStatus(status => status === 'connected' && resolve())
+    await promise.finally(() => {
+      clearTimeout(late)
+      off()
+    })
+  }
+
   /**
    * Queues a message for the end of this event-loop turn. False when the connection is away: the message is not
    * sent, now or later. `data` must not be changed afterwards.

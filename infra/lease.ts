@@ -35,6 +35,9 @@ export interface LeaseVerifier {
   verify(lease: string, expected: LeaseExpectation): LeaseClaims
 }
 
+/** The lease may be good: policy services come with new keys, and this one has not arrived here. */
+export class UnknownLeaseKey extends SallyportError {}
+
 const Header = z.strictObject({
   alg: z.literal('EdDSA'),
   typ: z.literal(leaseType),
@@ -63,7 +66,7 @@ export function createLeaseVerifier(options: LeaseVerifierOptions): LeaseVerifie
       unknownAtMs = performance.now()
       options.onUnknownKey?.()
     }
-    throw refused('signed with a key that is not known here')
+    throw new UnknownLeaseKey('connector_refused', 'signed with a key that is not known here')
   }
   return {
     setKeys(published) {

@@ -4,7 +4,7 @@
  */
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Kvm, type KvWatchEntry } from '@nats-io/kv'
+import { type KV, Kvm, type KvWatchEntry } from '@nats-io/kv'
 import type { z } from 'zod'
 import type { Bus } from './bus.ts'
 import type { Logger } from './log.ts'
@@ -49,6 +49,9 @@ const reachedPollMs = 2
 
 /** A watch that has delivered nothing for so long has nothing to deliver. */
 const emptyAfterMs = 2_000
+
+/** How often a watch is compared with its bucket; what the bucket had one time, the watch must have the next. */
+const compareEveryMs = 2_000
 
 /** Opens a bucket and resolves when its present content has been read. Waits for a bucket that is not there yet. */
 export async function watchBucket<Schema extends z.ZodType>(
@@ -131,6 +134,7 @@ class WatchedBucket<Schema extends z.ZodType> implements Snapshot<z.output<Schem
     // The last entry may have expired between the two questions above.
     const nothingCame = setTimeout(() => caughtUp(latest), emptyAfterMs)
     if (isEmpty) caughtUp(first)
+    using _comparing = this.#compare(kv, watch, () => Math.max(first, latest))
     for await (const entry of watch) {
       if (!isCaughtUp) seen.add(entry.key)
       latest = entry.revision
@@ -139,6 +143,30 @@ class WatchedBucket<Schema extends z.ZodType> implements Snapshot<z.output<Schem
       this.#take(entry)
       if (entry.delta === 0) caughtUp(Math.max(first, latest))
     }
+  }
+
+  /**
+   * Ends a watch that does not deliver what the bucket has, so that it is made anew. The client library notices only
+   * after a minute that the node which served it has died, and never what got lost while that node was cut off.
+   */
+  #compare(kv: KV, watch: { stop(): void }, delivered: () => number): Disposable {
+    const { bucket, log } = this.#options
+    let had = 0
+    const timer = setInterval(() => {
+      if (had > delivered()) {
+        log.warn({ bucket }, 'a watch has lost changes, watching anew')
+        watch.stop()
+        return
+      }
+      const asked = this.#bus.isConnected ? kv.status() : Promise.reject()
+      asked.then(
+        status => {
+          had = status.streamInfo.state.last_seq
+        },
+        () => undefined,
+      )
+    }, compareEveryMs)
+    return { [Symbol.dispose]: () => clearInterval(timer) }
   }
 
   #take(entry: KvWatchEntry): void {

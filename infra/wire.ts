@@ -11,7 +11,7 @@
  *   A small exchange is exactly these two messages. Otherwise, on the subjects `up` and `down.<connector>.<id>`:
  *
  *      │◄── ACCEPTED            still working: 250 ms without another answer
- *      │◄── REFUSED             never started (busy, not ready, expired) or failed before the response head
+ *      │◄── REFUSED             never started (busy, not ready, not informed, expired) or failed before the response head
  *      │◄── INFORMATION         a 1xx response
  *      │◄── RESPONSE + more     head and first bytes; DATA … END follow
  *      │◄─► DATA                bytes of the request or response body, or of an upgraded connection
@@ -71,7 +71,14 @@ export const acceptAfterMs = 250
 export const lostAfterMs = 1_000
 
 /** Refusals after which the request may go to another member of the group: nothing was started. */
-export const refusals = ['busy', 'not_ready', 'expired', 'clock_skew', 'refused'] as const
+export const refusals = [
+  'busy',
+  'not_ready',
+  'not_informed',
+  'expired',
+  'clock_skew',
+  'refused',
+] as const
 
 const bodyFollows = 1
 const upgrade = 2

@@ -21,6 +21,7 @@ export interface AccessContext {
   principals: Principals
   revocations: Revocations
   signer: LeaseSigner
+  leaseLifetimeMs: number
   audit: Audit
 }
 
@@ -98,6 +99,7 @@ function granted(grant: Granted): EvaluateReply {
   const claims = leaseClaims({
     application,
     decision,
+    lifetimeMs: context.leaseLifetimeMs,
     fingerprint,
     session: isOfUser ? { ...session, id } : null,
     nowMs,

@@ -1,7 +1,8 @@
 /** What a policy service reads from its environment. */
 
 import { z } from 'zod'
-import { BusUrl, Flag } from '#infra/config.ts'
+import { BusUrl, Flag, WholeNumber } from '#infra/config.ts'
+import { leaseLifetimeMs } from '#infra/contracts/policy.ts'
 import { logLevels } from '#infra/log.ts'
 
 export const PolicyConfig = z
@@ -15,6 +16,10 @@ export const PolicyConfig = z
     /** The audience of ID tokens: the same client as the gateways'. */
     SALLYPORT_POLICY_CLIENT_ID: z.string(),
     SALLYPORT_POLICY_TRUST_PLAIN_HTTP_IDENTITY_PROVIDER: Flag.default(false),
+    /** Seconds that access goes on when policy cannot be asked any more; connectors take no longer leases. */
+    SALLYPORT_POLICY_LEASE_SECONDS: WholeNumber(2, leaseLifetimeMs / 1_000).default(
+      leaseLifetimeMs / 1_000,
+    ),
     /** Where audit events wait while the bus is away; left out, they wait in memory only. */
     SALLYPORT_POLICY_AUDIT_SPILL_PATH: z.string().optional(),
   })
@@ -36,6 +41,7 @@ export const PolicyConfig = z
       clientId: env.SALLYPORT_POLICY_CLIENT_ID,
       trustsPlainHttp: env.SALLYPORT_POLICY_TRUST_PLAIN_HTTP_IDENTITY_PROVIDER,
     },
+    leaseLifetimeMs: env.SALLYPORT_POLICY_LEASE_SECONDS * 1_000,
     auditSpillFile: env.SALLYPORT_POLICY_AUDIT_SPILL_PATH,
   }))
 export type PolicyConfig = Readonly<z.output<typeof PolicyConfig>>

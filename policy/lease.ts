@@ -11,7 +11,6 @@ import {
   type LeaseClaims,
   LeaseKey,
   leaseIssuer,
-  leaseLifetimeMs,
   leaseType,
   maxLeaseChars,
 } from '#infra/contracts/policy.ts'
@@ -31,6 +30,7 @@ export interface Grant {
   fingerprint: string
   /** Null without a user. */
   session: { id: string; principal: Principal; expiresAtMs: number } | null
+  lifetimeMs: number
   nowMs: number
 }
 
@@ -81,6 +81,7 @@ export function leaseClaims({
   decision,
   fingerprint,
   session,
+  lifetimeMs,
   nowMs,
 }: Grant): LeaseClaims {
   const iat = Math.floor(nowMs / 1_000)
@@ -91,7 +92,7 @@ export function leaseClaims({
     sub: session?.principal.userPrincipalName ?? '',
     jti: randomBytes(12).toString('base64url'),
     iat,
-    exp: Math.min(iat + leaseLifetimeMs / 1_000, sessionEnd),
+    exp: Math.min(iat + lifetimeMs / 1_000, sessionEnd),
     app: application.id,
     session: session?.id ?? null,
     fingerprint,

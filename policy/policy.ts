@@ -53,7 +53,7 @@ export async function startPolicy(config: PolicyConfig, signal?: AbortSignal): P
   })
   stack.use(await publishLeaseKey(keys.kv, signer.key, { log, ...cancel }))
   const verifyIdToken = createIdTokenVerifier(config.identityProvider)
-  stack.use(serve(bus, { ...state, verifyIdToken, signer, audit, log }))
+  stack.use(serve(bus, { ...config, ...state, verifyIdToken, signer, audit, log }))
   // Ready means that the server has the subscriptions, not that they are on their way.
   await bus.connection.flush()
   log.info({ key: signer.key.kid }, 'serving')

@@ -2,8 +2,8 @@
  * Events published as one batch of JetStream's fast ingest (ADR-50, nats-server 2.14, stream option `allow_batched`):
  * each is stored and reaches live tails at once, and one acknowledgement covers all before it. Everything stands in
  * the reply subject, `<inbox>.<batch>.<flow>.fail.<sequence>.<operation>.$FI`; `fail` makes the server end the batch
- * at the first gap, so that "stored up to N" is the truth. Measured beside one acknowledgement per event: 40 % less
- * CPU in the service, 25 % less in the server.
+ * at the first gap, so that "stored up to N" is the truth. Beside an id and an acknowledgement for each event that is
+ * half the CPU, in the service and in the server.
  */
 
 import type { Buffer } from 'node:buffer'

@@ -35,6 +35,15 @@ const resendAfterMs = 2_000
 /** An unacknowledged event of this age means that the trail cannot be relied on at the moment. */
 const unhealthyAfterMs = 5_000
 
+/**
+ * Events leave together after so long: waking the server and its stream costs several times as much as an event does
+ * once they are awake. Live tails do not notice, and a process that is killed loses no more than this.
+ */
+const gatherMs = 5
+
+/** So many leave at once, so that publishing them never holds up the event loop for long. */
+const gatherEvents = 128
+
 const tickMs = 100
 const complaintIntervalMs = 10_000
 
@@ -52,6 +61,9 @@ export class Outbox implements AsyncDisposable {
   readonly #waiting = new Set<Entry>()
   readonly #stack = new DisposableStack()
   #isDropping = false
+  #gathering: NodeJS.Timeout | undefined
+  /** The publisher took no more at the last attempt. */
+  #isBlocked = false
   /** When each complaint was last written to the log. */
   readonly #complaints = new Map<string, number>()
   #emptied: PromiseWithResolvers<void> | undefined
@@ -94,8 +106,9 @@ export class Outbox implements AsyncDisposable {
       this.drop('an audit event is larger than a message may be')
       return
     }
-    const isSent = this.#waiting.size === 0 && this.#publisher.send(entry, event.recordedAtMs)
-    if (!isSent) this.#waiting.add(entry)
+    this.#waiting.add(entry)
+    if (this.#waiting.size === gatherEvents) this.#pump()
+    else this.#gathering ??= setTimeout(() => this.#pump(), gatherMs).unref()
   }
 
   /** Counts events that are lost, and says so loudly, though not for each one. */
@@ -108,7 +121,7 @@ export class Outbox implements AsyncDisposable {
 
   #stored(entry: Entry): void {
     if (entry.isFromSpill) this.#spill?.settle()
-    if (this.#waiting.size > 0) this.#pump()
+    if (this.#isBlocked) this.#pump()
     if (this.#emptied && this.pending === 0) this.#emptied.resolve()
   }
 
@@ -121,8 +134,14 @@ export class Outbox implements AsyncDisposable {
   }
 
   #pump(nowMs = Date.now()): void {
+    clearTimeout(this.#gathering)
+    this.#gathering = undefined
+    this.#isBlocked = false
     for (const entry of this.#waiting) {
-      if (!this.#publisher.send(entry, nowMs)) return
+      if (!this.#publisher.send(entry, nowMs)) {
+        this.#isBlocked = true
+        return
+      }
       this.#waiting.delete(entry)
     }
   }
@@ -176,6 +195,7 @@ export class Outbox implements AsyncDisposable {
   async flush(deadlineMs: number): Promise<boolean> {
     if (this.pending === 0) return true
     this.#emptied ??= Promise.withResolvers<void>()
+    this.#pump()
     this.#publisher.hurry()
     await Promise.race([this.#emptied.promise, sleep(deadlineMs, undefined, { ref: false })])
     if (this.pending > 0) return false

@@ -46,6 +46,8 @@ export const serviceVariables: Readonly<Record<ServiceRole, Variables>> = {
     SALLYPORT_POLICY_CLIENT_ID: 'client id that ID tokens must be made for (required)',
     SALLYPORT_POLICY_TRUST_PLAIN_HTTP_IDENTITY_PROVIDER:
       'true allows a provider without TLS, for trying out (default false)',
+    SALLYPORT_POLICY_LEASE_SECONDS:
+      'how long access goes on when policy cannot be asked any more, 2 to 60 (default 60)',
     SALLYPORT_POLICY_AUDIT_SPILL_PATH:
       'where audit events wait while the bus is away (default: in memory only)',
   },

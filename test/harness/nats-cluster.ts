@@ -3,7 +3,7 @@
  * cut node by node while their clients, on another network or this machine, stay connected.
  */
 
-import { expect } from 'vitest'
+import { expect, vi } from 'vitest'
 import { clusterConfig } from '#infra/deploy/nats-config.ts'
 import { freePort } from '#infra/embedded/ports.ts'
 import { type BusRole, busRoles } from '#infra/permissions.ts'
@@ -13,6 +13,7 @@ export const nodeNames = ['nats-1', 'nats-2', 'nats-3'] as const
 export type NodeName = (typeof nodeNames)[number]
 
 export interface NatsNode extends TestContainer {
+  readonly nodeName: NodeName
   /** Of the server's monitoring, as `/connz`. */
   monitor<Answer>(path: string): Promise<Answer>
   readonly port: number
@@ -25,15 +26,41 @@ export interface NatsCluster extends AsyncDisposable {
   urlFor(role: BusRole, nodes?: readonly NodeName[]): string
   /** The same for containers of `network`. */
   insideUrlFor(role: BusRole): string
-  cut(name: NodeName): Promise<void>
-  heal(name: NodeName): Promise<void>
+  /** Brings a node down in one of the ways in which nodes go. */
+  take(name: NodeName, how: keyof typeof outages): Promise<Outage>
   /** Resolves when every node sees both others and is up to date with its streams. */
   whole(): Promise<void>
   /** How many other nodes a node has a route to. */
   peersOf(name: NodeName): Promise<number>
 }
 
-const wholeWithinMs = 30_000
+/** One node is away until it ends, at the latest on disposal. */
+export interface Outage extends AsyncDisposable {
+  /** Brings the node back and resolves when the cluster is whole again. */
+  end(): Promise<void>
+}
+
+/** How a node goes, and how it comes back. */
+const outages = {
+  /** Its process ends at once. */
+  dead: {
+    begin: (node: NatsNode) => node.kill(),
+    end: (node: NatsNode) => node.startAgain(),
+  },
+  /** The other nodes cannot be reached, its clients stay. */
+  'cut off': {
+    begin: (node: NatsNode, link: TestNetwork) => link.cut(node.started),
+    end: (node: NatsNode, link: TestNetwork) => link.join(node.started, node.nodeName),
+  },
+  /** Its connections stay open and nothing comes. */
+  hung: {
+    begin: (node: NatsNode) => node.pause(),
+    end: (node: NatsNode) => node.resume(),
+  },
+} as const
+
+/** Elections of thirteen streams on a busy machine. */
+const wholeWithinMs = 60_000
 
 const passwords = Object.fromEntries(busRoles.map(role => [role, `${role}-password`])) as Record<
   BusRole,
@@ -67,8 +94,7 @@ export async function startNatsCluster(): Promise<NatsCluster> {
     urlFor: (role, names = nodeNames) =>
       names.map(name => url(role, `127.0.0.1:${node(name).port}`)).join(','),
     insideUrlFor: role => nodeNames.map(name => url(role, `${node(name).name}:4222`)).join(','),
-    cut: name => link.cut(node(name).started),
-    heal: name => link.join(node(name).started, name),
+    take: (name, how) => takeNode(cluster, node(name), link, how),
     whole: () => untilWhole(cluster),
     peersOf: async name => {
       const { routes } = await node(name).monitor<Routez>('/routez')
@@ -83,11 +109,12 @@ interface Routez {
   routes: { remote_name: string }[]
 }
 
-async function startNode(
-  name: NodeName,
-  network: TestNetwork,
-  config: string,
-): Promise<NatsNode> {
+interface Healthz {
+  status: string
+  error?: string
+}
+
+async function startNode(name: NodeName, network: TestNetwork, config: string): Promise<NatsNode> {
   const [port, monitorPort] = [await freePort(), await freePort()]
   const container = await startContainer({
     image: imagesOrFail().nats,
@@ -100,6 +127,7 @@ async function startNode(
   })
   return {
     ...container,
+    nodeName: name,
     port,
     monitor: async path => {
       const signal = AbortSignal.timeout(2_000)
@@ -109,16 +137,31 @@ async function startNode(
   }
 }
 
+async function takeNode(
+  cluster: NatsCluster,
+  node: NatsNode,
+  link: TestNetwork,
+  how: keyof typeof outages,
+): Promise<Outage> {
+  await outages[how].begin(node, link)
+  let ended: Promise<void> | undefined
+  const end = () => {
+    ended ??= outages[how].end(node, link).then(() => cluster.whole())
+    return ended
+  }
+  return { end, [Symbol.asyncDispose]: end }
+}
+
 async function untilWhole(cluster: NatsCluster): Promise<void> {
+  const health = async (name: NodeName) => {
+    const { status, error } = await cluster.node(name).monitor<Healthz>('/healthz')
+    return error ?? status
+  }
   const state = (name: NodeName) =>
-    Promise.all([
-      cluster.peersOf(name),
-      cluster
-        .node(name)
-        .monitor<{ status: string }>('/healthz')
-        .then(({ status }) => status),
-    ]).catch(() => 'does not answer')
-  await expect
-    .poll(() => Promise.all(nodeNames.map(state)), { timeout: wholeWithinMs, interval: 100 })
-    .toEqual(nodeNames.map(() => [2, 'ok']))
+    Promise.all([cluster.peersOf(name), health(name)]).catch(() => 'does not answer')
+  await vi.waitFor(
+    async () =>
+      expect(await Promise.all(nodeNames.map(state))).toEqual(nodeNames.map(() => [2, 'ok'])),
+    { timeout: wholeWithinMs, interval: 100 },
+  )
 }

@@ -76,6 +76,11 @@ export async function startSystem(options: TestSystemOptions = {}): Promise<Test
   }
 }
 
+/** An application for everybody who is signed in. */
+export function signedInApplication(name: string, internalUrl: string): Publication {
+  return { name, displayName: name, internalUrl, access: 'signed-in' }
+}
+
 function systemOptions(options: TestSystemOptions): Omit<SystemOptions, 'dataDirectory'> {
   const { gateways, connectors, policies, registries, environment, logLevel = 'info' } = options
   return {

@@ -1,0 +1,32 @@
+/**
+ * The rest of a request body that nobody wants any more. Closing the connection while it still arrives would reset it,
+ * and the client would never see the answer that tells why (RFC 9112 §9.6): so the rest is read and dropped for a
+ * while, and only then is the connection cut.
+ */
+
+import type { IncomingMessage } from 'node:http'
+
+/** The connection is cut when nothing more comes for so long, or when it all takes too long. */
+const idleMs = 2_000
+const longestMs = 30_000
+
+/** Calls back once, when the body is over or its connection is. */
+export function discardBody(req: IncomingMessage, onEnd: () => void = () => undefined): void {
+  if (req.complete || req.destroyed) return onEnd()
+  const until = performance.now() + longestMs
+  const idle = setTimeout(() => req.socket.destroy(), idleMs)
+  let isOver = false
+  const over = () => {
+    if (isOver) return
+    isOver = true
+    clearTimeout(idle)
+    onEnd()
+  }
+  req.removeAllListeners('data')
+  req.on('data', () => {
+    if (performance.now() > until) req.socket.destroy()
+    else idle.refresh()
+  })
+  req.once('end', over).once('close', over)
+  req.resume()
+}

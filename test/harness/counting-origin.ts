@@ -1,0 +1,92 @@
+/**
+ * A private application that counts: how often each numbered request has arrived, and which are under way. Requests to
+ * `/held` wait for `release`; `/long` sends its head and first bytes and then waits; anything else is answered at once
+ * with the number that it carried.
+ */
+
+import { once } from 'node:events'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+
+export interface CountingOrigin extends AsyncDisposable {
+  readonly url: string
+  /** How often the request with this number has arrived. */
+  timesSeen(number: number | string): number
+  /** All requests that have arrived. */
+  readonly arrived: number
+  /** Numbers of the requests that arrived twice or more. */
+  repeated(): string[]
+  /** Requests that wait to be released. */
+  readonly held: number
+  /** Answers everything that waits, and ends what is half sent. */
+  release(): void
+  /** Refuses connections from now on, and cuts those that are open. */
+  close(): Promise<void>
+  /** Listens again, at the same port. */
+  reopen(): Promise<void>
+}
+
+export const numberHeader = 'x-number'
+
+export async function startCountingOrigin(): Promise<CountingOrigin> {
+  const seen = new Map<string, number>()
+  const waiting = new Set<() => void>()
+  let arrived = 0
+  const server = createServer((req, res) => {
+    const number = String(req.headers[numberHeader] ?? '')
+    if (number !== '') seen.set(number, (seen.get(number) ?? 0) + 1)
+    arrived++
+    answer(req, res, number, waiting)
+  })
+  const listen = async (port: number) => {
+    server.listen(port, '127.0.0.1')
+    await once(server, 'listening')
+    return (server.address() as AddressInfo).port
+  }
+  const close = async () => {
+    if (!server.listening) return
+    const closed = once(server, 'close')
+    server.close()
+    server.closeAllConnections()
+    await closed
+  }
+  const port = await listen(0)
+  return {
+    url: `http://127.0.0.1:${port}`,
+    timesSeen: number => seen.get(String(number)) ?? 0,
+    get arrived() {
+      return arrived
+    },
+    repeated: () => [...seen].filter(([, times]) => times > 1).map(([number]) => number),
+    get held() {
+      return waiting.size
+    },
+    release: () => {
+      for (const answerNow of waiting) answerNow()
+    },
+    close,
+    reopen: async () => void (await listen(port)),
+    [Symbol.asyncDispose]: close,
+  }
+}
+
+function answer(
+  req: IncomingMessage,
+  res: ServerResponse,
+  number: string,
+  waiting: Set<() => void>,
+): void {
+  const path = req.url?.split('?')[0] ?? '/'
+  const body = JSON.stringify({ number, method: req.method })
+  const finish = () => {
+    waiting.delete(finish)
+    res.end(body)
+  }
+  req.resume().once('end', () => {
+    res.setHeader('content-type', 'application/json')
+    if (path === '/long') res.write('begun ')
+    if (path !== '/held' && path !== '/long') return res.end(body)
+    waiting.add(finish)
+    res.once('close', () => waiting.delete(finish))
+  })
+}

@@ -1,0 +1,96 @@
+/** What users are told when nobody of a connector group can take their request, how fast, and that it passes. */
+
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { createGroup, moveToGroup } from '../harness/admin.ts'
+import { type CountingOrigin, startCountingOrigin } from '../harness/counting-origin.ts'
+import { followAudit, liveAccess } from '../harness/live-audit.ts'
+import { drive, failures, medianMs, type Reply } from '../harness/load.ts'
+import { resolving } from '../harness/name-resolution.ts'
+import { signedInApplication, startSystem, type TestSystem } from '../harness/system.ts'
+import { signInTo, type Visitor } from '../harness/visitor.ts'
+
+let origin: CountingOrigin
+let system: TestSystem
+let visitor: Visitor
+
+beforeAll(async () => {
+  origin = await startCountingOrigin()
+  const { port } = new URL(origin.url)
+  system = await startSystem({
+    connectors: 0,
+    environment: { SALLYPORT_CONNECTOR_MAX_EXCHANGES: '8' },
+    publish: [signedInApplication('wiki', `http://wiki.internal:${port}/`)],
+  })
+  await system.add('connector', resolving({ 'wiki.internal': '127.0.0.1' }))
+  await system.add('connector', resolving({ 'wiki.internal': '127.0.0.1' }))
+  await createGroup(system, 'empty')
+  await createGroup(system, 'split')
+  visitor = await signInTo(system, 'wiki')
+})
+afterAll(async () => {
+  await system[Symbol.asyncDispose]()
+  await origin[Symbol.asyncDispose]()
+})
+
+const send = (count: number, concurrency = 1, path = '/', method?: string): Promise<Reply[]> =>
+  drive({
+    gateways: () => system.gatewayUrls,
+    headers: visitor.headers,
+    count,
+    concurrency,
+    request: number => ({ method: method ?? (number % 2 === 0 ? 'POST' : 'GET'), path }),
+  })
+
+test('without a connector every request is answered 504 no_connector within 50 ms', async () => {
+  await moveToGroup(system, 'wiki', 'empty')
+  await expect.poll(async () => (await send(1))[0]?.code).toBe('no_connector')
+  const replies = await send(40)
+  for (const reply of replies) expect(reply).toMatchObject({ status: 504, code: 'no_connector' })
+  expect(medianMs(replies)).toBeLessThan(50)
+  await moveToGroup(system, 'wiki', 'default')
+  await expect.poll(async () => failures(await send(1))).toEqual([])
+})
+
+test('when all connectors have as much as they take, it is 503 with Retry-After within 50 ms, and passes', async () => {
+  const held = send(16, 16, '/held')
+  await expect.poll(() => origin.held).toBe(16)
+  const replies = await send(40)
+  for (const reply of replies)
+    expect(reply).toMatchObject({ status: 503, code: 'connectors_busy', retryAfter: '1' })
+  expect(medianMs(replies)).toBeLessThan(50)
+  origin.release()
+  expect(failures(await held)).toEqual([])
+  await expect.poll(async () => failures(await send(1))).toEqual([])
+  expect(failures(await send(100, 8))).toEqual([])
+})
+
+test('when the origin is down everywhere it is 502 origin_unreachable at once, and passes', async () => {
+  await origin.close()
+  const replies = await send(40)
+  for (const reply of replies)
+    expect(reply).toMatchObject({ status: 502, code: 'origin_unreachable' })
+  await origin.reopen()
+  await expect.poll(async () => failures(await send(1)), { timeout: 3_000 }).toEqual([])
+  // The other one may still believe that it is down; nobody notices.
+  expect(failures(await send(100, 8))).toEqual([])
+})
+
+test('when one of two connectors cannot reach the origin, nobody notices', async () => {
+  const add = (id: string, address: string) =>
+    system.add('connector', {
+      ...resolving({ 'wiki.internal': address }),
+      SALLYPORT_CONNECTOR_ID: id,
+      SALLYPORT_CONNECTOR_GROUP: 'split',
+    })
+  await add('sees', '127.0.0.1')
+  await add('blind', '127.0.0.9')
+  await moveToGroup(system, 'wiki', 'split')
+  const events = await followAudit(system)
+  const replies = await send(200, 4)
+  expect(failures(replies)).toEqual([])
+  await expect.poll(() => liveAccess(events).length).toBe(200)
+  const ofSplit = liveAccess(events).filter(({ connectorGroup }) => connectorGroup === 'split')
+  expect(new Set(ofSplit.map(({ connector }) => connector))).toEqual(new Set(['sees']))
+  expect(ofSplit.filter(({ attempts }) => attempts > 1).length).toBeGreaterThan(20)
+  expect(origin.repeated()).toEqual([])
+})

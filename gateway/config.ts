@@ -10,7 +10,7 @@ const PortalUrl = z
     protocol: /^https?$/,
     error: 'must be an http:// or https:// URL, as in https://portal.example.com/',
   })
-  .refine(value => URL.parse(value)?.pathname === '/', { error: 'must have no path' })
+  .refine(value => (URL.parse(value)?.pathname ?? '/') === '/', { error: 'must have no path' })
   .transform(value => new URL(value).href)
 
 /** Addresses and CIDR ranges. */
@@ -26,6 +26,17 @@ const AddressRanges = List.refine(
     }),
   { error: 'must be IP addresses or CIDR ranges separated by commas, as in 10.0.0.0/8,::1' },
 )
+
+/** `100` for 100 a second, `100/500` with a burst of 500, `0` for no limit. */
+const Rate = z
+  .string()
+  .regex(/^\d{1,7}(\/\d{1,7})?$/, 'must be RATE or RATE/BURST in requests a second, as in 100/500')
+  .transform(value => {
+    const [perSecond = 0, burst = perSecond * 2] = value.split('/').map(Number)
+    return { perSecond, burst: Math.max(burst, 1) }
+  })
+
+const unlimited = { perSecond: 0, burst: 0 }
 
 export const GatewayConfig = z
   .object({
@@ -46,6 +57,13 @@ export const GatewayConfig = z
     SALLYPORT_GATEWAY_TRUST_PLAIN_HTTP_IDENTITY_PROVIDER: Flag.default(false),
     /** Proxies whose X-Forwarded-For and X-Forwarded-Proto count. */
     SALLYPORT_GATEWAY_TRUSTED_PROXIES: AddressRanges.default([]),
+    /** Requests per second: of one address, of one user; signing in and decisions by policy, of one address. */
+    SALLYPORT_GATEWAY_RATE_PER_ADDRESS: Rate.default(unlimited),
+    SALLYPORT_GATEWAY_RATE_PER_USER: Rate.default(unlimited),
+    SALLYPORT_GATEWAY_RATE_OF_SIGN_IN: Rate.default({ perSecond: 50, burst: 200 }),
+    SALLYPORT_GATEWAY_RATE_OF_DECISIONS: Rate.default({ perSecond: 200, burst: 1_000 }),
+    /** Connections of one address at once; 0: no limit. */
+    SALLYPORT_GATEWAY_CONNECTIONS_PER_ADDRESS: WholeNumber(0, 1_000_000).default(0),
     /** Seconds that requests under way get to finish after a signal. */
     SALLYPORT_GATEWAY_DRAIN_SECONDS: WholeNumber(0, 3_600).default(20),
     /** Where audit events wait while the bus is away; left out, they wait in memory only. */
@@ -59,6 +77,8 @@ export const GatewayConfig = z
       path: ['SALLYPORT_GATEWAY_IDENTITY_PROVIDER'],
       error:
         'must be https; for trying out, SALLYPORT_GATEWAY_TRUST_PLAIN_HTTP_IDENTITY_PROVIDER=true allows http',
+      // Whatever else is wrong, this is reported with it.
+      when: ({ value }) => URL.canParse(Object(value).SALLYPORT_GATEWAY_IDENTITY_PROVIDER),
     },
   )
   .transform(env => ({
@@ -75,6 +95,13 @@ export const GatewayConfig = z
       trustsPlainHttp: env.SALLYPORT_GATEWAY_TRUST_PLAIN_HTTP_IDENTITY_PROVIDER,
     },
     trustedProxies: env.SALLYPORT_GATEWAY_TRUSTED_PROXIES,
+    rates: {
+      address: env.SALLYPORT_GATEWAY_RATE_PER_ADDRESS,
+      user: env.SALLYPORT_GATEWAY_RATE_PER_USER,
+      'sign-in': env.SALLYPORT_GATEWAY_RATE_OF_SIGN_IN,
+      decision: env.SALLYPORT_GATEWAY_RATE_OF_DECISIONS,
+    },
+    connectionsPerAddress: env.SALLYPORT_GATEWAY_CONNECTIONS_PER_ADDRESS,
     drainGraceMs: env.SALLYPORT_GATEWAY_DRAIN_SECONDS * 1_000,
     auditSpillFile: env.SALLYPORT_GATEWAY_AUDIT_SPILL_PATH,
   }))

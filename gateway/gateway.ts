@@ -12,19 +12,21 @@ import { Application } from '#infra/contracts/application.ts'
 import { Revocation, revocationKey } from '#infra/contracts/policy.ts'
 import { SallyportError } from '#infra/errors.ts'
 import type { Service } from '#infra/lifecycle.ts'
-import { createLogger } from '#infra/log.ts'
+import { createLogger, type Logger } from '#infra/log.ts'
 import { type Snapshot, watchBucket } from '#infra/snapshot.ts'
 import { buckets, subjects } from '#infra/subjects.ts'
 import { Authorizer } from './authorize.ts'
 import { trustedProxies } from './client-address.ts'
 import type { GatewayConfig } from './config.ts'
+import { createHttp1Server } from './front/http1.ts'
 import { HandoverCodes } from './handover.ts'
 import { createIdentityProvider } from './identity-provider.ts'
 import { IncomingReader } from './incoming.ts'
+import { Limits, limitConnections } from './limits.ts'
 import { followMembers } from './members.ts'
 import { indexApplications, type Publication } from './publish.ts'
 import { Relay } from './relay.ts'
-import { createGatewayServer } from './server.ts'
+import { createRequestPath } from './server.ts'
 import { type SessionRecord, SessionStore } from './session.ts'
 import { SignIn } from './sign-in.ts'
 
@@ -43,32 +45,15 @@ export async function startGateway(config: GatewayConfig, signal?: AbortSignal):
       ...(config.auditSpillFile !== undefined && { spillFile: config.auditSpillFile }),
     }),
   )
-  const [applications, revocations] = await Promise.all([
-    watchBucket(bus, { bucket: buckets.applications, schema: Application, ...watching }),
-    watchBucket(bus, { bucket: buckets.revocations, schema: Revocation, ...watching }),
-  ])
-  stack.use(applications)
-  stack.use(revocations)
+  const { applications, sessions, codes } = await openState(bus, watching, stack)
   const publication = followPublication(applications)
-  const storing = { ...watching, timeoutMs: storeTimeoutMs }
-  const sessions = await SessionStore.open(bus, {
-    ...storing,
-    isRevoked: session => isRevoked(revocations.entries, session),
-  })
-  const codes = await HandoverCodes.open(bus, storing)
   const { portalUrl } = config
   const provider = createIdentityProvider(config.identityProvider, portalUrl)
   const signIn = new SignIn({ bus, portalUrl, provider, sessions, codes, publication })
   const authorizer = new Authorizer(bus, log, () => applications.revision)
   const members = stack.use(followMembers(bus))
   const relay = stack.use(new Relay({ bus, log, members, authorizer }))
-  followRevocations(bus, authorizer, relay)
-  applications.onChange(changes => {
-    for (const { key } of changes) {
-      authorizer.forget(key)
-      relay.recheck(key)
-    }
-  })
+  followChanges(bus, { applications, authorizer, relay })
   const portal = {
     portalUrl,
     signIn,
@@ -76,8 +61,10 @@ export async function startGateway(config: GatewayConfig, signal?: AbortSignal):
     applications: () => applications.entries,
     unavailable: () => [...(bus.isConnected ? [] : ['bus']), ...(audit.isHealthy ? [] : ['audit'])],
   }
-  const reader = new IncomingReader(bus.instance, trustedProxies(config.trustedProxies))
-  const server = createGatewayServer({
+  const isTrustedProxy = trustedProxies(config.trustedProxies)
+  const reader = new IncomingReader(bus.instance, isTrustedProxy)
+  const handle = createRequestPath({
+    limits: new Limits(config.rates),
     audit,
     authorizer,
     log,
@@ -88,6 +75,8 @@ export async function startGateway(config: GatewayConfig, signal?: AbortSignal):
     sessions,
     signIn,
   })
+  const server = createHttp1Server(handle)
+  limitConnections(server, config.connectionsPerAddress, isTrustedProxy)
   const port = await listen(server, config)
   stack.defer(() => close(server, relay, config.drainGraceMs))
   // Ready means that the server has the subscriptions, not that they are on their way.
@@ -110,14 +99,47 @@ function followPublication(applications: Snapshot<Application>): () => Publicati
   return () => publication
 }
 
-/** A revocation takes the leases that it touches and ends the open exchanges. */
-function followRevocations(bus: Bus, authorizer: Authorizer, relay: Relay): void {
+interface Watching {
+  log: Logger
+  signal?: AbortSignal
+}
+
+/** What gateways share through the store. */
+async function openState(bus: Bus, watching: Watching, stack: AsyncDisposableStack) {
+  const [applications, revocations] = await Promise.all([
+    watchBucket(bus, { bucket: buckets.applications, schema: Application, ...watching }),
+    watchBucket(bus, { bucket: buckets.revocations, schema: Revocation, ...watching }),
+  ])
+  stack.use(applications)
+  stack.use(revocations)
+  const storing = { ...watching, timeoutMs: storeTimeoutMs }
+  const sessions = await SessionStore.open(bus, {
+    ...storing,
+    isRevoked: session => isRevoked(revocations.entries, session),
+  })
+  return { applications, sessions, codes: await HandoverCodes.open(bus, storing) }
+}
+
+interface Changing {
+  applications: Snapshot<Application>
+  authorizer: Authorizer
+  relay: Relay
+}
+
+/** A revocation takes the leases that it touches and ends the open exchanges; a change has them decided anew. */
+function followChanges(bus: Bus, { applications, authorizer, relay }: Changing): void {
   bus.subscribe(subjects.revocations, {
     callback: message => {
       const revocation = parseJson(Revocation, message.data, 'revocation')
       authorizer.revoke(revocation)
       relay.revoke(revocation)
     },
+  })
+  applications.onChange(changes => {
+    for (const { key } of changes) {
+      authorizer.forget(key)
+      relay.recheck(key)
+    }
   })
 }
 

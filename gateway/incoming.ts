@@ -214,7 +214,8 @@ function readField(fields: Fields, name: string, value: string): string | undefi
       fields.traceparent = value
       return undefined
     case 'upgrade':
-      fields.upgrade = value
+      // Offered by clients of HTTP/2 with any request; served as the ordinary request that it is.
+      if (value.toLowerCase() !== 'h2c') fields.upgrade = value
       return undefined
     // The gateway answers it itself, after access was granted (10.1.1).
     case 'expect':
@@ -267,11 +268,12 @@ function faultOf(req: IncomingMessage, fields: Fields, path: string): FaultCode 
   if (fields.authorizations > 1) return 'bad_request'
   if (req.method === 'TRACE' || req.method === 'CONNECT') return 'method_not_allowed'
   if (isAmbiguousPath(path) || req.url?.includes('#')) return 'ambiguous_path'
+  const hasBody = fields.transferEncoding !== undefined || (fields.contentLength ?? 0) > 0
+  // Node does not read the body of an upgrade: it would be taken for the first bytes of the other protocol.
+  if (hasBody && fields.upgrade !== undefined) return 'bad_request'
   if (fields.transferEncoding === undefined) return undefined
   if (req.httpVersionMinor === 0) return 'bad_request'
-  if (fields.transferEncoding.toLowerCase() !== 'chunked') return 'not_implemented'
-  // Node's parser lets only one of the two through, but a body with a Content-Length and an Upgrade is nobody's.
-  return fields.upgrade === undefined ? undefined : 'bad_request'
+  return fields.transferEncoding.toLowerCase() === 'chunked' ? undefined : 'not_implemented'
 }
 
 function isNavigation(method: string, fields: Fields): boolean {

@@ -19,6 +19,8 @@ export interface Problem {
   readonly reasons?: readonly string[]
   /** Where a program sends its user to sign in. */
   readonly signInUrl?: string
+  /** Left out, a second. */
+  readonly retryAfterSeconds?: number
   readonly portalUrl: string
   /** Another published host whose pages may read this answer (CORS). */
   readonly allowedOrigin?: string | undefined
@@ -40,7 +42,7 @@ const hops: Partial<Record<FaultCode, Hop>> = {
   origin_certificate_invalid: 'application',
 }
 
-const retryAfterSeconds = 1
+const usualRetryAfterSeconds = 1
 
 export function sendProblem(res: ServerResponse, problem: Problem): void {
   if (res.headersSent || res.destroyed) {
@@ -53,7 +55,8 @@ export function sendProblem(res: ServerResponse, problem: Problem): void {
     'Sallyport-Request-Id': problem.requestId,
     Vary: 'Origin, Accept',
   }
-  if (retryable) headers['Retry-After'] = `${retryAfterSeconds}`
+  if (retryable)
+    headers['Retry-After'] = `${Math.ceil(problem.retryAfterSeconds ?? usualRetryAfterSeconds)}`
   if (problem.signInUrl) headers['Sallyport-Sign-In'] = problem.signInUrl
   if (problem.allowedOrigin !== undefined) allow(headers, problem.allowedOrigin)
   // A body that nobody will read makes the connection useless for the next request.

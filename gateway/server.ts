@@ -2,6 +2,7 @@
  * The request path, from top to bottom; each step leaves with the status beside it or goes on.
  *
  *   read          in one pass; reserved headers dropped here alone      400 405 501
+ *   limit         what one address, one user may ask                    429
  *     │           the portal's host, or /.sallyport/ anywhere      ──►  portal.ts, sign-in.ts
  *   publish       which application is this host and path?              404 (400 for a path read in two ways)
  *   authenticate  the session of this host's cookie; or passthrough     302 to sign in, 401, 403 cross-origin
@@ -11,14 +12,7 @@
  *   record        exactly one access event, however it ended
  */
 
-import {
-  createServer,
-  type Server as HttpServer,
-  type IncomingMessage,
-  ServerResponse,
-} from 'node:http'
-import type { Socket } from 'node:net'
-import type { Duplex } from 'node:stream'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Audit } from '#infra/audit.ts'
 import type { Application } from '#infra/contracts/application.ts'
 import { asSallyportError, type FaultCode, SallyportError } from '#infra/errors.ts'
@@ -29,7 +23,9 @@ import { mayUseSession } from './authenticate.ts'
 import type { Authorizer, Grant, Question } from './authorize.ts'
 import { clientOf } from './facts.ts'
 import { forwardedHeaders } from './forwarded.ts'
+import type { Arrival, RequestListener } from './front/http1.ts'
 import type { Incoming, IncomingReader } from './incoming.ts'
+import { type Limits, TooManyRequests } from './limits.ts'
 import {
   controlPrefix,
   isControl,
@@ -47,6 +43,7 @@ import type { SignIn } from './sign-in.ts'
 export interface ServerContext {
   audit: Audit
   authorizer: Authorizer
+  limits: Limits
   log: Logger
   portal: PortalContext
   publication: () => Publication
@@ -62,63 +59,32 @@ interface Visit {
   readonly res: ServerResponse
   readonly incoming: Incoming
   readonly access: Access
-  readonly upgrade: { readonly socket: Duplex; readonly first: Buffer } | undefined
+  readonly upgrade: Arrival['upgrade']
   readonly expectsContinue: boolean
+  /** When the client may ask again. */
+  retryAfterSeconds?: number
 }
 
-const maxHeaderBytes = 64 * 1024
-const headersTimeoutMs = 15_000
-const keepAliveTimeoutMs = 65_000
 /** A session that policy does not accept right after a sign-in would send the user round in circles. */
 const freshSessionMs = 15_000
 
-export function createGatewayServer(context: ServerContext): HttpServer {
+export function createRequestPath(context: ServerContext): RequestListener {
   const portalHostname = new URL(context.portal.portalUrl).hostname
-  const begin = (req: IncomingMessage, res: ServerResponse, more: Partial<Visit> = {}) => {
-    if (!server.listening) res.shouldKeepAlive = false
+  return (req, res, { upgrade, expectsContinue = false }) => {
     const incoming = context.reader.read(req)
     if ('fault' in incoming) return refuseUnread(context, res, incoming)
-    const visit: Visit = {
-      req,
-      res,
-      incoming,
-      access: { incoming },
-      upgrade: undefined,
-      expectsContinue: false,
-      ...more,
-    }
+    const visit: Visit = { req, res, incoming, access: { incoming }, upgrade, expectsContinue }
     handle(context, visit, portalHostname).catch(error => fail(context, visit, error))
   }
-  const server = createServer(
-    {
-      maxHeaderSize: maxHeaderBytes,
-      headersTimeout: headersTimeoutMs,
-      requestTimeout: 0,
-      keepAliveTimeout: keepAliveTimeoutMs,
-      connectionsCheckingInterval: 5_000,
-      // Other protocols that a client merely offers (h2c) are answered over HTTP/1.1.
-      shouldUpgradeCallback: req => req.headers.upgrade?.toLowerCase() !== 'h2c',
-    },
-    begin,
-  )
-  server.on('checkContinue', (req, res) => begin(req, res, { expectsContinue: true }))
-  server.on('upgrade', (req: IncomingMessage, socket: Duplex, first: Buffer) => {
-    socket.on('error', () => undefined)
-    const res = new ServerResponse(req)
-    res.shouldKeepAlive = false
-    res.assignSocket(socket as Socket)
-    res.once('finish', () => socket.end())
-    begin(req, res, { upgrade: { socket, first } })
-  })
-  server.on('connect', (_req, socket: Duplex) =>
-    socket.end('HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 0\r\nConnection: close\r\n\r\n'),
-  )
-  return server
 }
 
 async function handle(context: ServerContext, visit: Visit, portalHostname: string): Promise<void> {
   const { incoming } = visit
-  if (incoming.hostname === portalHostname) return servePortalSafely(context, visit)
+  const { limits } = context
+  limits.admit('address', incoming.clientAddress)
+  const isPortal = incoming.hostname === portalHostname
+  if (isPortal || isControl(incoming)) limits.admit('sign-in', incoming.clientAddress)
+  if (isPortal) return servePortalSafely(context, visit)
   const paths = context.publication().at(incoming.hostname)
   if (!paths) throw new SallyportError('unknown_host', incoming.hostname)
   if (isControl(incoming)) return serveControl(context.portal, visit)
@@ -133,6 +99,7 @@ async function handle(context: ServerContext, visit: Visit, portalHostname: stri
     const session = await authenticate(context, visit, application)
     if (!session) return
     visit.access.session = session
+    limits.admit('user', session.userPrincipalName)
   }
   const question = questionOf(visit, application)
   const grant = context.authorizer.remembered(question) ?? (await ask(context, visit, question))
@@ -193,6 +160,7 @@ async function ask(
   visit: Visit,
   question: Question,
 ): Promise<Grant | undefined> {
+  context.limits.admit('decision', visit.incoming.clientAddress)
   const answer = await context.authorizer.ask(question)
   visit.access.decision = answer.decision
   visit.access.decidedAt = performance.now()
@@ -287,8 +255,10 @@ function refuse(
   recordRefused(context.audit, access, { fault, ...(detail !== undefined && { detail }) }, res)
 }
 
-function problem(context: ServerContext, { incoming }: Visit, fault: FaultCode) {
+function problem(context: ServerContext, visit: Visit, fault: FaultCode) {
+  const { incoming, retryAfterSeconds } = visit
   return {
+    ...(retryAfterSeconds !== undefined && { retryAfterSeconds }),
     fault,
     requestId: incoming.requestId,
     incoming,
@@ -320,5 +290,6 @@ function fail(context: ServerContext, visit: Visit, cause: unknown): void {
   const error = asSallyportError(cause)
   const { requestId } = visit.incoming
   if (error.fault.status >= 500) context.log.error({ error, requestId }, 'a request failed')
+  if (error instanceof TooManyRequests) visit.retryAfterSeconds = error.retryAfterSeconds
   refuse(context, visit, error.code, error.message)
 }

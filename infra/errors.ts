@@ -73,6 +73,12 @@ export const FAULTS = {
     title: 'This method cannot be used here.',
     advice: 'Use another method.',
   },
+  too_many_requests: {
+    status: 429,
+    retryable: true,
+    title: 'Too many requests.',
+    advice: 'Wait a little. A program waits as long as Retry-After says.',
+  },
   internal: {
     status: 500,
     retryable: false,

@@ -27,6 +27,13 @@ export const serviceVariables: Readonly<Record<ServiceRole, Variables>> = {
       'true allows a provider without TLS, for trying out (default false)',
     SALLYPORT_GATEWAY_TRUSTED_PROXIES:
       'addresses and CIDR ranges whose X-Forwarded-For and -Proto count (default none)',
+    SALLYPORT_GATEWAY_RATE_PER_ADDRESS:
+      'requests a second of one address, or RATE/BURST; 0 for no limit (default 0)',
+    SALLYPORT_GATEWAY_RATE_PER_USER: 'the same of one user (default 0)',
+    SALLYPORT_GATEWAY_RATE_OF_SIGN_IN: 'steps of signing in, of one address (default 50/200)',
+    SALLYPORT_GATEWAY_RATE_OF_DECISIONS: 'questions to policy, of one address (default 200/1000)',
+    SALLYPORT_GATEWAY_CONNECTIONS_PER_ADDRESS:
+      'connections of one address at once, 0 for no limit (default 0)',
     SALLYPORT_GATEWAY_DRAIN_SECONDS:
       'how long requests under way may take to end when it stops (default 20)',
     SALLYPORT_GATEWAY_AUDIT_SPILL_PATH:

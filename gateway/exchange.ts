@@ -15,7 +15,6 @@ import { isHopByHop, ownCookiePrefix } from '#infra/http.ts'
 import {
   encodeCancel,
   encodeRequest,
-  initialCreditBytes,
   lostAfterMs,
   type RefusedFrame,
   type ResponseFrame,
@@ -25,6 +24,8 @@ import type { Grant, Question } from './authorize.ts'
 import { discardBody } from './discard.ts'
 import type { Incoming } from './incoming.ts'
 import type { Relay } from './relay.ts'
+import { UpgradedConnection } from './upgraded.ts'
+import { closeCodes } from './websocket.ts'
 
 export interface ExchangeRequest {
   readonly incoming: Incoming
@@ -89,6 +90,7 @@ export class Exchange {
   #wholeBytes = 0
   #sender: BodySender | undefined
   #receiver: BodyReceiver | undefined
+  #upgraded: UpgradedConnection | undefined
   #isDone = false
 
   constructor(relay: Relay, request: ExchangeRequest) {
@@ -314,34 +316,24 @@ export class Exchange {
   #switchProtocols(frame: ResponseFrame): void {
     const { upgrade, res, incoming } = this.request
     if (!upgrade) throw new Error('an unasked switch of protocols')
-    const { socket } = upgrade
+    const { socket, first } = upgrade
     this.#status = frame.status
     this.#respondedAt = performance.now()
     res.detachSocket(socket as Parameters<ServerResponse['detachSocket']>[0])
-    const sender = new BodySender({
-      send: data => this.sendDown(data),
-      creditBytes: initialCreditBytes,
-      onWritable: () => socket.resume(),
-    })
-    this.#sender = sender
-    this.#receiver = new BodyReceiver({
-      send: data => this.sendDown(data),
-      deliver: chunk => socket.write(chunk),
-      onEnd: () => socket.end(),
-    })
     socket.write(rawHead(frame, incoming.requestId), 'latin1')
+    this.#upgraded = new UpgradedConnection({
+      socket,
+      first,
+      isWebSocket: incoming.protocolUpgrade?.toLowerCase() === 'websocket',
+      send: data => this.sendDown(data),
+      onClosed: () => {
+        this.#cancelConnector('aborted')
+        this.#done({})
+      },
+    })
+    this.#sender = this.#upgraded.sender
+    this.#receiver = this.#upgraded.receiver
     this.#receiver.first(frame.body)
-    socket.on('drain', () => this.#receiver?.drained())
-    socket.on('data', (chunk: Buffer) => {
-      if (!sender.write(chunk)) socket.pause()
-    })
-    socket.on('end', () => sender.end())
-    socket.on('error', () => undefined)
-    socket.once('close', () => {
-      this.#cancelConnector('aborted')
-      this.#done({})
-    })
-    if (upgrade.first.length > 0) sender.write(upgrade.first)
   }
 
   #clientClosed(): void {
@@ -357,8 +349,16 @@ export class Exchange {
   #fail(fault: FaultCode, faultDetail: string): void {
     if (this.#isDone) return
     this.#done({ fault, faultDetail })
-    if (this.#status === 101) this.request.upgrade?.socket.destroy()
+    if (this.#upgraded) this.#closeUpgraded(this.#upgraded, fault)
     else if (this.#status !== null) this.request.res.destroy()
+  }
+
+  /** What the origin broke off ends as abruptly for the client; what we break off is explained. */
+  #closeUpgraded(connection: UpgradedConnection, fault: FaultCode): void {
+    if (fault === 'session_revoked') connection.close(closeCodes.accessEnded, 'access has ended')
+    else if (fault === 'connector_lost' || fault === 'bus_unavailable') {
+      connection.close(closeCodes.serviceRestart, 'connection lost, come again')
+    } else connection.destroy()
   }
 
   #done(end: Pick<Outcome, 'fault' | 'faultDetail' | 'isAborted'>): void {

@@ -8,7 +8,7 @@ import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { openAudit } from '#infra/audit.ts'
 import { type Bus, connectBus, parseJson } from '#infra/bus.ts'
-import { Application } from '#infra/contracts/application.ts'
+import { type Application, PublishedEntry } from '#infra/contracts/application.ts'
 import { Revocation, revocationKey } from '#infra/contracts/policy.ts'
 import { SallyportError } from '#infra/errors.ts'
 import type { Service } from '#infra/lifecycle.ts'
@@ -107,7 +107,7 @@ interface Watching {
 /** What gateways share through the store. */
 async function openState(bus: Bus, watching: Watching, stack: AsyncDisposableStack) {
   const [applications, revocations] = await Promise.all([
-    watchBucket(bus, { bucket: buckets.applications, schema: Application, ...watching }),
+    watchBucket(bus, { bucket: buckets.applications, schema: PublishedEntry, ...watching }),
     watchBucket(bus, { bucket: buckets.revocations, schema: Revocation, ...watching }),
   ])
   stack.use(applications)

@@ -94,12 +94,9 @@ export class Relay implements Disposable {
     }
   }
 
-  /** Lets open exchanges finish, each as the last of its connection; ends what would never end by itself. */
+  /** Lets open exchanges finish, each as the last of its connection. */
   drain(): void {
-    for (const exchange of [...this.#open.values()]) {
-      exchange.request.res.shouldKeepAlive = false
-      if (exchange.request.upgrade) exchange.stopped()
-    }
+    for (const exchange of this.#open.values()) exchange.request.res.shouldKeepAlive = false
   }
 
   /** Ends every open exchange. */

@@ -32,6 +32,9 @@ export interface ServicesOptions {
 /** Where a single machine wants something else than an installation; the environment may still say otherwise. */
 const embeddedDefaults: Environment = {
   SALLYPORT_REGISTRY_AUDIT_MAX_BYTES: String(2 ** 30),
+  // Ctrl-C should not wait for a page that is open in a browser and keeps a stream.
+  SALLYPORT_GATEWAY_DRAIN_SECONDS: '3',
+  SALLYPORT_CONNECTOR_DRAIN_SECONDS: '5',
 }
 
 export class Services implements AsyncDisposable {

@@ -1,0 +1,78 @@
+/**
+ * A client's connection after the switch of protocols: two streams of bytes under credit, between the client's socket
+ * and the bus. When it has to end from our side, a WebSocket client is told so with a Close frame at the next frame
+ * boundary; any other protocol just ends.
+ */
+
+import type { Duplex } from 'node:stream'
+import { BodyReceiver, BodySender } from '#infra/exchange.ts'
+import { initialCreditBytes } from '#infra/wire.ts'
+import { closeFrame, FrameBoundary } from './websocket.ts'
+
+export interface UpgradedOptions {
+  socket: Duplex
+  /** What the client sent together with its request. */
+  first: Buffer
+  isWebSocket: boolean
+  /** Puts a frame on the bus. */
+  send: (frame: Buffer) => void
+  onClosed: () => void
+}
+
+/** A client that does not answer a Close frame in time is cut off. */
+const closeTimeoutMs = 1_000
+
+export class UpgradedConnection {
+  readonly sender: BodySender
+  readonly receiver: BodyReceiver
+  readonly #socket: Duplex
+  readonly #frames: FrameBoundary | undefined
+  #closing: Buffer | undefined
+
+  constructor({ socket, first, isWebSocket, send, onClosed }: UpgradedOptions) {
+    this.#socket = socket
+    this.#frames = isWebSocket ? new FrameBoundary() : undefined
+    const sender = new BodySender({
+      send,
+      creditBytes: initialCreditBytes,
+      onWritable: () => socket.resume(),
+    })
+    this.sender = sender
+    this.receiver = new BodyReceiver({
+      send,
+      deliver: chunk => this.#toClient(chunk),
+      onEnd: () => socket.end(),
+    })
+    socket.on('drain', () => this.receiver.drained())
+    socket.on('data', (chunk: Buffer) => {
+      if (!sender.write(chunk)) socket.pause()
+    })
+    socket.on('end', () => sender.end())
+    socket.on('error', () => undefined)
+    socket.once('close', onClosed)
+    if (first.length > 0) sender.write(first)
+  }
+
+  /** Ends the connection: with a Close frame of this status for a WebSocket, else at once. */
+  close(code: number, reason: string): void {
+    if (!this.#frames || this.#closing) return void this.#socket.destroy()
+    this.#closing = closeFrame(code, reason)
+    setTimeout(() => this.#socket.destroy(), closeTimeoutMs).unref()
+    this.#closeBetweenFrames()
+  }
+
+  destroy(): void {
+    this.#socket.destroy()
+  }
+
+  #toClient(chunk: Buffer): boolean {
+    const hasRoom = this.#socket.write(chunk)
+    this.#frames?.observe(chunk)
+    if (this.#closing) this.#closeBetweenFrames()
+    return hasRoom
+  }
+
+  #closeBetweenFrames(): void {
+    if (this.#closing && this.#frames?.isBetweenFrames) this.#socket.end(this.#closing)
+  }
+}

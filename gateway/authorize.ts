@@ -40,6 +40,9 @@ interface Remembered extends Grant {
   isRenewing: boolean
 }
 
+/** After so long without an answer another member of policy's queue group is asked. */
+const firstAnswerMs = 600
+
 /** Leases kept per gateway process: of sessions, and of clients without one, whose number nobody controls. */
 const maxLeases = 50_000
 const maxOpenLeases = 5_000
@@ -112,11 +115,7 @@ export class Authorizer {
       facts: client.facts,
       fingerprint: client.fingerprint,
     }
-    const reply = await this.#bus.call(subjects.evaluate, request, {
-      reply: EvaluateReply,
-      timeoutMs: decisionDeadlineMs,
-      unavailable: 'policy_unavailable',
-    })
+    const reply = await this.#evaluate(request)
     const { decision, lease, leaseExpiresAtMs } = reply
     if (decision.outcome !== 'grant' || !lease || !leaseExpiresAtMs) {
       this.#cacheOf(question).delete(key)
@@ -135,6 +134,25 @@ export class Authorizer {
     const isCurrent = (this.#changed.get(applicationId) ?? 0) <= applicationsRevision
     if (isCurrent) this.#cacheOf(question).set(key, grant)
     return grant
+  }
+
+  /** A member that died with the question is not waited for to the end: another one gets it too. */
+  async #evaluate(request: EvaluateRequest): Promise<EvaluateReply> {
+    const call = (timeoutMs: number) =>
+      this.#bus.call(subjects.evaluate, request, {
+        reply: EvaluateReply,
+        timeoutMs,
+        unavailable: 'policy_unavailable',
+      })
+    const askedAt = performance.now()
+    try {
+      return await call(firstAnswerMs)
+    } catch (error) {
+      const leftMs = decisionDeadlineMs - (performance.now() - askedAt)
+      const isSilence = leftMs < decisionDeadlineMs - firstAnswerMs + 1
+      if (!isSilence) throw error
+      return call(leftMs)
+    }
   }
 
   #cacheOf({ sessionId }: Question): LRUCache<string, Remembered> {

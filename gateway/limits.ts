@@ -48,6 +48,12 @@ export class RateLimit {
     bucket.tokens--
     return 0
   }
+
+  /** Gives a token back. */
+  restore(key: string): void {
+    const bucket = this.#buckets.get(key)
+    if (bucket) bucket.tokens = Math.min(this.#rate.burst, bucket.tokens + 1)
+  }
 }
 
 /** How many things one key has open at once; zero: no limit. */
@@ -98,6 +104,11 @@ export class Limits {
   admit(what: Limited, key: string): void {
     const waitSeconds = this.#rates[what].take(key)
     if (waitSeconds > 0) throw new TooManyRequests(`limit ${what} of ${key}`, waitSeconds)
+  }
+
+  /** Takes an admission back: what nobody carried out costs nothing. */
+  restore(what: Limited, key: string): void {
+    this.#rates[what].restore(key)
   }
 }
 

@@ -160,8 +160,12 @@ async function ask(
   visit: Visit,
   question: Question,
 ): Promise<Grant | undefined> {
-  context.limits.admit('decision', visit.incoming.clientAddress)
-  const answer = await context.authorizer.ask(question)
+  const { clientAddress } = visit.incoming
+  context.limits.admit('decision', clientAddress)
+  const answer = await context.authorizer.ask(question).catch(error => {
+    context.limits.restore('decision', clientAddress)
+    throw error
+  })
   visit.access.decision = answer.decision
   visit.access.decidedAt = performance.now()
   if (answer.lease !== undefined) return answer

@@ -18,6 +18,16 @@ test('a refused one costs nothing: waiting as told is enough however often one a
   expect(limit.take('a', 1_000)).toBe(0)
 })
 
+test('what is given back can be spent again, and adds nothing to the burst', () => {
+  const limit = new RateLimit({ perSecond: 1, burst: 2 })
+  limit.take('a', 0)
+  limit.take('a', 0)
+  limit.restore('a')
+  expect([limit.take('a', 0), limit.take('a', 0) > 0]).toEqual([0, true])
+  for (let i = 0; i < 10; i++) limit.restore('a')
+  expect([1, 2, 3].map(() => limit.take('a', 0) > 0)).toEqual([false, false, true])
+})
+
 test('idle time gives no more than the burst', () => {
   const limit = new RateLimit({ perSecond: 1_000, burst: 2 })
   limit.take('a', 0)

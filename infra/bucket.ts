@@ -31,18 +31,27 @@ export interface Bucket {
 
 const retryMs = 500
 
+/** Any replica answers a reading, in milliseconds; one that hangs answers never, so another one is asked then. */
+const readWithinMs = 1_500
+
 /** Readers wait so long for a bus that is away. */
 const busWaitMs = 1_000
 
 export async function openBucket(bus: Bus, name: string, options: BucketOptions): Promise<Bucket> {
   const { log, timeoutMs, signal } = options
-  const manager = await jetstreamManager(bus.connection, { timeout: timeoutMs, checkAPI: false })
+  const reading = { timeout: Math.min(timeoutMs, readWithinMs) }
+  const manager = await jetstreamManager(bus.connection, { ...reading, checkAPI: false })
   for (let attempt = 1; ; attempt++) {
     signal?.throwIfAborted()
     try {
       const kv = await new Kvm(jetstream(bus.connection, { timeout: timeoutMs })).open(name)
       await kv.status()
-      return { kv, read: key => asking(bus, () => read(kv, manager, name, key)) }
+      const reader = await new Kvm(jetstream(bus.connection, reading)).open(name)
+      const readOnce = (key: string) => read(reader, manager, name, key)
+      return {
+        kv,
+        read: key => asking(bus, () => readOnce(key).catch(() => readOnce(key))),
+      }
     } catch (error) {
       const line = { bucket: name, reason: error instanceof Error ? error.message : String(error) }
       if (attempt % 10 === 1) log.warn(line, 'bucket cannot be opened yet, trying again')

@@ -25,12 +25,14 @@ export const PolicyConfig = z
   })
   .refine(
     env =>
-      env.SALLYPORT_POLICY_TRUST_PLAIN_HTTP_IDENTITY_PROVIDER ||
+      env.SALLYPORT_POLICY_TRUST_PLAIN_HTTP_IDENTITY_PROVIDER === true ||
       env.SALLYPORT_POLICY_IDENTITY_PROVIDER.startsWith('https:'),
     {
       path: ['SALLYPORT_POLICY_IDENTITY_PROVIDER'],
       error:
         'must be https; for trying out, SALLYPORT_POLICY_TRUST_PLAIN_HTTP_IDENTITY_PROVIDER=true allows http',
+      // Whatever else is wrong, this is reported with it.
+      when: ({ value }) => URL.canParse(Object(value).SALLYPORT_POLICY_IDENTITY_PROVIDER),
     },
   )
   .transform(env => ({

@@ -120,6 +120,8 @@ export const Revocation = z.object({
   id: z.string(),
   atMs: z.number().int(),
   reason: z.string(),
+  /** Of an application: revision of the bucket `applications` that ended it. What was published later goes on. */
+  revision: z.number().int().optional(),
 })
 export type Revocation = z.output<typeof Revocation>
 

@@ -240,6 +240,48 @@ describe('an auditor', () => {
     ]))
 })
 
+describe('the listener at the system account', () => {
+  it('hears which connections begin and end', async () => {
+    const system = await nats.connect('system')
+    const seen = Promise.withResolvers<string>()
+    system.subscribe(subjects.connectionsEnded, { callback: ({ data }) => seen.resolve(`${data}`) })
+    await system.connection.flush()
+    const connector = await nats.connect('connector', 'c-17')
+    await connector.connection.close()
+    expect(JSON.parse(await seen.promise).client).toMatchObject({
+      user: 'connector',
+      name: 'sallyport connector c-17',
+    })
+  })
+
+  it('can say nothing and ask the server nothing', () =>
+    expectAll(false, mayPublish, [
+      ['system', '$SYS.REQ.SERVER.PING'],
+      ['system', '$SYS.REQ.ACCOUNT.PING.CONNZ'],
+      ['system', '$SYS.REQ.SERVER.RELOAD'],
+      ['system', subjects.connectorGone('c1')],
+      ['system', subjects.audit('access', 'wiki', 'granted')],
+    ]))
+
+  it('hears nothing else of the server', () =>
+    expectAll(false, maySubscribe, [
+      ['system', '$SYS.>'],
+      ['system', '$SYS.SERVER.*.CLIENT.AUTH.ERR'],
+      ['system', '>'],
+      ['system', 'sallyport.>'],
+    ]))
+
+  it('is in another account: no message of ours is there', async () => {
+    const registry = await nats.connect('registry')
+    await expect(registry.connection.request('$SYS.REQ.SERVER.PING', '')).rejects.toThrow()
+    expect(
+      await isRefused(await nats.connect('gateway'), bus => {
+        bus.connection.subscribe(subjects.connectionsEnded, { callback: () => undefined })
+      }),
+    ).toBe(true)
+  })
+})
+
 it('gives no role but the registry a wildcard over all of Sallyport or JetStream', () => {
   const wide = /^(>|\*|sallyport\.>|\$JS\.>|\$JS\.API\.>|\$KV\.>)$/
   for (const role of busRoles.filter(one => one !== 'registry')) {

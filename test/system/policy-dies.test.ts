@@ -12,7 +12,11 @@ test('leases outlive policy to their end, then it is 503 policy_unavailable, and
   await using origin = await startCountingOrigin()
   await using system = await startSystem({
     connectors: 2,
-    environment: { SALLYPORT_POLICY_LEASE_SECONDS: String(leaseMs / 1_000) },
+    environment: {
+      SALLYPORT_POLICY_LEASE_SECONDS: String(leaseMs / 1_000),
+      // Every refused request here is a question that nobody answers, all from one address.
+      SALLYPORT_GATEWAY_RATE_OF_DECISIONS: '0',
+    },
     publish: [signedInApplication('wiki', origin.url)],
   })
   const { headers } = await signInTo(system, 'wiki')

@@ -35,6 +35,8 @@ let system: TestSystem
 beforeAll(async () => {
   origin = await startCountingOrigin()
   system = await startSystem({
+    // What the auditor tries in vain is an error to the bus.
+    ownLogLevel: 'silent',
     publish: [signedInApplication('wiki', origin.url), signedInApplication('ledger', origin.url)],
   })
   await createGroup(system, 'empty')
@@ -137,12 +139,11 @@ test('the command and a plain subscription show who used what, through what and 
     const delays = access()
       .map(({ event, atMs }) => atMs - Date.parse(event.time))
       .toSorted((a, b) => a - b)
-    console.log(delays)
     expect(delays[Math.floor(delays.length / 2)]).toBeLessThan(200)
   }
-  await expect
-    .poll(() => tail.seen.map(({ text }) => text))
-    .toEqual(subscribed.map(({ text }) => text))
+  const texts = (seen: readonly Seen[]) =>
+    seen.map(({ text }) => text).filter(text => ids.has(JSON.parse(text).requestId))
+  expect(texts(tail.seen)).toEqual(texts(subscribed))
   tail.child.kill('SIGTERM')
   expect(await once(tail.child, 'exit')).toEqual([0, null])
 })
@@ -151,7 +152,6 @@ test('a user of the wrong group gets 403 with a reason that a person can read', 
   using agent = await signedIn(bob, 'inventory')
   const answer = await agent.request(urlOf('inventory'))
   expect(answer.status).toBe(403)
-  console.log(answer.text)
   expect(JSON.parse(answer.text)).toMatchObject({
     code: 'access_denied',
     reasons: [expect.any(String)],
@@ -204,12 +204,12 @@ test('no event holds a cookie, a token, a lease, a query or a body', async () =>
   expect(idTokens).toHaveLength(1)
   // Cookies and tokens consist of parts that are secrets by themselves.
   const secrets = [...agent.secrets, ...idTokens]
-    .flatMap(secret => [secret, ...secret.split('.')])
-    .filter(secret => secret.length >= 16 && !secret.startsWith('http'))
+    .flatMap(secret => secret.split('.'))
+    .filter(part => /^[\w-]{20,}$/.test(part))
   expect(secrets.length).toBeGreaterThan(10)
-  console.log(secrets)
   const texts = await readAuditTexts(auditor)
   expect(texts.length).toBeGreaterThan(10)
-  for (const secret of secrets) expect(texts.filter(text => text.includes(secret))).toEqual([])
+  const leaked = secrets.filter(secret => texts.some(text => text.includes(secret)))
+  expect(leaked).toEqual([])
   expect(texts.filter(text => /the-secret|eyJ[\w-]{8,}\.|key=/.test(text))).toEqual([])
 })

@@ -1,0 +1,89 @@
+/** What the registry makes of the server's own events: who has lost its connection, and who only seems to have. */
+
+import { connect } from '@nats-io/transport-node'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { connectionName } from '#infra/bus.ts'
+import type { ConnectorStatus } from '#infra/contracts/connector.ts'
+import type { Service } from '#infra/lifecycle.ts'
+import { subjects } from '#infra/subjects.ts'
+import { startRegistry } from '../../registry/registry.ts'
+import { startTestNats, type TestNats } from '../harness/nats.ts'
+import { adminClient, connectorsPath, listen, type Received, registryConfig } from './fixture.ts'
+import { sampleStatus } from './sample-status.ts'
+
+let nats: TestNats
+let registry: Service
+let gone: Received[]
+
+beforeAll(async () => {
+  nats = await startTestNats()
+  registry = await startRegistry(
+    registryConfig(nats, { SALLYPORT_REGISTRY_SYSTEM_BUS_URL: nats.server.urlFor('system') }),
+  )
+  gone = await listen(nats, 'gateway', subjects.connectorsGone)
+})
+afterAll(async () => {
+  await registry[Symbol.asyncDispose]()
+  await nats[Symbol.asyncDispose]()
+})
+
+const statusOf = async (id: string) =>
+  (await adminClient(registry).send('GET', `${connectorsPath}/${id}`)).body.status
+const isGone = (id: string) => gone.some(({ connectorId }) => connectorId === id)
+
+/** A connector that has reported. */
+async function connector(connectorId: string, more: Partial<ConnectorStatus> = {}) {
+  const bus = await nats.connect('connector', connectorId)
+  const status = sampleStatus({ connectorId, ...more })
+  bus.publishJson(subjects.connectorStatus(status.groupId, connectorId), status)
+  await expect.poll(() => statusOf(connectorId)).toBe('active')
+  return bus
+}
+
+/** Anything that has ended on the bus before this resolves has been told to the registry. */
+async function untilTold(): Promise<void> {
+  const marker = `marker-${crypto.randomUUID().slice(0, 8)}`
+  const bus = await nats.connect('connector', marker)
+  await bus.connection.close()
+  await expect.poll(() => isGone(marker)).toBe(true)
+}
+
+test('gateways hear at once that a connector has lost its connection, and it is active again when it reports', async () => {
+  const events = await listen(nats, 'auditor', subjects.auditsLike('connector'))
+  const bus = await connector('crashed')
+  const closedMs = performance.now()
+  await bus.connection.close()
+  await expect.poll(() => isGone('crashed'), { interval: 5 }).toBe(true)
+  expect(performance.now() - closedMs).toBeLessThan(1_000)
+  expect(gone).toContainEqual({ connectorId: 'crashed', reason: 'disconnected' })
+  await expect.poll(() => statusOf('crashed')).toBe('inactive')
+  await connector('crashed')
+  const outcomes = () =>
+    events.filter(({ connector }) => connector === 'crashed').map(({ outcome }) => outcome)
+  await expect.poll(outcomes).toEqual(['started', 'inactive', 'active'])
+})
+
+test('a connector that is back before its old connection has ended is not lost', async () => {
+  const old = await connector('quick')
+  const present = await connector('quick')
+  await old.connection.close()
+  await untilTold()
+  expect(isGone('quick')).toBe(false)
+  await present.connection.close()
+  await expect.poll(() => isGone('quick')).toBe(true)
+})
+
+test('only connectors are believed to be connectors', async () => {
+  await connector('victim')
+  const { hostname, port, username, password } = new URL(nats.server.urlFor('gateway'))
+  const impostor = await connect({
+    servers: `${hostname}:${port}`,
+    user: username,
+    pass: decodeURIComponent(password),
+    name: connectionName('connector', 'victim'),
+  })
+  await impostor.close()
+  await untilTold()
+  expect(isGone('victim')).toBe(false)
+  expect(await statusOf('victim')).toBe('active')
+})

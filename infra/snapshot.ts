@@ -4,6 +4,7 @@
  */
 
 import { setTimeout as sleep } from 'node:timers/promises'
+import { jetstream } from '@nats-io/jetstream'
 import { type KV, Kvm, type KvWatchEntry } from '@nats-io/kv'
 import type { z } from 'zod'
 import type { Bus } from './bus.ts'
@@ -11,10 +12,14 @@ import type { Logger } from './log.ts'
 
 export interface SnapshotOptions<Schema extends z.ZodType> {
   bucket: string
+  /** An entry that it makes undefined is left out, as one that is not meant for this reader. */
   schema: Schema
   log: Logger
   signal?: AbortSignal
 }
+
+/** What a schema makes of the entries that are not left out. */
+export type EntryOf<Schema extends z.ZodType> = Exclude<z.output<Schema>, undefined>
 
 export interface Change<Value> {
   readonly key: string
@@ -47,6 +52,9 @@ const retryMs = 500
 /** Two watchers of a bucket are rarely more than a millisecond apart. */
 const reachedPollMs = 2
 
+/** Longest wait for one answer of the store: one that a dead node should have given never comes. */
+const answersWithinMs = 2_000
+
 /** A watch that has delivered nothing for so long has nothing to deliver. */
 const emptyAfterMs = 2_000
 
@@ -57,22 +65,22 @@ const compareEveryMs = 2_000
 export async function watchBucket<Schema extends z.ZodType>(
   bus: Bus,
   options: SnapshotOptions<Schema>,
-): Promise<Snapshot<z.output<Schema>>> {
+): Promise<Snapshot<EntryOf<Schema>>> {
   const watched = new WatchedBucket<Schema>(bus, options)
   await watched.ready
   return watched
 }
 
-class WatchedBucket<Schema extends z.ZodType> implements Snapshot<z.output<Schema>> {
-  entries: ReadonlyMap<string, z.output<Schema>> = new Map()
+class WatchedBucket<Schema extends z.ZodType> implements Snapshot<EntryOf<Schema>> {
+  entries: ReadonlyMap<string, EntryOf<Schema>> = new Map()
   version = 0
   revision = 0
   revisions: ReadonlyMap<string, number> = new Map()
   readonly ready: Promise<void>
   readonly #bus: Bus
   readonly #options: SnapshotOptions<Schema>
-  readonly #listeners = new Set<(changes: readonly Change<z.output<Schema>>[]) => void>()
-  #pending = new Map<string, Entry<z.output<Schema>> | undefined>()
+  readonly #listeners = new Set<(changes: readonly Change<EntryOf<Schema>>[]) => void>()
+  #pending = new Map<string, Entry<EntryOf<Schema>> | undefined>()
   #pendingRevision = 0
   #swap: NodeJS.Immediate | undefined
   #stopped = false
@@ -86,7 +94,7 @@ class WatchedBucket<Schema extends z.ZodType> implements Snapshot<z.output<Schem
     this.#follow(resolve).catch(reject)
   }
 
-  onChange(listener: (changes: readonly Change<z.output<Schema>>[]) => void): () => void {
+  onChange(listener: (changes: readonly Change<EntryOf<Schema>>[]) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
   }
@@ -113,7 +121,8 @@ class WatchedBucket<Schema extends z.ZodType> implements Snapshot<z.output<Schem
   }
 
   async #watch(ready: () => void): Promise<void> {
-    const kv = await new Kvm(this.#bus.connection).open(this.#options.bucket)
+    const store = jetstream(this.#bus.connection, { timeout: answersWithinMs })
+    const kv = await new Kvm(store).open(this.#options.bucket)
     const status = await kv.status()
     const isEmpty = status.values === 0
     const first = status.streamInfo.state.last_seq
@@ -172,10 +181,10 @@ class WatchedBucket<Schema extends z.ZodType> implements Snapshot<z.output<Schem
   #take(entry: KvWatchEntry): void {
     const { schema, bucket, log } = this.#options
     const isGone = entry.operation !== 'PUT'
-    let usable: Entry<z.output<Schema>> | undefined
+    let usable: Entry<EntryOf<Schema>> | undefined
     if (!isGone) {
       const result = schema.safeParse(decode(entry))
-      if (result.success) usable = { value: result.data, revision: entry.revision }
+      if (result.success) usable = entryOf(result.data, entry.revision)
       else
         log.error(
           { bucket, key: entry.key, error: result.error.message },
@@ -191,7 +200,7 @@ class WatchedBucket<Schema extends z.ZodType> implements Snapshot<z.output<Schem
     this.#swap = undefined
     const entries = new Map(this.entries)
     const revisions = new Map(this.revisions)
-    const changes: Change<z.output<Schema>>[] = []
+    const changes: Change<EntryOf<Schema>>[] = []
     for (const [key, pending] of this.#pending) {
       const before = entries.get(key)
       const after = pending?.value
@@ -216,6 +225,13 @@ class WatchedBucket<Schema extends z.ZodType> implements Snapshot<z.output<Schem
     if (this.#swap) clearImmediate(this.#swap)
     this.#stop?.()
   }
+}
+
+function entryOf<Value>(
+  value: Value,
+  revision: number,
+): Entry<Exclude<Value, undefined>> | undefined {
+  return value === undefined ? undefined : { value: value as Exclude<Value, undefined>, revision }
 }
 
 function decode(entry: KvWatchEntry): unknown {

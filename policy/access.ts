@@ -49,7 +49,7 @@ export function createAccess(context: AccessContext): AnswerAccess {
     const session = sessionId === null ? undefined : await context.principals.find(sessionId)
     const nowMs = Date.now()
     const state = stateOf(context.revocations, sessionId, session, nowMs)
-    const application = context.applications.entries.get(request.applicationId)
+    const application = published(context, request.applicationId)
     const decision = evaluate({ application, session: state, facts: request.facts })
     const isGranted = decision.outcome === 'grant' && application !== undefined
     const reply = isGranted
@@ -67,6 +67,16 @@ async function catchUp(applications: Snapshot<Application>, revision: number): P
   if (applications.revision >= revision) return
   if (await applications.reached(revision, catchUpMs)) return
   throw new SallyportError('policy_unavailable', `applications of revision ${revision} not seen`)
+}
+
+/** Undefined also when it is known that the application has ended, and the bucket does not show it yet. */
+function published(
+  { applications, revocations }: AccessContext,
+  id: string,
+): Application | undefined {
+  const application = applications.entries.get(id)
+  const revision = applications.revisions.get(id) ?? 0
+  return application && !revocations.isEnded(application, revision) ? application : undefined
 }
 
 function stateOf(

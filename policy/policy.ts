@@ -8,7 +8,7 @@ import type { Subscription } from '@nats-io/transport-node'
 import { openAudit } from '#infra/audit.ts'
 import { openBucket } from '#infra/bucket.ts'
 import { type Bus, connectBus } from '#infra/bus.ts'
-import { Application } from '#infra/contracts/application.ts'
+import { PublishedEntry } from '#infra/contracts/application.ts'
 import {
   EvaluateRequest,
   Revocation,
@@ -75,7 +75,7 @@ async function openState(
   const owned = async <Resource extends AsyncDisposable>(opening: Promise<Resource>) =>
     stack.use(await opening)
   const [applications, tombstones, principals, bucket] = await Promise.all([
-    owned(watchBucket(bus, { ...common, bucket: buckets.applications, schema: Application })),
+    owned(watchBucket(bus, { ...common, bucket: buckets.applications, schema: PublishedEntry })),
     owned(watchBucket(bus, { ...common, bucket: buckets.revocations, schema: Revocation })),
     Principals.open(bus, common),
     openBucket(bus, buckets.revocations, { ...common, timeoutMs: storeTimeoutMs }),

@@ -42,7 +42,7 @@ const notEnforcedPublishing = {
   isContinuousAccessEvaluationEnabled: notEnforced(onlyFalse),
   isDnsResolutionEnabled: notEnforced(onlyFalse),
   isOnPremPublishingEnabled: notEnforced(
-    'leave it out or true, and delete the application to end its publishing',
+    'leave it out or true, and set onPremisesPublishing of the application to null to end its publishing',
     value => value === undefined || value === null || value === true,
   ),
   isStateSessionEnabled: notEnforced(onlyFalse),
@@ -98,8 +98,10 @@ export const NewApplication = annotated(
     appId: Application.shape.appId.optional(),
     ...settable,
     onPremisesPublishing: annotated(
-      PublishingPatch.extend({ internalUrl: OnPremisesPublishing.shape.internalUrl }),
-    ),
+      PublishingPatch.extend({ internalUrl: OnPremisesPublishing.shape.internalUrl }).nullable(),
+    )
+      .optional()
+      .describe('Left out or null: the application is published nowhere until it is patched in.'),
   }),
 )
 export type NewApplication = z.output<typeof NewApplication>
@@ -110,7 +112,9 @@ export const ApplicationPatch = annotated(
     id: Slug.optional(),
     ...repeated,
     ...settable,
-    onPremisesPublishing: annotated(PublishingPatch).optional(),
+    onPremisesPublishing: annotated(PublishingPatch.nullable())
+      .optional()
+      .describe('Publishes the application when it is not; null ends its publishing.'),
   }),
 )
 export type ApplicationPatch = z.output<typeof ApplicationPatch>

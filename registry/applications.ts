@@ -1,24 +1,22 @@
 /**
- * Applications: create, read, update, delete, and the rules that no single entry can keep by itself: one address
- * belongs to one application, a connector group that is named exists, and what a group's connectors are told fits
- * into one message. Ids are for good: they stand in subjects and audit events.
+ * Applications: create, read, update, delete; published or not yet. Ids are for good: they stand in subjects and audit
+ * events. An application whose publishing ends is revoked, so that what it still does ends with it.
  */
 
 import { randomUUID } from 'node:crypto'
-import { Application, Slug } from '#infra/contracts/application.ts'
-import type { ConnectorGroup } from '#infra/contracts/connector.ts'
+import { isPublished, RegisteredApplication, Slug } from '#infra/contracts/application.ts'
+import type { Revocation } from '#infra/contracts/policy.ts'
 import type { ApplicationPatch, NewApplication, PublishingPatch } from './application-input.ts'
 import { enforcedNames } from './application-input.ts'
-import { checkExternalUrl, defaultExternalUrl } from './external-url.ts'
+import { checkApplication, checkGroup, type Groups, type Rules } from './application-rules.ts'
+import { defaultExternalUrl } from './external-url.ts'
 import { invalid, parseOrRefuse, Refusal } from './refusal.ts'
 import type { State, Store, Versioned } from './store.ts'
 
-export interface ApplicationOptions {
-  store: Store<Application>
-  groups: State<ConnectorGroup>
-  externalBaseUrl: string | undefined
-  /** Largest message of the bus. */
-  maxListBytes: number
+export interface ApplicationOptions extends Rules {
+  store: Store<RegisteredApplication>
+  groups: Groups
+  revoke: (revocation: Revocation) => void
 }
 
 /** Whether a change is still meant for the revision that is there; it throws when not. */
@@ -29,96 +27,134 @@ export interface Changed<Value> extends Versioned<Value> {
   readonly changed: readonly string[]
 }
 
+type Apply = (application: RegisteredApplication) => unknown
+
 export interface Applications {
-  list(): Versioned<Application>[]
+  list(): Versioned<RegisteredApplication>[]
   /** By `id` or `appId`; refuses when there is none. */
-  get(idOrAppId: string): Versioned<Application>
-  create(input: NewApplication): Promise<Changed<Application>>
+  get(idOrAppId: string): Versioned<RegisteredApplication>
+  create(input: NewApplication): Promise<Changed<RegisteredApplication>>
   update(
     id: string,
     patch: ApplicationPatch,
     precondition: Precondition,
-  ): Promise<Changed<Application>>
-  /** Any change of one application, as a function of what is there. */
+  ): Promise<Changed<RegisteredApplication>>
+  /** Any change of one application, as a function of what is there. Its result is checked. */
   edit(
     id: string,
     precondition: Precondition,
-    apply: (application: Application) => Application,
-  ): Promise<Changed<Application>>
-  remove(id: string, precondition: Precondition): Promise<Versioned<Application>>
+    apply: Apply,
+  ): Promise<Changed<RegisteredApplication>>
+  remove(id: string, precondition: Precondition): Promise<Versioned<RegisteredApplication>>
 }
 
 export function openApplications(options: ApplicationOptions): Applications {
-  const { store } = options
-  const edit: Applications['edit'] = async (id, precondition, apply) => {
-    let result: Omit<Changed<Application>, 'revision'> | undefined
-    let present = 0
-    const revision = await store.change(state => {
-      const { value: before, revision } = find(state, id)
-      precondition(revision)
-      present = revision
-      const after = parseOrRefuse(Application, apply(before))
-      const changed = changedProperties(before, after)
-      result = { value: after, changed }
-      if (changed.length === 0) return undefined
-      check(options, state, after)
-      return { id: after.id, value: after }
-    })
-    if (!result) throw new TypeError('a change was decided without a result')
-    return { ...result, revision: revision ?? present }
-  }
+  const { store, externalBaseUrl } = options
+  const edit: Applications['edit'] = (id, precondition, apply) =>
+    editOne(options, { id, precondition, apply })
   return {
     list: () => store.list(),
     get: id => find(store, id),
     create: input => create(options, input),
-    update: (id, patch, precondition) => edit(id, precondition, before => merge(before, patch)),
+    update: (id, patch, precondition) =>
+      edit(id, precondition, before => merge(before, patch, externalBaseUrl)),
     edit,
-    remove: async (id, precondition) => {
-      let removed: Application | undefined
-      const revision = await store.change(state => {
-        const { value, revision } = find(state, id)
-        precondition(revision)
-        removed = value
-        return { id: value.id, value: undefined }
-      })
-      if (!removed || revision === undefined) throw new TypeError('nothing was removed')
-      return { value: removed, revision }
-    },
+    remove: (id, precondition) => remove(options, id, precondition),
   }
 }
 
 async function create(
   options: ApplicationOptions,
   input: NewApplication,
-): Promise<Changed<Application>> {
+): Promise<Changed<RegisteredApplication>> {
   const { store, externalBaseUrl } = options
   const id = input.id ?? slugOf(input)
-  const publishing = {
-    ...enforced(input.onPremisesPublishing),
-    externalUrl: input.onPremisesPublishing.externalUrl ?? defaultExternalUrl(id, externalBaseUrl),
-  }
-  const value = parseOrRefuse(Application, {
+  const value = parseOrRefuse(RegisteredApplication, {
     id,
     appId: input.appId ?? randomUUID(),
     displayName: input.displayName ?? input.uniqueName ?? id,
     createdDateTime: new Date().toISOString(),
     appRoleAssignmentRequired: input.appRoleAssignmentRequired,
     connectorGroupId: input.connectorGroupId,
-    onPremisesPublishing: publishing,
+    onPremisesPublishing:
+      input.onPremisesPublishing && begin(id, input.onPremisesPublishing, externalBaseUrl),
   })
-  const revision = await store.change(state => {
+  const revision = await store.change(async state => {
     if (state.entries.has(id)) {
       const message = `there is an application "${id}" already; change it, or give another id`
       throw new Refusal('already_exists', message, [{ property: 'id', message }])
     }
-    check(options, state, value)
+    checkApplication(options, state, value)
+    await checkGroup(options.groups, value.connectorGroupId)
     return { id, value }
   })
   if (revision === undefined) throw new TypeError('an application was not written')
   return { value, revision, changed: Object.keys(input) }
 }
 
-function find(state: State<Application>, idOrAppId: string): Versioned<Application> {
+interface Edit {
+  id: string
+  precondition: Precondition
+  apply: Apply
+}
+
+async function editOne(
+  options: ApplicationOptions,
+  { id, precondition, apply }: Edit,
+): Promise<Changed<RegisteredApplication>> {
+  const { store, groups } = options
+  let result: { before: Versioned<RegisteredApplication>; after: RegisteredApplication } | undefined
+  const revision = await store.change(async state => {
+    const before = find(state, id)
+    precondition(before.revision)
+    const after = parseOrRefuse(RegisteredApplication, apply(before.value))
+    result = { before, after }
+    if (changedProperties(before.value, after).length === 0) return undefined
+    checkApplication(options, state, after)
+    const { connectorGroupId } = after
+    if (connectorGroupId !== before.value.connectorGroupId)
+      await checkGroup(groups, connectorGroupId)
+    return { id: after.id, value: after }
+  })
+  if (!result) throw new TypeError('a change was decided without a result')
+  const { before, after } = result
+  const changed = changedProperties(before.value, after)
+  if (revision === undefined) return { value: after, revision: before.revision, changed }
+  if (!isPublished(after)) end(options, before.value, { revision, reason: 'publishing-ended' })
+  return { value: after, revision, changed }
+}
+
+async function remove(
+  options: ApplicationOptions,
+  id: string,
+  precondition: Precondition,
+): Promise<Versioned<RegisteredApplication>> {
+  let removed: RegisteredApplication | undefined
+  const revision = await options.store.change(state => {
+    const found = find(state, id)
+    precondition(found.revision)
+    removed = found.value
+    return { id: removed.id, value: undefined }
+  })
+  if (!removed || revision === undefined) throw new TypeError('nothing was removed')
+  end(options, removed, { revision, reason: 'application-deleted' })
+  return { value: removed, revision }
+}
+
+/** Tells everybody who still serves an application that was published until this revision. */
+function end(
+  { revoke }: ApplicationOptions,
+  application: RegisteredApplication,
+  ended: Required<Pick<Revocation, 'revision' | 'reason'>>,
+): void {
+  if (!isPublished(application)) return
+  revoke({ kind: 'application', id: application.id, atMs: Date.now(), ...ended })
+}
+
+function find(
+  state: State<RegisteredApplication>,
+  idOrAppId: string,
+): Versioned<RegisteredApplication> {
   const direct = state.get(idOrAppId)
   if (direct) return direct
   for (const application of state.entries.values()) {
@@ -128,30 +164,47 @@ function find(state: State<Application>, idOrAppId: string): Versioned<Applicati
   throw new Refusal('resource_not_found', `there is no application "${idOrAppId}"`)
 }
 
-function merge(before: Application, patch: ApplicationPatch): Application {
+function merge(
+  before: RegisteredApplication,
+  patch: ApplicationPatch,
+  externalBaseUrl: string | undefined,
+) {
   const fixed = { ...patch, id: patch.id ?? patch.uniqueName }
   for (const name of ['id', 'appId', 'createdDateTime'] as const) {
     if (fixed[name] !== undefined && fixed[name] !== before[name])
       throw invalid(name, 'cannot be changed')
   }
-  const publishing = patch.onPremisesPublishing
   return {
     ...before,
     displayName: patch.displayName ?? before.displayName,
     appRoleAssignmentRequired: patch.appRoleAssignmentRequired ?? before.appRoleAssignmentRequired,
     connectorGroupId: patch.connectorGroupId ?? before.connectorGroupId,
-    onPremisesPublishing: {
-      ...before.onPremisesPublishing,
-      ...(publishing && enforced(publishing)),
-    },
+    onPremisesPublishing: mergePublishing(before, patch.onPremisesPublishing, externalBaseUrl),
   }
+}
+
+function mergePublishing(
+  { id, onPremisesPublishing: before }: RegisteredApplication,
+  patch: PublishingPatch | null | undefined,
+  externalBaseUrl: string | undefined,
+) {
+  if (patch === undefined) return before
+  if (patch === null) return null
+  if (before === null) return begin(id, patch, externalBaseUrl)
+  return { ...before, ...enforced(patch) }
+}
+
+/** How an application begins to be published: at the default address if none is given. */
+function begin(id: string, patch: PublishingPatch, externalBaseUrl: string | undefined) {
+  const externalUrl = patch.externalUrl ?? defaultExternalUrl(id, externalBaseUrl)
+  return { ...enforced(patch), externalUrl }
 }
 
 /**
  * The enforced properties that a body says something of. Null becomes undefined: the contract's default applies when
  * the whole is parsed.
  */
-function enforced(patch: PublishingPatch): Partial<Application['onPremisesPublishing']> {
+function enforced(patch: PublishingPatch) {
   const named = enforcedNames.filter(name => patch[name] !== undefined)
   return Object.fromEntries(named.map(name => [name, patch[name] ?? undefined]))
 }
@@ -174,55 +227,14 @@ export function toSlug(name: string): string {
     .replace(/-+$/, '')
 }
 
-function check(
-  options: ApplicationOptions,
-  state: State<Application>,
-  candidate: Application,
-): void {
-  const others = [...state.entries.values()].filter(({ id }) => id !== candidate.id)
-  const { connectorGroupId } = candidate
-  if (!options.groups.get(connectorGroupId)) {
-    throw invalid('connectorGroupId', `there is no connector group "${connectorGroupId}"`)
-  }
-  const sameAppId = others.find(({ appId }) => appId === candidate.appId)
-  if (sameAppId) {
-    throw new Refusal('already_exists', `appId belongs to the application "${sameAppId.id}"`)
-  }
-  checkExternalUrl(candidate, others, options.externalBaseUrl)
-  checkSize(options.maxListBytes, others, candidate)
-}
-
-/** Connectors get their group's list in one message, and the application itself is one. */
-function checkSize(maxBytes: number, others: Application[], candidate: Application): void {
-  const { connectorGroupId } = candidate
-  const group = others.filter(other => other.connectorGroupId === connectorGroupId)
-  const bytes = (value: unknown) => Buffer.byteLength(JSON.stringify(value))
-  const listBytes = bytes([...group, candidate].map(forConnectors)) + 1_024
-  if (listBytes > maxBytes) {
-    throw invalid(
-      'connectorGroupId',
-      `the applications of "${connectorGroupId}" no longer fit into one message to its connectors; ` +
-        'put some of them into another connector group',
-    )
-  }
-  if (bytes(candidate) + 1_024 > maxBytes) {
-    throw invalid('appRoleAssignments', 'are too many: assign groups instead of single users')
-  }
-}
-
-/** Connectors need not know who may use an application. */
-export function forConnectors(application: Application): Application {
-  return { ...application, appRoleAssignments: [] }
-}
-
-/** Names of properties that differ, those of onPremisesPublishing with their path. */
-function changedProperties(before: Application, after: Application): string[] {
+/** Names of properties that differ; of publishing that goes on, those within it with their path. */
+function changedProperties(before: RegisteredApplication, after: RegisteredApplication): string[] {
   const differ = (one: unknown, other: unknown) => JSON.stringify(one) !== JSON.stringify(other)
-  const names = Object.keys(after) as (keyof Application)[]
+  const names = Object.keys(after) as (keyof RegisteredApplication)[]
   return names.flatMap(name => {
-    if (name !== 'onPremisesPublishing') return differ(before[name], after[name]) ? [name] : []
-    return enforcedNames
-      .filter(key => differ(before[name][key], after[name][key]))
-      .map(key => `${name}.${key}`)
+    if (!differ(before[name], after[name])) return []
+    if (name !== 'onPremisesPublishing' || !before[name] || !after[name]) return [name]
+    const [from, to] = [before[name], after[name]]
+    return enforcedNames.filter(key => differ(from[key], to[key])).map(key => `${name}.${key}`)
   })
 }

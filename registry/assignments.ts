@@ -6,7 +6,7 @@
 
 import { randomUUID } from 'node:crypto'
 import { z } from 'zod'
-import { type Application, AppRoleAssignment } from '#infra/contracts/application.ts'
+import { AppRoleAssignment, type RegisteredApplication } from '#infra/contracts/application.ts'
 import { annotated } from './application-input.ts'
 import type { Applications, Changed, Precondition } from './applications.ts'
 import { Refusal } from './refusal.ts'
@@ -42,7 +42,7 @@ export const NewAssignmentOfPrincipal = annotated(
 export type PrincipalReference = Pick<AppRoleAssignment, 'principalType' | 'principalId'>
 
 export interface Assigned {
-  readonly application: Application
+  readonly application: RegisteredApplication
   readonly assignment: AppRoleAssignment
 }
 
@@ -119,7 +119,7 @@ export async function unassign(
 }
 
 function result(
-  { value, revision }: Changed<Application>,
+  { value, revision }: Changed<RegisteredApplication>,
   assignment: AppRoleAssignment,
 ): AssignmentChange {
   return { application: value, assignment, revision }

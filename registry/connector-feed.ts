@@ -6,18 +6,22 @@
 
 import { z } from 'zod'
 import type { Bus } from '#infra/bus.ts'
-import type { Application, ApplicationList } from '#infra/contracts/application.ts'
+import {
+  type ApplicationList,
+  isPublished,
+  type RegisteredApplication,
+} from '#infra/contracts/application.ts'
 import type { ConnectorGroup } from '#infra/contracts/connector.ts'
 import type { LeaseKey, LeaseKeySet } from '#infra/contracts/policy.ts'
 import type { Logger } from '#infra/log.ts'
 import type { Snapshot } from '#infra/snapshot.ts'
 import { queues, subjects } from '#infra/subjects.ts'
-import { forConnectors } from './applications.ts'
+import { forConnectors } from './application-rules.ts'
 import type { State, Store } from './store.ts'
 
 export interface ConnectorFeedOptions {
   bus: Bus
-  applications: Store<Application>
+  applications: Store<RegisteredApplication>
   groups: State<ConnectorGroup>
   leaseKeys: Snapshot<LeaseKey>
   log: Logger
@@ -43,7 +47,7 @@ export function feedConnectors(options: ConnectorFeedOptions): Disposable {
   stack.defer(
     bus.onStatus(status => {
       if (status !== 'connected') return
-      push([...applications.entries.values()].map(application => application.connectorGroupId))
+      push(groupsOf(...applications.entries.values()))
       pushKeys()
     }),
   )
@@ -65,13 +69,18 @@ function serveRequests({ bus, applications, groups, leaseKeys, log }: ConnectorF
   ]
 }
 
-function groupsOf(...applications: (Application | undefined)[]): string[] {
-  return applications.flatMap(application => application?.connectorGroupId ?? [])
+/** Groups whose connectors have anything to do with these applications. */
+function groupsOf(...applications: (RegisteredApplication | undefined)[]): string[] {
+  return applications.flatMap(application =>
+    application && isPublished(application) ? application.connectorGroupId : [],
+  )
 }
 
-function applicationList(store: Store<Application>, group: string): ApplicationList {
+function applicationList(store: Store<RegisteredApplication>, group: string): ApplicationList {
   const { entries, revision: version } = store
-  const members = [...entries.values()].filter(({ connectorGroupId }) => connectorGroupId === group)
+  const members = [...entries.values()]
+    .filter(isPublished)
+    .filter(({ connectorGroupId }) => connectorGroupId === group)
   return { version, nowMs: Date.now(), applications: members.map(forConnectors) }
 }
 

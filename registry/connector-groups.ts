@@ -1,10 +1,14 @@
 /**
  * Connector groups: create, read, rename, delete. The group `default` exists from the first start and stays. A group
  * with applications or active connectors cannot be deleted; inactive connectors of it are forgotten with it.
+ *
+ * No application may end up in a group that is gone, though both rest in buckets of their own and several registries
+ * write to them. So a group is closed first. Then the applications are fenced: what was decided before the fence is
+ * seen, what is decided after it sees that the group is closed. Only then is the group looked at and deleted.
  */
 
 import { z } from 'zod'
-import { type Application, Slug } from '#infra/contracts/application.ts'
+import { type RegisteredApplication, Slug } from '#infra/contracts/application.ts'
 import {
   type Connector,
   ConnectorGroup,
@@ -44,7 +48,7 @@ export type ConnectorGroupPatch = z.output<typeof ConnectorGroupPatch>
 
 export interface ConnectorGroupOptions {
   store: Store<ConnectorGroup>
-  applications: State<Application>
+  applications: State<RegisteredApplication> & Pick<Store<RegisteredApplication>, 'fence'>
   connectors: State<Connector>
 }
 
@@ -83,7 +87,14 @@ export function openConnectorGroups(options: ConnectorGroupOptions): ConnectorGr
 
 function newGroup(id: string, name: string, isDefault: boolean): ConnectorGroup {
   const createdDateTime = new Date().toISOString()
-  return { id, name, connectorGroupType: 'applicationProxy', isDefault, createdDateTime }
+  return {
+    id,
+    name,
+    connectorGroupType: 'applicationProxy',
+    isDefault,
+    isClosing: false,
+    createdDateTime,
+  }
 }
 
 function find(state: State<ConnectorGroup>, id: string): Versioned<ConnectorGroup> {
@@ -130,7 +141,7 @@ async function update(
       if (patch[name] !== undefined && patch[name] !== before.value[name])
         throw invalid(name, 'cannot be changed')
     }
-    after = { ...before.value, name: patch.name ?? before.value.name }
+    after = { ...before.value, name: patch.name ?? before.value.name, isClosing: false }
     return after.name === before.value.name ? undefined : { id, value: after }
   })
   const changed = written === undefined ? [] : ['name']
@@ -138,24 +149,62 @@ async function update(
 }
 
 async function remove(
-  { store, applications, connectors }: ConnectorGroupOptions,
+  options: ConnectorGroupOptions,
   id: string,
   precondition: Precondition,
 ): Promise<Versioned<ConnectorGroup>> {
-  const { value } = find(store, id)
+  const { store, applications } = options
+  const closed = await close(options, id, precondition)
+  await applications.fence()
+  try {
+    refuseWhileUsed(options, id)
+  } catch (error) {
+    await reopen(store, closed)
+    throw error
+  }
+  const { value } = closed
   const revision = await store.change(state => {
-    precondition(find(state, id).revision)
-    if (value.isDefault) throw new Refusal('in_use', 'the default connector group stays')
-    const users = [...applications.entries.values()].filter(app => app.connectorGroupId === id)
-    refuseWhile(id, 'applications', users)
-    const members = [...connectors.entries.values()].filter(
-      connector => connector.connectorGroupId === id && connector.status === 'active',
-    )
-    refuseWhile(id, 'active connectors', members)
-    return { id, value: undefined }
+    if (find(state, id).revision === closed.revision) return { id, value: undefined }
+    throw new Refusal('conflict', `connector group "${id}" was changed while it was being deleted`)
   })
   if (revision === undefined) throw new TypeError('a connector group was not removed')
   return { value, revision }
+}
+
+/** The group as one that takes no application any more. */
+async function close(
+  options: ConnectorGroupOptions,
+  id: string,
+  precondition: Precondition,
+): Promise<Versioned<ConnectorGroup>> {
+  let found = find(options.store, id)
+  const written = await options.store.change(state => {
+    found = find(state, id)
+    precondition(found.revision)
+    if (found.value.isDefault) throw new Refusal('in_use', 'the default connector group stays')
+    // Closed already: by somebody else at this moment, or by whoever could not finish. What follows holds for both.
+    if (found.value.isClosing) return undefined
+    refuseWhileUsed(options, id)
+    return { id, value: { ...found.value, isClosing: true } }
+  })
+  return { value: found.value, revision: written ?? found.revision }
+}
+
+async function reopen(store: Store<ConnectorGroup>, closed: Versioned<ConnectorGroup>) {
+  await store.change(state => {
+    const { id } = closed.value
+    const isStillClosed = state.get(id)?.revision === closed.revision
+    return isStillClosed ? { id, value: { ...closed.value, isClosing: false } } : undefined
+  })
+}
+
+function refuseWhileUsed({ applications, connectors }: ConnectorGroupOptions, id: string): void {
+  const users = [...applications.entries.values()].filter(app => app.connectorGroupId === id)
+  refuseWhile(id, 'applications', users)
+  const members = [...connectors.entries.values()].filter(
+    connector => connector.connectorGroupId === id && connector.status === 'active',
+  )
+  refuseWhile(id, 'active connectors', members)
 }
 
 function refuseWhile(id: string, what: string, users: readonly { id: string }[]): void {

@@ -114,21 +114,34 @@ class Presence implements Connectors {
   }
 
   #sweep(): void {
-    const { bus, store, timeoutMs = statusTimeoutMs, removeInactiveAfterMs } = this.#options
-    const nowMs = Date.now()
+    const { bus, store } = this.#options
     if (!bus.isConnected) return
-    for (const { id, status, lastSeenDateTime } of store.entries.values()) {
-      const seenMs = Math.max(Date.parse(lastSeenDateTime), this.#lastSeenMs.get(id) ?? 0)
-      if (status === 'inactive') {
-        if (nowMs - seenMs > removeInactiveAfterMs) this.#run(id, () => this.#forget(id))
-      } else if (nowMs - Math.max(seenMs, this.#listeningSinceMs) > timeoutMs) {
-        this.#turn(id, known => known && afterSilence(known))
-      }
+    for (const connector of store.entries.values()) {
+      const { id } = connector
+      if (this.#isForgettable(connector)) this.#run(id, () => this.#forgetSilent(id))
+      else this.#turn(id, known => known && this.#afterSilence(known))
     }
   }
 
+  #silentMs({ id, lastSeenDateTime }: Connector): number {
+    return Date.now() - Math.max(Date.parse(lastSeenDateTime), this.#lastSeenMs.get(id) ?? 0)
+  }
+
+  #isForgettable(connector: Connector): boolean {
+    const { removeInactiveAfterMs } = this.#options
+    return connector.status === 'inactive' && this.#silentMs(connector) > removeInactiveAfterMs
+  }
+
+  #afterSilence(connector: Connector): Transition | undefined {
+    const { timeoutMs = statusTimeoutMs } = this.#options
+    const listenedMs = Date.now() - this.#listeningSinceMs
+    const isSilent = Math.min(this.#silentMs(connector), listenedMs) > timeoutMs
+    return isSilent ? afterSilence(connector) : undefined
+  }
+
+  /** Decides once more when the writes before this one are done: what they wrote may make it needless, or needed. */
   #turn(id: string, decide: (known: Connector | undefined) => Transition | undefined): void {
-    if (!decide(this.#options.store.get(id)?.value)) return
+    if (!this.#writing.has(id) && !decide(this.#options.store.get(id)?.value)) return
     this.#run(id, async () => {
       const known = this.#options.store.get(id)
       const transition = decide(known?.value)
@@ -148,6 +161,11 @@ class Presence implements Connectors {
         if (this.#writing.get(id) === done) this.#writing.delete(id)
       })
     this.#writing.set(id, done)
+  }
+
+  async #forgetSilent(id: string): Promise<void> {
+    const known = this.#options.store.get(id)
+    if (known && this.#isForgettable(known.value)) await this.#forget(id)
   }
 
   async #forget(id: string): Promise<void> {

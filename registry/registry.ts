@@ -4,12 +4,14 @@
  */
 
 import { openAudit } from '#infra/audit.ts'
+import { openBucket } from '#infra/bucket.ts'
 import { type Bus, connectBus } from '#infra/bus.ts'
-import { Application } from '#infra/contracts/application.ts'
+import { isPublished, RegisteredApplication } from '#infra/contracts/application.ts'
 import { Connector, ConnectorGroup } from '#infra/contracts/connector.ts'
 import { LeaseKey } from '#infra/contracts/policy.ts'
 import type { Service } from '#infra/lifecycle.ts'
 import { createLogger, type Logger } from '#infra/log.ts'
+import { Revoker } from '#infra/revocations.ts'
 import { watchBucket } from '#infra/snapshot.ts'
 import { buckets } from '#infra/subjects.ts'
 import { startAdminApi } from './admin-api/server.ts'
@@ -20,9 +22,11 @@ import { feedConnectors } from './connector-feed.ts'
 import { openConnectorGroups } from './connector-groups.ts'
 import { openConnectors } from './connectors.ts'
 import { prepareStorage } from './storage.ts'
-import { openStore } from './store.ts'
+import { openStore, type Store } from './store.ts'
 
 const service = 'registry'
+
+const storeTimeoutMs = 3_000
 
 export async function startRegistry(
   config: RegistryConfig,
@@ -37,8 +41,10 @@ export async function startRegistry(
   const stores = await openStores(bus, log, stack, signal)
   const groups = openConnectorGroups({ ...stores, store: stores.groups })
   await groups.ensureDefault()
+  const revoker = stack.use(await openRevoker(bus, stores.applications, { log, ...cancel }))
   const applications = openApplications({
     ...stores,
+    revoke: revocation => revoker.revoke(revocation),
     store: stores.applications,
     externalBaseUrl: config.externalBaseUrl,
     maxListBytes: bus.maxPayloadBytes,
@@ -77,7 +83,7 @@ async function openStores(
     stack.use(await opened)
   return {
     applications: await bucket(
-      openStore(bus, { ...common, bucket: buckets.applications, schema: Application }),
+      openStore(bus, { ...common, bucket: buckets.applications, schema: RegisteredApplication }),
     ),
     groups: await bucket(
       openStore(bus, { ...common, bucket: buckets.connectorGroups, schema: ConnectorGroup }),
@@ -89,6 +95,27 @@ async function openStores(
       watchBucket(bus, { ...common, bucket: buckets.leaseKeys, schema: LeaseKey }),
     ),
   }
+}
+
+/** Of an application that was published anew meanwhile, nothing is revoked late. */
+async function openRevoker(
+  bus: Bus,
+  applications: Store<RegisteredApplication>,
+  options: { log: Logger; signal?: AbortSignal },
+): Promise<Revoker> {
+  const { kv } = await openBucket(bus, buckets.revocations, {
+    ...options,
+    timeoutMs: storeTimeoutMs,
+  })
+  return new Revoker({
+    bus,
+    bucket: kv,
+    log: options.log,
+    isStillMeant: ({ id, revision = 0 }) => {
+      const present = applications.get(id)
+      return !(present && isPublished(present.value) && present.revision > revision)
+    },
+  })
 }
 
 function isLoopback(host: string): boolean {

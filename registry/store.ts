@@ -18,7 +18,13 @@ import { headers } from '@nats-io/transport-node'
 import type { z } from 'zod'
 import type { Bus } from '#infra/bus.ts'
 import { SallyportError } from '#infra/errors.ts'
-import { type Change, type Snapshot, type SnapshotOptions, watchBucket } from '#infra/snapshot.ts'
+import {
+  type Change,
+  type EntryOf,
+  type Snapshot,
+  type SnapshotOptions,
+  watchBucket,
+} from '#infra/snapshot.ts'
 import { bucketEntry } from '#infra/subjects.ts'
 
 export interface Versioned<Value> {
@@ -37,6 +43,11 @@ export interface State<Value> {
   get(id: string): Versioned<Value> | undefined
 }
 
+/** What to write in this state; undefined: nothing. */
+export type Decide<Value> = (
+  state: State<Value>,
+) => Write<Value> | undefined | Promise<Write<Value> | undefined>
+
 export interface Store<Value> extends State<Value>, AsyncDisposable {
   readonly revision: number
   /** Every entry, ordered by id. */
@@ -45,7 +56,14 @@ export interface Store<Value> extends State<Value>, AsyncDisposable {
    * Asks `decide` what to write in the present state, once more whenever somebody else was faster. Returns the
    * revision written, or undefined when it decided to write nothing.
    */
-  change(decide: (state: State<Value>) => Write<Value> | undefined): Promise<number | undefined>
+  change(decide: Decide<Value>): Promise<number | undefined>
+  /** Waits until this view shows what was written before the call; throws when that cannot be known. */
+  sync(): Promise<void>
+  /**
+   * Makes every change be decided anew that has been decided, anywhere, and is not written yet; then this view shows
+   * all that were written. An entry that never was is deleted for that: nobody sees it, the revision grows.
+   */
+  fence(): Promise<void>
   /** Writes an entry that has this revision (undefined: that does not exist). False when it has another by now. */
   replace(id: string, value: Value, revision: number | undefined): Promise<boolean>
   /** Removes an entry that has this revision, with its history. False when it has another by now. */
@@ -59,6 +77,9 @@ const maxAttempts = 20
 /** How long a write may take to come back by the watch. It has been stored by then, whatever happens. */
 const seenWithinMs = 2_000
 
+/** No id of ours: a Slug begins with a letter or digit. */
+const fenceKey = '-'
+
 /** Markers of removed entries go after this time; watchers that come later never knew the entry. */
 const markerLifetime = '1h'
 
@@ -70,7 +91,7 @@ const wrongRevision: readonly number[] = [
 export async function openStore<Schema extends z.ZodType>(
   bus: Bus,
   options: SnapshotOptions<Schema>,
-): Promise<Store<z.output<Schema>>> {
+): Promise<Store<EntryOf<Schema>>> {
   const snapshot = await watchBucket(bus, options)
   const js = jetstream(bus.connection, { timeout: writeTimeoutMs })
   const kv = await new Kvm(js).open(options.bucket)
@@ -111,19 +132,17 @@ class BucketStore<Value> implements Store<Value> {
     return [...entries.keys()].sort().flatMap(id => get(id) ?? [])
   }
 
-  change(decide: (state: State<Value>) => Write<Value> | undefined): Promise<number | undefined> {
+  change(decide: Decide<Value>): Promise<number | undefined> {
     const result = this.#queue.then(() => this.#change(decide))
     this.#queue = result.catch(() => undefined)
     return result
   }
 
-  async #change(
-    decide: (state: State<Value>) => Write<Value> | undefined,
-  ): Promise<number | undefined> {
+  async #change(decide: Decide<Value>): Promise<number | undefined> {
     const { bus, bucket, snapshot, js } = this.#parts
     for (let count = 1; count <= maxAttempts; count++) {
       const { revision: before } = snapshot
-      const write = decide(stateOf(snapshot))
+      const write = await decide(stateOf(snapshot))
       if (!write) return undefined
       const subject = bucketEntry(bucket, write.id)
       const revision = await compareAndSet(bus, async () => {
@@ -133,6 +152,20 @@ class BucketStore<Value> implements Store<Value> {
       if (revision !== undefined) return revision
     }
     throw new SallyportError('conflict', `${bucket} changes too often to be written`)
+  }
+
+  async sync(): Promise<void> {
+    const { bus, bucket, kv, snapshot } = this.#parts
+    const { state } = await confirmed(bus, async () => (await kv.status()).streamInfo)
+    if (await snapshot.reached(state.last_seq, seenWithinMs)) return
+    throw new SallyportError('bus_unavailable', `changes of ${bucket} do not arrive`)
+  }
+
+  async fence(): Promise<void> {
+    const { bus, bucket, js } = this.#parts
+    const [payload, options] = message({ id: fenceKey, value: undefined })
+    await confirmed(bus, () => js.publish(bucketEntry(bucket, fenceKey), payload, options))
+    await this.sync()
   }
 
   async replace(id: string, value: Value, revision: number | undefined): Promise<boolean> {
@@ -180,9 +213,9 @@ function stateOf<Value>({ entries, revisions }: Snapshot<Value>): State<Value> {
 /** A delete is a message that says so, as the key-value clients write it. */
 function message(
   { value }: Write<unknown>,
-  lastSequence: number,
+  lastSequence?: number,
 ): [string, Partial<JetStreamPublishOptions>] {
-  const expect = { lastSequence }
+  const expect = lastSequence === undefined ? {} : { lastSequence }
   if (value !== undefined) return [JSON.stringify(value), { expect }]
   const deletion = headers()
   deletion.set('KV-Operation', 'DEL')
@@ -190,16 +223,27 @@ function message(
 }
 
 /** The new revision, undefined when somebody else was faster, or an error that says that nothing is known. */
-async function compareAndSet(bus: Bus, write: () => Promise<number>): Promise<number | undefined> {
+function compareAndSet(bus: Bus, write: () => Promise<number>): Promise<number | undefined> {
+  return confirmed(bus, async () => {
+    try {
+      return await write()
+    } catch (error) {
+      if (error instanceof JetStreamApiError && wrongRevision.includes(error.code)) return undefined
+      throw error
+    }
+  })
+}
+
+/** What the store answers, or an error that says that nothing is known. */
+async function confirmed<Answer>(bus: Bus, ask: () => Promise<Answer>): Promise<Answer> {
   if (!bus.isConnected) throw new SallyportError('bus_unavailable', 'the bus is not connected')
   try {
-    return await write()
-  } catch (error) {
-    if (error instanceof JetStreamApiError && wrongRevision.includes(error.code)) return undefined
+    return await ask()
+  } catch (cause) {
     throw new SallyportError(
       'bus_unavailable',
-      'the write was not confirmed; read again to see whether it was stored',
-      { cause: error },
+      'the store did not answer; read again to see whether the change was made',
+      { cause },
     )
   }
 }

@@ -1,6 +1,7 @@
 /**
- * A published application, as it rests in the bucket `applications` and as gateways, connectors and policy see it.
- * Property names are Microsoft Graph's (resources `application` and `onPremisesPublishing`) where Graph has them.
+ * An application, as it rests in the bucket `applications` (RegisteredApplication: published or not yet) and as
+ * gateways, connectors and policy see it (Application: published; there are no others for them). Property names are
+ * Microsoft Graph's (resources `application` and `onPremisesPublishing`) where Graph has them.
  */
 
 import { z } from 'zod'
@@ -63,6 +64,8 @@ export const OnPremisesPublishing = z.object({
   /** How long the origin may take to begin its answer: 85 s or 180 s. */
   applicationServerTimeout: z.enum(['default', 'long']).default('default'),
   isBackendCertificateValidationEnabled: z.boolean().default(true),
+  /** What the origin speaks; `http2` is negotiated over TLS, and spoken from the first byte without (h2c). */
+  originHttpVersion: z.enum(['http1', 'http2']).default('http1'),
   isHttpOnlyCookieEnabled: z.boolean().default(true),
   /** The access cookie is always Secure; Graph's property is kept so that exports load. */
   isSecureCookieEnabled: z
@@ -84,7 +87,7 @@ export const AppRoleAssignment = z.object({
 })
 export type AppRoleAssignment = z.output<typeof AppRoleAssignment>
 
-export const Application = z.object({
+export const RegisteredApplication = z.object({
   /** The name that stands in subjects, audit events and host names. Never changes. */
   id: Slug,
   /** Identifier that policies exported from elsewhere may use in place of `id`. */
@@ -95,9 +98,24 @@ export const Application = z.object({
   appRoleAssignmentRequired: z.boolean().default(true),
   appRoleAssignments: z.array(AppRoleAssignment).max(10_000).default([]),
   connectorGroupId: Slug.default('default'),
+  /** Null while it is published nowhere: it can be assigned and moved, and nobody can reach it. */
+  onPremisesPublishing: OnPremisesPublishing.nullable().default(null),
+})
+export type RegisteredApplication = z.output<typeof RegisteredApplication>
+
+export const Application = RegisteredApplication.extend({
   onPremisesPublishing: OnPremisesPublishing,
 })
 export type Application = z.output<typeof Application>
+
+export function isPublished(application: RegisteredApplication): application is Application {
+  return application.onPremisesPublishing !== null
+}
+
+/** An entry of the bucket for those who serve applications: undefined, which leaves it out, while it is not published. */
+export const PublishedEntry = RegisteredApplication.transform(application =>
+  isPublished(application) ? application : undefined,
+)
 
 /** What registry tells the connectors of a group: their applications, whole, with the number of this state. */
 export const ApplicationList = z.object({

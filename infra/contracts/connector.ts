@@ -12,6 +12,8 @@ export const ConnectorGroup = z.object({
   name: z.string().min(1).max(256),
   connectorGroupType: z.literal('applicationProxy').default('applicationProxy'),
   isDefault: z.boolean().default(false),
+  /** While it is being deleted: it takes no application any more. */
+  isClosing: z.boolean().default(false),
   createdDateTime: z.iso.datetime(),
 })
 export type ConnectorGroup = z.output<typeof ConnectorGroup>

@@ -26,6 +26,17 @@ const PublishedApplication = z.object({
 })
 export type PublishedApplication = z.output<typeof PublishedApplication>
 
+/** Null while an administrator has registered it and not published it. */
+const RegisteredApplication = PublishedApplication.extend({
+  onPremisesPublishing: PublishedApplication.shape.onPremisesPublishing.nullable(),
+})
+
+function isPublished(
+  application: z.output<typeof RegisteredApplication>,
+): application is PublishedApplication {
+  return application.onPremisesPublishing !== null
+}
+
 const Assignment = z.object({ principalType: z.string(), principalId: z.string() })
 
 /** Publishes below `port`, and moves there what an earlier run published below another one. Returns all there is. */
@@ -34,16 +45,16 @@ export async function publishAll(
   publications: readonly Publication[],
   port: number,
 ): Promise<PublishedApplication[]> {
-  const there = await list(api, '/v1.0/applications', PublishedApplication)
+  const there = await list(api, '/v1.0/applications', RegisteredApplication)
   for (const publication of publications) {
     const isThere = there.some(({ id }) => id === publication.name)
     await publish(api, publication, { port, isThere })
   }
   const names = new Set(publications.map(({ name }) => name))
-  for (const application of there) {
+  for (const application of there.filter(isPublished)) {
     if (!names.has(application.id)) await moveToPort(api, application, port)
   }
-  return list(api, '/v1.0/applications', PublishedApplication)
+  return (await list(api, '/v1.0/applications', RegisteredApplication)).filter(isPublished)
 }
 
 async function publish(

@@ -2,24 +2,17 @@
 
 import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
-import type { Application } from '#infra/contracts/application.ts'
+import { isPublished, type RegisteredApplication } from '#infra/contracts/application.ts'
 import {
   ApplicationPatch,
   NewApplication,
   OnPremisesPublishingPatch,
 } from '../application-input.ts'
 import type { Changed, Precondition } from '../applications.ts'
+import { Refusal } from '../refusal.ts'
 import type { AdminContext, AdminServer } from './context.ts'
-import {
-  GroupReference,
-  ListQuery,
-  listOf,
-  NoQuery,
-  page,
-  preconditionOf,
-  setEtag,
-  wantsRepresentation,
-} from './odata.ts'
+import { listOf, page, readOf, select } from './list.ts'
+import { GroupReference, preconditionOf, setEtag, wantsRepresentation } from './odata.ts'
 import { recordChange } from './record.ts'
 import {
   ApplicationView,
@@ -29,10 +22,19 @@ import {
   OnPremisesPublishingView,
 } from './views.ts'
 
-export const ById = z.object({ id: z.string().min(1).max(256) })
+export const ById = z.object({
+  id: z.string().min(1).max(256).describe('Its id; of an application, its appId as well.'),
+})
 
 /** What a change without a representation answers. */
 export const noContent = z.undefined().describe('Done; the ETag header has the new entity tag.')
+
+/** Applications as a list, whole and below a group. */
+export const applicationList = listOf(ApplicationView, ['id', 'appId', 'uniqueName', 'displayName'])
+
+const one = readOf(ApplicationView)
+const publishing = readOf(OnPremisesPublishingView)
+const group = readOf(ConnectorGroupView)
 
 const tags = ['applications']
 
@@ -50,10 +52,10 @@ function readRoutes(app: AdminServer, { applications }: AdminContext): void {
     schema: {
       tags,
       summary: 'List applications',
-      querystring: ListQuery,
-      response: { 200: listOf(ApplicationView) },
+      querystring: applicationList.query,
+      response: { 200: applicationList.answer },
     },
-    handler: async req => page(req, applications.list().map(applicationView), ({ id }) => id),
+    handler: async req => page(req, applications.list().map(applicationView)),
   })
   app.route({
     method: 'GET',
@@ -62,13 +64,13 @@ function readRoutes(app: AdminServer, { applications }: AdminContext): void {
       tags,
       summary: 'Read an application, by id or appId',
       params: ById,
-      querystring: NoQuery,
-      response: { 200: ApplicationView },
+      querystring: one.query,
+      response: { 200: one.answer },
     },
     handler: async (req, reply) => {
       const found = applications.get(req.params.id)
       setEtag(reply, found.revision)
-      return applicationView(found)
+      return select(applicationView(found), req.query.$select)
     },
   })
 }
@@ -80,9 +82,9 @@ function writeRoutes(app: AdminServer, context: AdminContext): void {
     url: '/applications',
     schema: {
       tags,
-      summary: 'Publish an application',
+      summary: 'Create an application, and publish it if it says where',
       body: NewApplication,
-      response: { 201: ApplicationView },
+      response: { 201: ApplicationView.describe('The application.') },
     },
     handler: async (req, reply) => {
       const created = await applications.create(req.body)
@@ -102,10 +104,10 @@ function writeRoutes(app: AdminServer, context: AdminContext): void {
     url: '/applications/:id',
     schema: {
       tags,
-      summary: 'Change an application',
+      summary: 'Change an application, publish it, or end its publishing',
       params: ById,
       body: ApplicationPatch,
-      response: { 200: ApplicationView, 204: noContent },
+      response: { 200: ApplicationView.describe('The application as it is now.'), 204: noContent },
     },
     handler: async (req, reply) => {
       const changed = await applications.update(req.params.id, req.body, preconditionOf(req))
@@ -120,7 +122,7 @@ function writeRoutes(app: AdminServer, context: AdminContext): void {
     url: '/applications/:id',
     schema: {
       tags,
-      summary: 'End the publishing of an application',
+      summary: 'Delete an application, which ends its publishing at once',
       params: ById,
       response: { 204: noContent },
     },
@@ -148,13 +150,14 @@ function publishingRoutes(app: AdminServer, context: AdminContext): void {
       tags,
       summary: 'Read how an application is published',
       params: ById,
-      querystring: NoQuery,
-      response: { 200: OnPremisesPublishingView },
+      querystring: publishing.query,
+      response: { 200: publishing.answer },
     },
     handler: async (req, reply) => {
       const { value, revision } = applications.get(req.params.id)
+      const view = publishingOf(value)
       setEtag(reply, revision)
-      return value.onPremisesPublishing
+      return select(view, req.query.$select)
     },
   })
   app.route({
@@ -162,10 +165,13 @@ function publishingRoutes(app: AdminServer, context: AdminContext): void {
     url,
     schema: {
       tags,
-      summary: 'Change how an application is published',
+      summary: 'Publish an application, or change how it is published',
       params: ById,
       body: OnPremisesPublishingPatch,
-      response: { 200: OnPremisesPublishingView, 204: noContent },
+      response: {
+        200: OnPremisesPublishingView.describe('How it is published now.'),
+        204: noContent,
+      },
     },
     handler: async (req, reply) => {
       const patch = { onPremisesPublishing: req.body }
@@ -173,7 +179,7 @@ function publishingRoutes(app: AdminServer, context: AdminContext): void {
       recordUpdate(context, req, changed)
       setEtag(reply, changed.revision)
       if (!wantsRepresentation(req)) return reply.code(204).send()
-      return reply.code(200).send(changed.value.onPremisesPublishing)
+      return reply.code(200).send(publishingOf(changed.value))
     },
   })
 }
@@ -188,11 +194,13 @@ function connectorGroupRoutes(app: AdminServer, context: AdminContext): void {
       tags,
       summary: 'Read the connector group of an application',
       params: ById,
-      querystring: NoQuery,
-      response: { 200: ConnectorGroupView },
+      querystring: group.query,
+      response: { 200: group.answer },
     },
-    handler: async req =>
-      connectorGroupView(groups.get(applications.get(req.params.id).value.connectorGroupId)),
+    handler: async req => {
+      const { connectorGroupId } = applications.get(req.params.id).value
+      return select(connectorGroupView(groups.get(connectorGroupId)), req.query.$select)
+    },
   })
   for (const path of [url, `${url}/$ref`]) {
     app.route({
@@ -220,19 +228,25 @@ function move(
   id: string,
   groupId: string,
   precondition: Precondition,
-): Promise<Changed<Application>> {
+): Promise<Changed<RegisteredApplication>> {
   const connectorGroupId = groups.get(groupId).value.id
   return applications.update(id, { connectorGroupId }, precondition)
 }
 
-function namesOf({ id }: Application) {
+function publishingOf(application: RegisteredApplication) {
+  if (isPublished(application)) return application.onPremisesPublishing
+  const detail = `"${application.id}" is not published yet; a PATCH with its internalUrl publishes it`
+  throw new Refusal('resource_not_found', detail)
+}
+
+function namesOf({ id }: RegisteredApplication) {
   return { resource: `applications/${id}`, application: id }
 }
 
 export function recordUpdate(
   { audit }: AdminContext,
   req: FastifyRequest,
-  { value, changed, revision }: Changed<Application>,
+  { value, changed, revision }: Changed<RegisteredApplication>,
 ): void {
   recordChange(audit, req, { outcome: 'updated', ...namesOf(value), changed, revision })
 }

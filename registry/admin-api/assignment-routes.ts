@@ -16,7 +16,8 @@ import {
 import { invalid, Refusal } from '../refusal.ts'
 import { ById, noContent, recordUpdate } from './application-routes.ts'
 import type { AdminContext, AdminServer } from './context.ts'
-import { ListQuery, listOf, NoQuery, page, preconditionOf, setEtag } from './odata.ts'
+import { listOf, page, readOf, select } from './list.ts'
+import { preconditionOf, setEtag } from './odata.ts'
 import { recordChange } from './record.ts'
 import {
   AppRoleAssignmentView,
@@ -25,13 +26,27 @@ import {
   servicePrincipalView,
 } from './views.ts'
 
+const servicePrincipalList = listOf(ServicePrincipalView, ['id', 'appId', 'displayName'])
+const oneServicePrincipal = readOf(ServicePrincipalView)
+const assignmentList = listOf(AppRoleAssignmentView, ['id', 'principalId', 'resourceId'])
+
 const tags = ['assignments']
 
 const ServicePrincipalPatch = annotated(
   z.strictObject({ appRoleAssignmentRequired: z.boolean().optional() }),
 )
 
-const ByAssignment = ById.extend({ assignmentId: z.string().min(1).max(256) })
+const assignmentId = z.string().min(1).max(256).describe('Id of the assignment.')
+const ByAssignment = ById.extend({ assignmentId })
+
+const ByPrincipal = z.object({
+  id: z
+    .string()
+    .min(1)
+    .max(256)
+    .describe("User principal name, or the group's name as the identity provider spells it."),
+})
+const ByPrincipalAndAssignment = ByPrincipal.extend({ assignmentId })
 
 export function assignmentRoutes(app: AdminServer, context: AdminContext): void {
   servicePrincipalRoutes(app, context)
@@ -44,18 +59,29 @@ function servicePrincipalRoutes(app: AdminServer, context: AdminContext): void {
   const { applications } = context
   app.route({
     method: 'GET',
+    url: '/servicePrincipals',
+    schema: {
+      tags,
+      summary: 'List applications as what users are assigned to',
+      querystring: servicePrincipalList.query,
+      response: { 200: servicePrincipalList.answer },
+    },
+    handler: async req => page(req, applications.list().map(servicePrincipalView)),
+  })
+  app.route({
+    method: 'GET',
     url: '/servicePrincipals/:id',
     schema: {
       tags,
       summary: 'Read whether an application is for assigned users only',
       params: ById,
-      querystring: NoQuery,
-      response: { 200: ServicePrincipalView },
+      querystring: oneServicePrincipal.query,
+      response: { 200: oneServicePrincipal.answer },
     },
     handler: async (req, reply) => {
       const found = applications.get(req.params.id)
       setEtag(reply, found.revision)
-      return servicePrincipalView(found)
+      return select(servicePrincipalView(found), req.query.$select)
     },
   })
   app.route({
@@ -87,15 +113,15 @@ function assignedToRoutes(app: AdminServer, context: AdminContext): void {
       tags,
       summary: 'List who may use an application',
       params: ById,
-      querystring: ListQuery,
-      response: { 200: listOf(AppRoleAssignmentView) },
+      querystring: assignmentList.query,
+      response: { 200: assignmentList.answer },
     },
     handler: async req => {
       const { value: application } = applications.get(req.params.id)
       const all = application.appRoleAssignments.map(assignment =>
         assignmentView({ application, assignment }),
       )
-      return page(req, byId(all), ({ id }) => id)
+      return page(req, all)
     },
   })
   app.route({
@@ -106,7 +132,7 @@ function assignedToRoutes(app: AdminServer, context: AdminContext): void {
       summary: 'Let a user or group use an application',
       params: ById,
       body: NewAssignment,
-      response: { 201: AppRoleAssignmentView },
+      response: { 201: AppRoleAssignmentView.describe('The assignment.') },
     },
     handler: async (req, reply) => {
       const { resourceId, principalType, principalId } = req.body
@@ -153,14 +179,14 @@ function principalRoutes(app: AdminServer, context: AdminContext, side: Principa
     schema: {
       tags,
       summary: `List what a ${who} may use`,
-      params: ById,
-      querystring: ListQuery,
-      response: { 200: listOf(AppRoleAssignmentView) },
+      params: ByPrincipal,
+      querystring: assignmentList.query,
+      response: { 200: assignmentList.answer },
     },
     handler: async req => {
       const principal = { principalType, principalId: req.params.id }
       const all = assignmentsOf(applications, principal).map(assignmentView)
-      return page(req, byId(all), ({ id }) => id)
+      return page(req, all)
     },
   })
   app.route({
@@ -169,9 +195,9 @@ function principalRoutes(app: AdminServer, context: AdminContext, side: Principa
     schema: {
       tags,
       summary: `Let a ${who} use an application`,
-      params: ById,
+      params: ByPrincipal,
       body: NewAssignmentOfPrincipal,
-      response: { 201: AppRoleAssignmentView },
+      response: { 201: AppRoleAssignmentView.describe('The assignment.') },
     },
     handler: async (req, reply) => {
       const { id: principalId } = req.params
@@ -189,7 +215,7 @@ function principalRoutes(app: AdminServer, context: AdminContext, side: Principa
     schema: {
       tags,
       summary: `Take an assignment of a ${who} away`,
-      params: ByAssignment,
+      params: ByPrincipalAndAssignment,
       response: { 204: noContent },
     },
     handler: async (req, reply) => {
@@ -212,10 +238,6 @@ function whereAssigned(
   if (found) return found.application.id
   const detail = `${principal.principalId} has no assignment "${assignmentId}"`
   throw new Refusal('resource_not_found', detail)
-}
-
-function byId<Item extends { id: string }>(items: Item[]): Item[] {
-  return items.sort((one, other) => (one.id < other.id ? -1 : 1))
 }
 
 function recordAssignment(

@@ -2,12 +2,12 @@
 
 import { z } from 'zod'
 import { ConnectorGroupPatch, NewConnectorGroup } from '../connector-groups.ts'
-import { ById, noContent } from './application-routes.ts'
+import { applicationList, ById, noContent } from './application-routes.ts'
 import type { AdminContext, AdminServer } from './context.ts'
-import { ListQuery, listOf, NoQuery, page, preconditionOf, setEtag } from './odata.ts'
+import { listOf, NoQuery, page, readOf, select } from './list.ts'
+import { preconditionOf, setEtag } from './odata.ts'
 import { recordChange } from './record.ts'
 import {
-  ApplicationView,
   applicationView,
   ConnectorGroupView,
   ConnectorView,
@@ -18,6 +18,10 @@ import {
 const profile = '/onPremisesPublishingProfiles/applicationProxy'
 const groupsUrl = `${profile}/connectorGroups`
 const connectorsUrl = `${profile}/connectors`
+const groupList = listOf(ConnectorGroupView, ['id', 'name'])
+const oneGroup = readOf(ConnectorGroupView)
+const connectorList = listOf(ConnectorView, ['id', 'machineName', 'status'])
+const oneConnector = readOf(ConnectorView)
 const groupTags = ['connector groups']
 const connectorTags = ['connectors']
 
@@ -35,10 +39,10 @@ function groupReadRoutes(app: AdminServer, { groups }: AdminContext): void {
     schema: {
       tags: groupTags,
       summary: 'List connector groups',
-      querystring: ListQuery,
-      response: { 200: listOf(ConnectorGroupView) },
+      querystring: groupList.query,
+      response: { 200: groupList.answer },
     },
-    handler: async req => page(req, groups.list().map(connectorGroupView), ({ id }) => id),
+    handler: async req => page(req, groups.list().map(connectorGroupView)),
   })
   app.route({
     method: 'GET',
@@ -47,13 +51,13 @@ function groupReadRoutes(app: AdminServer, { groups }: AdminContext): void {
       tags: groupTags,
       summary: 'Read a connector group',
       params: ById,
-      querystring: NoQuery,
-      response: { 200: ConnectorGroupView },
+      querystring: oneGroup.query,
+      response: { 200: oneGroup.answer },
     },
     handler: async (req, reply) => {
       const found = groups.get(req.params.id)
       setEtag(reply, found.revision)
-      return connectorGroupView(found)
+      return select(connectorGroupView(found), req.query.$select)
     },
   })
 }
@@ -66,7 +70,7 @@ function groupWriteRoutes(app: AdminServer, { groups, connectors, audit }: Admin
       tags: groupTags,
       summary: 'Create a connector group',
       body: NewConnectorGroup,
-      response: { 201: ConnectorGroupView },
+      response: { 201: ConnectorGroupView.describe('The connector group.') },
     },
     handler: async (req, reply) => {
       const { value, revision, changed } = await groups.create(req.body)
@@ -85,7 +89,7 @@ function groupWriteRoutes(app: AdminServer, { groups, connectors, audit }: Admin
       summary: 'Rename a connector group',
       params: ById,
       body: ConnectorGroupPatch,
-      response: { 200: ConnectorGroupView },
+      response: { 200: ConnectorGroupView.describe('The connector group as it is now.') },
     },
     handler: async (req, reply) => {
       const { id } = req.params
@@ -125,13 +129,13 @@ function groupContentRoutes(app: AdminServer, context: AdminContext): void {
       tags: groupTags,
       summary: 'List the connectors of a group',
       params: ById,
-      querystring: ListQuery,
-      response: { 200: listOf(ConnectorView) },
+      querystring: connectorList.query,
+      response: { 200: connectorList.answer },
     },
     handler: async req => {
       const { id } = groups.get(req.params.id).value
       const members = connectors.list().filter(({ value }) => value.connectorGroupId === id)
-      return page(req, members.map(connectorView), connector => connector.id)
+      return page(req, members.map(connectorView))
     },
   })
   app.route({
@@ -141,13 +145,13 @@ function groupContentRoutes(app: AdminServer, context: AdminContext): void {
       tags: groupTags,
       summary: 'List the applications of a group',
       params: ById,
-      querystring: ListQuery,
-      response: { 200: listOf(ApplicationView) },
+      querystring: applicationList.query,
+      response: { 200: applicationList.answer },
     },
     handler: async req => {
       const { id } = groups.get(req.params.id).value
       const members = applications.list().filter(({ value }) => value.connectorGroupId === id)
-      return page(req, members.map(applicationView), application => application.id)
+      return page(req, members.map(applicationView))
     },
   })
 }
@@ -159,10 +163,10 @@ function connectorReadRoutes(app: AdminServer, { connectors, groups }: AdminCont
     schema: {
       tags: connectorTags,
       summary: 'List connectors',
-      querystring: ListQuery,
-      response: { 200: listOf(ConnectorView) },
+      querystring: connectorList.query,
+      response: { 200: connectorList.answer },
     },
-    handler: async req => page(req, connectors.list().map(connectorView), ({ id }) => id),
+    handler: async req => page(req, connectors.list().map(connectorView)),
   })
   app.route({
     method: 'GET',
@@ -171,10 +175,10 @@ function connectorReadRoutes(app: AdminServer, { connectors, groups }: AdminCont
       tags: connectorTags,
       summary: 'Read a connector',
       params: ById,
-      querystring: NoQuery,
-      response: { 200: ConnectorView },
+      querystring: oneConnector.query,
+      response: { 200: oneConnector.answer },
     },
-    handler: async req => connectorView(connectors.get(req.params.id)),
+    handler: async req => select(connectorView(connectors.get(req.params.id)), req.query.$select),
   })
   app.route({
     method: 'GET',
@@ -184,7 +188,9 @@ function connectorReadRoutes(app: AdminServer, { connectors, groups }: AdminCont
       summary: 'List the connector group of a connector',
       params: ById,
       querystring: NoQuery,
-      response: { 200: z.object({ value: z.array(ConnectorGroupView) }) },
+      response: {
+        200: z.object({ value: z.array(ConnectorGroupView) }).describe('One connector group.'),
+      },
     },
     handler: async req => {
       const { connectorGroupId } = connectors.get(req.params.id).value

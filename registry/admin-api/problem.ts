@@ -5,11 +5,31 @@
 
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod'
-import type { z } from 'zod'
+import { z } from 'zod'
 import { FAULTS, type FaultCode, SallyportError } from '#infra/errors.ts'
 import { invalidBecause, type PropertyProblem, problemsOf, Refusal } from '../refusal.ts'
 
 export const problemMediaType = 'application/problem+json'
+
+/** What an error answers. */
+export const Problem = z.object({
+  type: z.string().describe('urn:sallyport:fault:CODE'),
+  title: z.string(),
+  status: z.number().int().min(400).max(599),
+  detail: z.string(),
+  code: z.string(),
+  instance: z.string().optional(),
+  requestId: z.string().describe('Stands in the log and in audit events, too.'),
+  errors: z.array(z.object({ property: z.string(), message: z.string() })),
+  error: z
+    .object({
+      code: z.string(),
+      message: z.string(),
+      innerError: z.object({ date: z.iso.datetime(), 'request-id': z.string() }),
+    })
+    .describe('The same in the form of Microsoft Graph.'),
+})
+type Problem = z.output<typeof Problem>
 
 /** Graph's words for our fault codes, where it has one. */
 const graphCodes: Partial<Record<FaultCode, string>> = {
@@ -58,7 +78,7 @@ export function sendProblem(req: FastifyRequest, reply: FastifyReply, error: Sal
   const { status, title } = FAULTS[error.code]
   const isShown = error instanceof Refusal || status !== 500
   const detail = isShown ? error.message : 'See the log of the registry for this request id.'
-  const body = {
+  const body: Problem = {
     type: `urn:sallyport:fault:${error.code}`,
     title,
     status,
@@ -66,7 +86,7 @@ export function sendProblem(req: FastifyRequest, reply: FastifyReply, error: Sal
     code: error.code,
     instance: req.url.split('?')[0],
     requestId: req.id,
-    errors: error instanceof Refusal ? error.problems : [],
+    errors: error instanceof Refusal ? [...error.problems] : [],
     error: {
       code: graphCodes[error.code] ?? error.code,
       message: detail,

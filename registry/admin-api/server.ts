@@ -5,10 +5,8 @@
  */
 
 import { randomUUID } from 'node:crypto'
-import swagger from '@fastify/swagger'
 import fastify, { type FastifyRequest } from 'fastify'
 import {
-  jsonSchemaTransform,
   serializerCompiler,
   validatorCompiler,
   type ZodTypeProvider,
@@ -20,6 +18,7 @@ import { assignmentRoutes } from './assignment-routes.ts'
 import { requireToken } from './authenticate.ts'
 import { connectorRoutes } from './connector-routes.ts'
 import type { AdminContext, AdminServer } from './context.ts'
+import { describe } from './openapi.ts'
 import { asRefusal, sendProblem } from './problem.ts'
 import { recordRefusal } from './record.ts'
 
@@ -40,7 +39,7 @@ const maxBodyBytes = 1024 * 1024
 export async function startAdminApi(options: AdminApiOptions): Promise<AdminApi> {
   const { host, port } = options
   const app = createServer(options)
-  await describe(app)
+  await describe(app, prefixes)
   openRoutes(app)
   for (const prefix of prefixes) {
     await app.register(
@@ -123,31 +122,6 @@ function collectRoutes(app: AdminServer): (req: FastifyRequest) => string[] {
     const path = req.url.split('?')[0] ?? ''
     return routes.filter(({ pattern }) => pattern.test(path)).map(({ method }) => method)
   }
-}
-
-async function describe(app: AdminServer): Promise<void> {
-  await app.register(swagger, {
-    openapi: {
-      openapi: '3.1.0',
-      info: {
-        title: 'Sallyport admin API',
-        version,
-        description:
-          'Applications, connector groups, connectors and assignments, at the paths and with the property names ' +
-          'of Microsoft Graph. Errors are problem details (RFC 9457). Changes take If-Match.',
-      },
-      servers: prefixes.map(url => ({ url })),
-      components: { securitySchemes: { token: { type: 'http', scheme: 'bearer' } } },
-      security: [{ token: [] }],
-    },
-    // Both prefixes have the same routes: described once, as servers.
-    transform: document => {
-      const { schema, url } = jsonSchemaTransform(document)
-      const [described] = prefixes
-      if (!url.startsWith(`${described}/`)) return { schema: { ...schema, hide: true }, url }
-      return { schema, url: url.slice(described.length) }
-    },
-  })
 }
 
 function openRoutes(app: AdminServer): void {

@@ -1,7 +1,11 @@
 /** What the admin API answers: Graph's resources under Graph's names, with our own properties beside them. */
 
 import { z } from 'zod'
-import { type Application, AppRoleAssignment, Slug } from '#infra/contracts/application.ts'
+import {
+  AppRoleAssignment,
+  type RegisteredApplication,
+  Slug,
+} from '#infra/contracts/application.ts'
 import { type Connector, ConnectorGroup, ConnectorStatus } from '#infra/contracts/connector.ts'
 import { type Assigned, defaultAppRoleId } from '../assignments.ts'
 import type { Versioned } from '../store.ts'
@@ -17,6 +21,7 @@ export const OnPremisesPublishingView = z
     externalAuthenticationType: z.enum(['aadPreAuthentication', 'passthru']),
     applicationServerTimeout: z.enum(['default', 'long']),
     isBackendCertificateValidationEnabled: z.boolean(),
+    originHttpVersion: z.enum(['http1', 'http2']),
     isHttpOnlyCookieEnabled: z.boolean(),
     isSecureCookieEnabled: z.boolean(),
     isPersistentCookieEnabled: z.boolean(),
@@ -33,23 +38,31 @@ export const ApplicationView = z.object({
   createdDateTime: z.string(),
   appRoleAssignmentRequired: z.boolean(),
   connectorGroupId: z.string(),
-  onPremisesPublishing: OnPremisesPublishingView,
+  /** Null while it is published nowhere. */
+  onPremisesPublishing: OnPremisesPublishingView.nullable(),
 })
 export type ApplicationView = z.output<typeof ApplicationView>
 
-export function applicationView({ value, revision }: Versioned<Application>): ApplicationView {
+export function applicationView({
+  value,
+  revision,
+}: Versioned<RegisteredApplication>): ApplicationView {
   const { appRoleAssignments: _, ...rest } = value
   return { '@odata.etag': etagOf(revision), uniqueName: value.id, ...rest }
 }
 
-export const ConnectorGroupView = z.object({ ...etag, ...ConnectorGroup.shape })
+export const ConnectorGroupView = z.object({
+  ...etag,
+  ...ConnectorGroup.omit({ isClosing: true }).shape,
+})
 export type ConnectorGroupView = z.output<typeof ConnectorGroupView>
 
 export function connectorGroupView({
   value,
   revision,
 }: Versioned<ConnectorGroup>): ConnectorGroupView {
-  return { '@odata.etag': etagOf(revision), ...value }
+  const { isClosing: _, ...rest } = value
+  return { '@odata.etag': etagOf(revision), ...rest }
 }
 
 export const ConnectorView = z.object({
@@ -104,7 +117,7 @@ export type ServicePrincipalView = z.output<typeof ServicePrincipalView>
 export function servicePrincipalView({
   value,
   revision,
-}: Versioned<Application>): ServicePrincipalView {
+}: Versioned<RegisteredApplication>): ServicePrincipalView {
   const { id, appId, displayName, appRoleAssignmentRequired } = value
   return {
     '@odata.etag': etagOf(revision),

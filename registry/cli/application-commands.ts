@@ -217,8 +217,8 @@ function applicationTable(all: ApplicationView[]): string {
     all.map(application => [
       application.id,
       application.displayName,
-      application.onPremisesPublishing.externalUrl,
-      application.onPremisesPublishing.internalUrl,
+      application.onPremisesPublishing?.externalUrl ?? 'not published',
+      application.onPremisesPublishing?.internalUrl ?? '-',
       application.connectorGroupId,
       audienceOf(application),
     ]),
@@ -226,7 +226,7 @@ function applicationTable(all: ApplicationView[]): string {
 }
 
 function audienceOf({ onPremisesPublishing, appRoleAssignmentRequired }: ApplicationView): string {
-  if (onPremisesPublishing.externalAuthenticationType === 'passthru') return 'everybody'
+  if (onPremisesPublishing?.externalAuthenticationType === 'passthru') return 'everybody'
   return appRoleAssignmentRequired ? 'assigned users' : 'all signed-in users'
 }
 
@@ -239,9 +239,14 @@ function description(application: ApplicationView, assigned: AppRoleAssignmentVi
     principalType === 'Group' ? `group ${principalId}` : principalId,
   )
   const nobody = `nobody yet: sallyport assign ${id} --user UPN`
+  const published = [
+    `${title} is published at ${onPremisesPublishing?.externalUrl}`,
+    `  internal URL     ${onPremisesPublishing?.internalUrl}`,
+  ]
   const lines = [
-    `${title} is published at ${onPremisesPublishing.externalUrl}`,
-    `  internal URL     ${onPremisesPublishing.internalUrl}`,
+    ...(onPremisesPublishing
+      ? published
+      : [`${title} is not published: sallyport publish ${id}=URL`]),
     `  connector group  ${connectorGroupId}`,
     `  for              ${isForAssigned ? users.join(', ') || nobody : audience}`,
   ]

@@ -1,6 +1,15 @@
+import { Kvm } from '@nats-io/kv'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { subjects } from '#infra/subjects.ts'
-import { groupsPath, publish, startTestRegistry, type TestRegistry } from './fixture.ts'
+import { buckets, subjects } from '#infra/subjects.ts'
+import { startRegistry } from '../../registry/registry.ts'
+import {
+  adminClient,
+  groupsPath,
+  publish,
+  registryConfig,
+  startTestRegistry,
+  type TestRegistry,
+} from './fixture.ts'
 import { sampleStatus } from './sample-status.ts'
 
 let registry: TestRegistry
@@ -81,3 +90,53 @@ test('a group with an active connector is not deleted; inactive ones are forgott
   const connectors = '/onPremisesPublishingProfiles/applicationProxy/connectors/lyon-1'
   await expect.poll(async () => (await registry.send('GET', connectors)).status).toBe(404)
 })
+
+test('however close the deletion of a group and an application for it come, none is left without a group', async () => {
+  await using second = await startRegistry(registryConfig(registry.nats))
+  const other = adminClient(second)
+  const outcomes = new Set<string>()
+  for (let round = 0; round < 25; round++) {
+    const [group, created, moved] = [`group-${round}`, `created-${round}`, `moved-${round}`]
+    await registry.send('POST', groupsPath, { name: group })
+    await publish(other, moved)
+    const [deleted, ...used] = await Promise.all([
+      registry.send('DELETE', `${groupsPath}/${group}`),
+      publish(other, created, { connectorGroupId: group }),
+      other.send('PATCH', `/applications/${moved}`, { connectorGroupId: group }),
+    ])
+    const isThere = (await registry.send('GET', `${groupsPath}/${group}`)).status === 200
+    expect(isThere).toBe(deleted.status === 409)
+    for (const id of [created, moved]) {
+      const { body } = await registry.send('GET', `/applications/${id}`)
+      if (body.connectorGroupId === group) expect(isThere, `${id} is in ${group}`).toBe(true)
+    }
+    // A group that could not be deleted takes applications as before.
+    if (isThere)
+      expect((await publish(registry, group, { connectorGroupId: group })).status).toBe(201)
+    outcomes.add([deleted, ...used].map(({ status }) => status).join(' '))
+  }
+  expect([...outcomes].every(outcome => /^(204 400 400|409 .*20[14].*)$/.test(outcome))).toBe(true)
+})
+
+test('a deletion that was interrupted is finished by deleting once more, or taken back by renaming', async () => {
+  const bus = await registry.nats.connect('registry')
+  const bucket = await new Kvm(bus.connection).open(buckets.connectorGroups)
+  for (const name of ['oslo', 'rome']) {
+    const { body } = await registry.send('POST', groupsPath, { name })
+    await bucket.put(name, JSON.stringify({ ...body, isClosing: true }))
+    const refused = await expectRefusal(name)
+    expect(refused.body.detail).toContain('is being deleted; if that was interrupted, delete it')
+  }
+  expect((await registry.send('GET', `${groupsPath}/oslo`)).body).not.toHaveProperty('isClosing')
+  expect((await registry.send('DELETE', `${groupsPath}/oslo`)).status).toBe(204)
+  await registry.send('PATCH', `${groupsPath}/rome`, { name: 'Roma' })
+  expect((await publish(registry, 'forum', { connectorGroupId: 'rome' })).status).toBe(201)
+})
+
+/** Nothing can be published in this group. */
+async function expectRefusal(connectorGroupId: string) {
+  const answer = await publish(registry, `into-${connectorGroupId}`, { connectorGroupId })
+  expect(answer.status).toBe(400)
+  expect(answer.body.errors).toMatchObject([{ property: 'connectorGroupId' }])
+  return answer
+}

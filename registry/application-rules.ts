@@ -1,0 +1,82 @@
+/**
+ * The rules that no single application can keep by itself: one address belongs to one application, a connector group
+ * that is named exists, and what a group's connectors are told fits into one message.
+ */
+
+import {
+  type Application,
+  isPublished,
+  type RegisteredApplication,
+} from '#infra/contracts/application.ts'
+import type { ConnectorGroup } from '#infra/contracts/connector.ts'
+import { checkExternalUrl } from './external-url.ts'
+import { invalid, Refusal } from './refusal.ts'
+import type { State, Store } from './store.ts'
+
+export interface Rules {
+  externalBaseUrl: string | undefined
+  /** Largest message of the bus. */
+  maxListBytes: number
+}
+
+/** Refuses a candidate that does not go together with the other applications. */
+export function checkApplication(
+  rules: Rules,
+  state: State<RegisteredApplication>,
+  candidate: RegisteredApplication,
+): void {
+  const others = [...state.entries.values()].filter(({ id }) => id !== candidate.id)
+  const sameAppId = others.find(({ appId }) => appId === candidate.appId)
+  if (sameAppId) {
+    throw new Refusal('already_exists', `appId belongs to the application "${sameAppId.id}"`)
+  }
+  checkSize(rules.maxListBytes, candidate)
+  if (!isPublished(candidate)) return
+  const published = others.filter(isPublished)
+  checkExternalUrl(candidate, published, rules.externalBaseUrl)
+  checkListSize(rules.maxListBytes, published, candidate)
+}
+
+export type Groups = State<ConnectorGroup> & Pick<Store<ConnectorGroup>, 'sync'>
+
+/**
+ * Refuses a group that an application cannot be put into. To be called while a change is being decided: between this
+ * and the write the group cannot be deleted without the change being decided anew (connector-groups.ts).
+ */
+export async function checkGroup(groups: Groups, id: string): Promise<void> {
+  await groups.sync()
+  const group = groups.get(id)?.value
+  if (!group) throw invalid('connectorGroupId', `there is no connector group "${id}"`)
+  if (!group.isClosing) return
+  throw invalid(
+    'connectorGroupId',
+    `connector group "${id}" is being deleted; if that was interrupted, delete it once more`,
+  )
+}
+
+/** Room for what surrounds applications in a message. */
+const envelopeBytes = 1_024
+
+const bytesOf = (value: unknown) => Buffer.byteLength(JSON.stringify(value))
+
+function checkSize(maxBytes: number, candidate: RegisteredApplication): void {
+  if (bytesOf(candidate) + envelopeBytes <= maxBytes) return
+  throw invalid('appRoleAssignments', 'are too many: assign groups instead of single users')
+}
+
+/** Connectors get their group's list in one message. */
+function checkListSize(maxBytes: number, others: Application[], candidate: Application): void {
+  const { connectorGroupId } = candidate
+  const group = others.filter(other => other.connectorGroupId === connectorGroupId)
+  if (bytesOf([...group, candidate].map(forConnectors)) + envelopeBytes <= maxBytes) return
+  throw invalid(
+    'connectorGroupId',
+    `the applications of "${connectorGroupId}" no longer fit into one message to its connectors; ` +
+      'put some of them into another connector group',
+  )
+}
+
+/** Connectors need not know who may use an application. */
+export function forConnectors(application: Application): Application {
+  return { ...application, appRoleAssignments: [] }
+}

@@ -14,6 +14,7 @@ import { createClock } from './clock.ts'
 import type { ConnectorConfig } from './config.ts'
 import { type Directory, openDirectory } from './directory.ts'
 import { createOrigins } from './origin.ts'
+import { withHttp2 } from './origin-http2.ts'
 import { watchReadiness } from './readiness.ts'
 import { type Serving, serve } from './serve.ts'
 import { reportStatus } from './status.ts'
@@ -55,7 +56,7 @@ export async function startConnector(
       onKeys: keys => verifier.setKeys(keys),
     }),
   )
-  const origins = stack.use(createOrigins(maxExchanges))
+  const origins = stack.use(withHttp2(createOrigins(maxExchanges)))
   serving = stack.use(
     serve({
       bus,

@@ -1,6 +1,7 @@
 /**
  * One exchange at the connector: the request goes to the origin, the answer goes up. An answer that is complete by
- * the end of the event-loop turn, or known to be small, is one message; anything else streams under credit.
+ * the end of the event-loop turn, or known to be small and soon complete, is one message; anything else streams under
+ * credit.
  */
 
 import type { IncomingMessage } from 'node:http'
@@ -57,6 +58,9 @@ interface Head {
   headers: string[]
 }
 
+/** How long an answer of known, small length may take to become one message. */
+const wholeWithinMs = 20
+
 export class Exchange implements OriginSink {
   readonly startedAt = performance.now()
   /** What the lease says; replaced when a renewed one arrives. */
@@ -70,6 +74,7 @@ export class Exchange implements OriginSink {
   #collected: Buffer[] = []
   #collectedBytes = 0
   #flush: NodeJS.Immediate | undefined
+  #flushLater: NodeJS.Timeout | undefined
   #sender: BodySender | undefined
   #receiver: BodyReceiver | undefined
   #requestBody: Readable | undefined
@@ -147,9 +152,15 @@ export class Exchange implements OriginSink {
 
   #receiveBody(): Readable {
     const { frame, send } = this.#options
+    let isAskedFor = false
     const body = new Readable({
       highWaterMark: initialCreditBytes,
-      read: () => this.#receiver?.drained(),
+      read: () => {
+        if (isAskedFor) return this.#receiver?.drained()
+        // The gateway holds the body back until an origin takes it: until then another connector still may.
+        isAskedFor = true
+        send(encodeCredit(initialCreditBytes))
+      },
     })
     body.on('error', () => undefined)
     this.#requestBody = body
@@ -159,8 +170,6 @@ export class Exchange implements OriginSink {
       onEnd: () => body.push(null),
     })
     this.#receiver.first(frame.body)
-    // The gateway holds the rest back until it knows which connector took the request.
-    send(encodeCredit(initialCreditBytes))
     return body
   }
 
@@ -175,6 +184,12 @@ export class Exchange implements OriginSink {
     const length = headerValue(headers, 'content-length')
     if (length === undefined) this.#flush = setImmediate(() => this.#stream())
     else if (Number(length) > singleMessageBytes && this.#mayHaveBody(status)) this.#stream()
+    else this.#flush = setImmediate(() => this.#waitForWhole())
+  }
+
+  /** An answer of known, small length may need another packet or two; one that trickles is not held back. */
+  #waitForWhole(): void {
+    this.#flushLater = setTimeout(() => this.#stream(), wholeWithinMs)
   }
 
   #mayHaveBody(status: number): boolean {
@@ -232,7 +247,7 @@ export class Exchange implements OriginSink {
   }
 
   #sendHead(head: Head, bodyFollows: boolean, isUpgrade = false): void {
-    if (this.#flush) clearImmediate(this.#flush)
+    this.#clearFlush()
     const [first = Buffer.alloc(0)] = this.#collected
     const body = this.#collected.length < 2 ? first : Buffer.concat(this.#collected)
     this.#head = undefined
@@ -290,10 +305,15 @@ export class Exchange implements OriginSink {
     response.on('error', error => this.failed(asOriginError(error)))
   }
 
+  #clearFlush(): void {
+    if (this.#flush) clearImmediate(this.#flush)
+    clearTimeout(this.#flushLater)
+  }
+
   #close(abortsOrigin: boolean): void {
     if (this.#isClosed) return
     this.#isClosed = true
-    if (this.#flush) clearImmediate(this.#flush)
+    this.#clearFlush()
     // An answer that came before the end of the request body leaves that body unfinished.
     if (this.#requestBody && !this.#requestBody.readableEnded) this.#requestBody.destroy()
     if (abortsOrigin) {

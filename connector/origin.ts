@@ -12,10 +12,10 @@ import { type Application, applicationServerTimeoutsMs } from '#infra/contracts/
 import { type FaultCode, SallyportError } from '#infra/errors.ts'
 
 /** Longest wait for a TCP and TLS connection. */
-const connectTimeoutMs = 10_000
+export const connectTimeoutMs = 10_000
 
 /** An idle connection is kept this long, unless the origin's Keep-Alive header says less. */
-const keepAliveTimeoutMs = 30_000
+export const keepAliveTimeoutMs = 30_000
 
 export interface OriginRequest {
   method: string
@@ -169,7 +169,8 @@ function send(
   return abort
 }
 
-function isRepeatable({ method, body }: OriginRequest): boolean {
+/** May be sent again when the connection was closed at the same moment: nothing can be harmed. */
+export function isRepeatable({ method, body }: OriginRequest): boolean {
   return body === null && (method === 'GET' || method === 'HEAD' || method === 'OPTIONS')
 }
 
@@ -250,6 +251,10 @@ function isProtocolError(error: Error, code: string): boolean {
   return (
     error.name === 'HTTPParserError' ||
     code.startsWith('HPE_') ||
+    code === 'EPROTO' ||
+    code.startsWith('ERR_SSL_') ||
+    code === 'ERR_HTTP2_ERROR' ||
+    code === 'ERR_HTTP2_SESSION_ERROR' ||
     code === 'UND_ERR_HEADERS_OVERFLOW' ||
     code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH' ||
     /bad (response|upgrade)/.test(error.message)

@@ -36,6 +36,11 @@ const Rate = z
     return { perSecond, burst: Math.max(burst, 1) }
   })
 
+function tlsFiles(certificatePath: string | undefined, keyPath: string | undefined) {
+  if (certificatePath === undefined || keyPath === undefined) return undefined
+  return { certificatePath, keyPath }
+}
+
 const unlimited = { perSecond: 0, burst: 0 }
 
 export const GatewayConfig = z
@@ -44,6 +49,9 @@ export const GatewayConfig = z
     SALLYPORT_LOG_LEVEL: z.enum(logLevels).default('info'),
     SALLYPORT_GATEWAY_HOST: z.string().default('127.0.0.1'),
     SALLYPORT_GATEWAY_PORT: Port.default(8080),
+    /** PEM files of the certificate with its chain, and of its key: then it listens for HTTPS and HTTP/2. */
+    SALLYPORT_GATEWAY_TLS_CERTIFICATE_PATH: z.string().optional(),
+    SALLYPORT_GATEWAY_TLS_KEY_PATH: z.string().optional(),
     /** Where users sign in and see their applications. Its host must reach a gateway. */
     SALLYPORT_GATEWAY_PORTAL_URL: PortalUrl,
     SALLYPORT_GATEWAY_IDENTITY_PROVIDER: z.url({
@@ -71,7 +79,7 @@ export const GatewayConfig = z
   })
   .refine(
     env =>
-      env.SALLYPORT_GATEWAY_TRUST_PLAIN_HTTP_IDENTITY_PROVIDER ||
+      env.SALLYPORT_GATEWAY_TRUST_PLAIN_HTTP_IDENTITY_PROVIDER === true ||
       env.SALLYPORT_GATEWAY_IDENTITY_PROVIDER.startsWith('https:'),
     {
       path: ['SALLYPORT_GATEWAY_IDENTITY_PROVIDER'],
@@ -81,11 +89,38 @@ export const GatewayConfig = z
       when: ({ value }) => URL.canParse(Object(value).SALLYPORT_GATEWAY_IDENTITY_PROVIDER),
     },
   )
+  .refine(
+    env =>
+      !env.SALLYPORT_GATEWAY_TLS_CERTIFICATE_PATH ||
+      !env.SALLYPORT_GATEWAY_PORTAL_URL?.startsWith('http:'),
+    {
+      path: ['SALLYPORT_GATEWAY_PORTAL_URL'],
+      error: 'must be https, since SALLYPORT_GATEWAY_TLS_CERTIFICATE_PATH is set',
+      when: () => true,
+    },
+  )
+  .refine(
+    env => !env.SALLYPORT_GATEWAY_TLS_CERTIFICATE_PATH || env.SALLYPORT_GATEWAY_TLS_KEY_PATH,
+    {
+      path: ['SALLYPORT_GATEWAY_TLS_KEY_PATH'],
+      error: 'is required with SALLYPORT_GATEWAY_TLS_CERTIFICATE_PATH',
+      when: () => true,
+    },
+  )
+  .refine(
+    env => !env.SALLYPORT_GATEWAY_TLS_KEY_PATH || env.SALLYPORT_GATEWAY_TLS_CERTIFICATE_PATH,
+    {
+      path: ['SALLYPORT_GATEWAY_TLS_CERTIFICATE_PATH'],
+      error: 'is required with SALLYPORT_GATEWAY_TLS_KEY_PATH',
+      when: () => true,
+    },
+  )
   .transform(env => ({
     busUrl: env.SALLYPORT_BUS_URL,
     logLevel: env.SALLYPORT_LOG_LEVEL,
     host: env.SALLYPORT_GATEWAY_HOST,
     port: env.SALLYPORT_GATEWAY_PORT,
+    tls: tlsFiles(env.SALLYPORT_GATEWAY_TLS_CERTIFICATE_PATH, env.SALLYPORT_GATEWAY_TLS_KEY_PATH),
     portalUrl: env.SALLYPORT_GATEWAY_PORTAL_URL,
     identityProvider: {
       issuer: env.SALLYPORT_GATEWAY_IDENTITY_PROVIDER,

@@ -1,18 +1,23 @@
 /**
  * The rest of a request body that nobody wants any more. Closing the connection while it still arrives would reset it,
  * and the client would never see the answer that tells why (RFC 9112 §9.6): so the rest is read and dropped for a
- * while, and only then is the connection cut.
+ * while, and only then is the connection cut. HTTP/2 can ask for no more without that (RFC 9113 §8.1).
  */
 
-import type { IncomingMessage } from 'node:http'
+import { constants, type ServerHttp2Stream } from 'node:http2'
+import type { ClientRequest } from './front/client.ts'
 
 /** The connection is cut when nothing more comes for so long, or when it all takes too long. */
 const idleMs = 2_000
 const longestMs = 30_000
 
 /** Calls back once, when the body is over or its connection is. */
-export function discardBody(req: IncomingMessage, onEnd: () => void = () => undefined): void {
+export function discardBody(req: ClientRequest, onEnd: () => void = () => undefined): void {
   if (req.complete || req.destroyed) return onEnd()
+  if (req.stream) {
+    onEnd()
+    return askForNoMore(req.stream)
+  }
   const until = performance.now() + longestMs
   const idle = setTimeout(() => req.socket.destroy(), idleMs)
   let isOver = false
@@ -29,4 +34,12 @@ export function discardBody(req: IncomingMessage, onEnd: () => void = () => unde
   })
   req.once('end', over).once('close', over)
   req.resume()
+}
+
+/** Once the answer is out; one that is broken off resets the stream by itself. */
+function askForNoMore(stream: ServerHttp2Stream): void {
+  if (stream.endAfterHeaders || !stream.writableEnded) return
+  const close = () => stream.close(constants.NGHTTP2_NO_ERROR)
+  if (stream.writableFinished) close()
+  else stream.once('finish', close)
 }

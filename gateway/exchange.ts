@@ -6,8 +6,6 @@
  * safe method without a body is sent once more, and only before the response head. Nothing else is ever sent twice.
  */
 
-import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Duplex } from 'node:stream'
 import type { Application } from '#infra/contracts/application.ts'
 import { type FaultCode, isFaultCode } from '#infra/errors.ts'
 import { BodyReceiver, BodySender } from '#infra/exchange.ts'
@@ -22,6 +20,7 @@ import {
 } from '#infra/wire.ts'
 import type { Grant, Question } from './authorize.ts'
 import { discardBody } from './discard.ts'
+import type { ClientRequest, ClientResponse, Upgrade } from './front/client.ts'
 import type { Incoming } from './incoming.ts'
 import type { Relay } from './relay.ts'
 import { UpgradedConnection } from './upgraded.ts'
@@ -37,10 +36,10 @@ export interface ExchangeRequest {
   readonly body: Buffer
   /** The body streams from `req`. */
   readonly bodyFollows: boolean
-  readonly req: IncomingMessage
-  readonly res: ServerResponse
-  /** The client's socket, for a request that asks to switch protocols. */
-  readonly upgrade: { readonly socket: Duplex; readonly first: Buffer } | undefined
+  readonly req: ClientRequest
+  readonly res: ClientResponse
+  /** For a request that asks to switch protocols. */
+  readonly upgrade: Upgrade | undefined
   readonly onDone: (outcome: Outcome) => void
 }
 
@@ -59,9 +58,13 @@ export interface Outcome {
   readonly respondedAt: number | null
 }
 
-/** Bounds for the search of a member that can take the request; whoever asked has an answer within 50 ms. */
-const maxAttempts = 16
+/**
+ * Bounds for the search of a member that can take the request. A group that has too much to do says so within 50 ms;
+ * an origin that only some members reach is worth a longer search, which ends as soon as all of them have refused.
+ */
+const maxAttempts = 32
 const maxSearchMs = 40
+const maxReachSearchMs = 500
 /** How long connectors may take to hear of an application or a lease key that this gateway knows, and the pauses. */
 const maxInformMs = 1_000
 const informWaitMs = 20
@@ -231,12 +234,13 @@ export class Exchange {
     const { members } = this.#relay.context
     const hasOthers =
       members.liveIn(this.request.application.connectorGroupId) > this.#refusedBy.size
-    if (hasOthers && this.#maySearch()) this.#send()
+    const searchMs = frame.code === 'not_ready' ? maxReachSearchMs : maxSearchMs
+    if (hasOthers && this.#maySearch(searchMs)) this.#send()
     else this.#failAsRefused(frame)
   }
 
-  #maySearch(): boolean {
-    return this.#attempts < maxAttempts && performance.now() - this.#startedAt < maxSearchMs
+  #maySearch(searchMs = maxSearchMs): boolean {
+    return this.#attempts < maxAttempts && performance.now() - this.#startedAt < searchMs
   }
 
   #failAsRefused({ code, detail }: RefusedFrame): void {
@@ -254,37 +258,30 @@ export class Exchange {
     const headers = clientHeaders(frame.headers, incoming.requestId)
     if (frame.bodyFollows) return this.#stream(frame, headers)
     this.#wholeBytes = frame.body.length
-    const hasNoBody = incoming.method === 'HEAD' || frame.status === 204 || frame.status === 304
-    if (!hasNoBody && !hasLength(frame.headers))
-      headers.push('Content-Length', `${frame.body.length}`)
-    this.#writeHead(frame, headers)
-    if (hasNoBody || frame.body.length === 0) res.end()
-    else res.end(frame.body)
+    res.sendWhole(frame.status, frame.reason, headers, frame.body)
+    this.#responded(frame.status)
     this.#done({})
   }
 
-  /** @throws for a head that is no HTTP; nothing has been sent then. */
-  #writeHead({ status, reason }: ResponseFrame, headers: string[]): void {
-    this.request.res.writeHead(status, reason, headers)
+  #responded(status: number): void {
     this.#status = status
     this.#respondedAt = performance.now()
   }
 
-  #stream(frame: ResponseFrame, headers: string[]): void {
+  #stream({ status, reason, body }: ResponseFrame, headers: string[]): void {
     const { res } = this.request
-    this.#writeHead(frame, headers)
-    res.flushHeaders()
+    res.sendHead(status, reason, headers)
+    this.#responded(status)
     this.#receiver = new BodyReceiver({
       send: data => this.sendDown(data),
       deliver: chunk => res.write(chunk),
       onEnd: trailers => {
-        if (trailers.length > 0) res.addTrailers(trailerPairs(trailers))
-        res.end()
+        res.endWith(trailers)
         this.#done({})
       },
     })
     res.on('drain', () => this.#receiver?.drained())
-    this.#receiver.first(frame.body)
+    this.#receiver.first(body)
   }
 
   /** The connector took the request and asks for (more of) its body. */
@@ -301,7 +298,7 @@ export class Exchange {
     req.on('data', (chunk: Buffer) => {
       if (!sender.write(chunk)) req.pause()
     })
-    req.on('end', () => sender.end())
+    req.on('end', () => !req.aborted && sender.end())
   }
 
   #earlyHints(headers: readonly string[]): void {
@@ -314,12 +311,11 @@ export class Exchange {
   }
 
   #switchProtocols(frame: ResponseFrame): void {
-    const { upgrade, res, incoming } = this.request
+    const { upgrade, incoming } = this.request
     if (!upgrade) throw new Error('an unasked switch of protocols')
     const { socket, first } = upgrade
-    this.#status = frame.status
-    this.#respondedAt = performance.now()
-    res.detachSocket(socket as Parameters<ServerResponse['detachSocket']>[0])
+    this.#responded(frame.status)
+    upgrade.takeOver()
     socket.write(rawHead(frame, incoming.requestId), 'latin1')
     this.#upgraded = new UpgradedConnection({
       socket,
@@ -350,7 +346,7 @@ export class Exchange {
     if (this.#isDone) return
     this.#done({ fault, faultDetail })
     if (this.#upgraded) this.#closeUpgraded(this.#upgraded, fault)
-    else if (this.#status !== null) this.request.res.destroy()
+    else if (this.#status !== null) this.request.res.abort()
   }
 
   /** What the origin broke off ends as abruptly for the client; what we break off is explained. */
@@ -391,18 +387,6 @@ function clientHeaders(headers: readonly string[], requestId: string): string[] 
   }
   kept.push('Sallyport-Request-Id', requestId)
   return kept
-}
-
-function hasLength(headers: readonly string[]): boolean {
-  return headers.some((name, i) => i % 2 === 0 && name.toLowerCase() === 'content-length')
-}
-
-function trailerPairs(trailers: readonly string[]): [string, string][] {
-  const pairs: [string, string][] = []
-  for (let i = 0; i < trailers.length; i += 2) {
-    pairs.push([trailers[i] as string, trailers[i + 1] as string])
-  }
-  return pairs
 }
 
 /** Head of a 101 as it goes on the socket; Connection and Upgrade belong to it (RFC 9110 §7.8). */

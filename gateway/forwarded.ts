@@ -33,7 +33,7 @@ export function forwardedHeaders(
     'traceparent',
     traceparentOf(incoming),
     'Via',
-    '1.1 sallyport',
+    incoming.isHttp2 ? '2.0 sallyport' : '1.1 sallyport',
   )
   if (switchesProtocols && incoming.protocolUpgrade !== undefined) {
     headers.push('Connection', 'Upgrade', 'Upgrade', incoming.protocolUpgrade)

@@ -3,14 +3,10 @@
  * any gateway serves any session, and any number of them may run.
  */
 
-import { once } from 'node:events'
-import type { Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { openAudit } from '#infra/audit.ts'
 import { type Bus, connectBus, parseJson } from '#infra/bus.ts'
 import { type Application, PublishedEntry } from '#infra/contracts/application.ts'
 import { Revocation, revocationKey } from '#infra/contracts/policy.ts'
-import { SallyportError } from '#infra/errors.ts'
 import type { Service } from '#infra/lifecycle.ts'
 import { createLogger, type Logger } from '#infra/log.ts'
 import { type Snapshot, watchBucket } from '#infra/snapshot.ts'
@@ -18,7 +14,8 @@ import { buckets, subjects } from '#infra/subjects.ts'
 import { Authorizer } from './authorize.ts'
 import { trustedProxies } from './client-address.ts'
 import type { GatewayConfig } from './config.ts'
-import { createHttp1Server } from './front/http1.ts'
+import { readCertificate } from './front/certificate.ts'
+import { createFront, type Front } from './front/front.ts'
 import { HandoverCodes } from './handover.ts'
 import { createIdentityProvider } from './identity-provider.ts'
 import { IncomingReader } from './incoming.ts'
@@ -37,6 +34,7 @@ export async function startGateway(config: GatewayConfig, signal?: AbortSignal):
   const log = createLogger('gateway', config.logLevel)
   const watching = { log, ...(signal && { signal }) }
   await using stack = new AsyncDisposableStack()
+  const certificate = config.tls && stack.use(readCertificate(config.tls, log))
   const bus = stack.use(await connectBus({ url: config.busUrl, role: 'gateway', ...watching }))
   const audit = stack.use(
     openAudit(bus, {
@@ -63,7 +61,7 @@ export async function startGateway(config: GatewayConfig, signal?: AbortSignal):
   }
   const isTrustedProxy = trustedProxies(config.trustedProxies)
   const reader = new IncomingReader(bus.instance, isTrustedProxy)
-  const handle = createRequestPath({
+  const listener = createRequestPath({
     limits: new Limits(config.rates),
     audit,
     authorizer,
@@ -74,11 +72,12 @@ export async function startGateway(config: GatewayConfig, signal?: AbortSignal):
     relay,
     sessions,
     signIn,
+    isSecure: certificate !== undefined,
   })
-  const server = createHttp1Server(handle)
-  limitConnections(server, config.connectionsPerAddress, isTrustedProxy)
-  const port = await listen(server, config)
-  stack.defer(() => close(server, relay, config.drainGraceMs))
+  const front = createFront({ listener, certificate })
+  limitConnections(front.server, config.connectionsPerAddress, isTrustedProxy)
+  const port = await front.listen(config.host, config.port)
+  stack.defer(() => close(front, relay, config.drainGraceMs))
   // Ready means that the server has the subscriptions, not that they are on their way.
   await bus.connection.flush()
   log.info({ port, portal: portalUrl }, 'listening')
@@ -153,34 +152,14 @@ function isRevoked(
   return ofUser !== undefined && signedInAtMs <= ofUser.atMs
 }
 
-async function listen(server: Server, { host, port }: GatewayConfig): Promise<number> {
-  server.listen({ host, port, backlog: 4_096 })
-  try {
-    await once(server, 'listening')
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException
-    const reason =
-      code === 'EADDRINUSE' ? 'another program uses this port' : (code ?? 'unknown error')
-    throw new SallyportError('internal', `cannot listen on ${host}:${port}: ${reason}`, { cause })
-  }
-  return (server.address() as AddressInfo).port
-}
-
-const idleSweepMs = 100
-
 /** Takes no new connection, lets requests under way finish, and ends what is left after the grace. */
-async function close(server: Server, relay: Relay, graceMs: number): Promise<void> {
-  const closed = once(server, 'close')
-  server.close()
-  // One that becomes idle only now is of no more use either.
-  const sweeper = setInterval(() => server.closeIdleConnections(), idleSweepMs)
-  server.closeIdleConnections()
+async function close(front: Front, relay: Relay, graceMs: number): Promise<void> {
+  const closed = front.close()
   relay.drain()
   const grace = setTimeout(() => {
     relay.end()
-    server.closeAllConnections()
+    front.destroy()
   }, graceMs)
   await closed
   clearTimeout(grace)
-  clearInterval(sweeper)
 }

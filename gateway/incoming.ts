@@ -4,10 +4,11 @@
  * is refused (RFC 9112 §3.2, §6.1; the numbers in comments are those RFCs' sections).
  */
 
-import type { IncomingMessage } from 'node:http'
+import { METHODS } from 'node:http'
 import type { FaultCode } from '#infra/errors.ts'
 import { isAmbiguousPath, isHopByHop, nominated, ownCookiePrefix, pathOf } from '#infra/http.ts'
 import { clientAddress, plainAddress, type TrustedProxies } from './client-address.ts'
+import type { ClientRequest } from './front/client.ts'
 
 export interface Incoming {
   readonly requestId: string
@@ -34,6 +35,7 @@ export interface Incoming {
   readonly userAgent: string
   readonly origin: string | undefined
   readonly fetchSite: string | undefined
+  readonly fetchDest: string | undefined
   readonly traceparent: string | undefined
   /** A browser shows the answer as a page: it may be redirected to sign in. */
   readonly isNavigation: boolean
@@ -42,6 +44,9 @@ export interface Incoming {
   /** Undefined without a Content-Length. */
   readonly contentLength: number | undefined
   readonly protocolUpgrade: string | undefined
+  readonly isHttp2: boolean
+  /** The client reads trailers and may need them (`TE: trailers`, RFC 9110 §10.1.4), as gRPC does. */
+  readonly acceptsTrailers: boolean
 }
 
 /** Fields that only the gateway sets; what a client sends under these names is dropped. */
@@ -79,7 +84,7 @@ export class IncomingReader {
   }
 
   /** The request, or the fault for which it is refused. */
-  read(req: IncomingMessage): Incoming | { fault: FaultCode; requestId: string } {
+  read(req: ClientRequest): Incoming | { fault: FaultCode; requestId: string } {
     const requestId = `${this.#instance}-${(++this.#count).toString(36)}`
     const fields = readFields(req.rawHeaders)
     const target = targetOf(req.url ?? '', fields)
@@ -88,7 +93,6 @@ export class IncomingReader {
     const peer = plainAddress(req.socket.remoteAddress)
     const isPeerTrusted = this.#isTrusted(peer)
     const method = req.method ?? 'GET'
-    const hasBody = fields.transferEncoding !== undefined || (fields.contentLength ?? 0) > 0
     return {
       requestId,
       startedAt: performance.now(),
@@ -106,12 +110,15 @@ export class IncomingReader {
       userAgent: fields.userAgent,
       origin: fields.origin,
       fetchSite: fields.fetchSite,
+      fetchDest: fields.fetchDest,
       traceparent: fields.traceparent,
       isNavigation: isNavigation(method, fields),
       acceptsHtml: fields.accept.includes('text/html'),
-      hasBody,
+      hasBody: hasBody(req, fields),
       contentLength: fields.transferEncoding === undefined ? fields.contentLength : undefined,
       protocolUpgrade: fields.upgrade,
+      isHttp2: req.stream !== undefined,
+      acceptsTrailers: fields.acceptsTrailers,
     }
   }
 }
@@ -130,10 +137,12 @@ interface Fields {
   origin: string | undefined
   fetchSite: string | undefined
   fetchMode: string | undefined
+  fetchDest: string | undefined
   requestedWith: boolean
   accept: string
   traceparent: string | undefined
   upgrade: string | undefined
+  acceptsTrailers: boolean
 }
 
 function readFields(raw: readonly string[]): Fields {
@@ -151,10 +160,12 @@ function readFields(raw: readonly string[]): Fields {
     origin: undefined,
     fetchSite: undefined,
     fetchMode: undefined,
+    fetchDest: undefined,
     requestedWith: false,
     accept: '',
     traceparent: undefined,
     upgrade: undefined,
+    acceptsTrailers: false,
   }
   const alsoHopByHop = nominated(raw)
   for (let i = 0; i < raw.length; i += 2) {
@@ -204,6 +215,9 @@ function readField(fields: Fields, name: string, value: string): string | undefi
     case 'sec-fetch-mode':
       fields.fetchMode = value
       return value
+    case 'sec-fetch-dest':
+      fields.fetchDest = value
+      return value
     case 'x-requested-with':
       fields.requestedWith = true
       return value
@@ -216,6 +230,9 @@ function readField(fields: Fields, name: string, value: string): string | undefi
     case 'upgrade':
       // Offered by clients of HTTP/2 with any request; served as the ordinary request that it is.
       if (value.toLowerCase() !== 'h2c') fields.upgrade = value
+      return undefined
+    case 'te':
+      fields.acceptsTrailers = /(?:^|,)\s*trailers\s*(?:,|$)/i.test(value)
       return undefined
     // The gateway answers it itself, after access was granted (10.1.1).
     case 'expect':
@@ -262,15 +279,30 @@ function targetOf(url: string, { host }: Fields): Target {
 
 const validHost = /^(?:[a-z0-9](?:[a-z0-9._-]*[a-z0-9.])?|\[[0-9a-f:.]+\])(?::\d{1,5})?$/i
 
-function faultOf(req: IncomingMessage, fields: Fields, path: string): FaultCode | undefined {
-  if (req.httpVersionMajor !== 1) return 'bad_request'
+/** HTTP/2 needs no framing fields: a body follows, or the stream ended with the head (RFC 9113 §8.1). */
+function hasBody({ stream }: ClientRequest, fields: Fields): boolean {
+  if (stream) return !stream.endAfterHeaders
+  return fields.transferEncoding !== undefined || (fields.contentLength ?? 0) > 0
+}
+
+const knownMethods = new Set(METHODS)
+
+/** What the parser of HTTP/1.1 refuses by itself. */
+function http2FaultOf({ method = '', url = '' }: ClientRequest): FaultCode | undefined {
+  if (!knownMethods.has(method)) return 'method_not_allowed'
+  return /[^!-~]/.test(url) ? 'bad_request' : undefined
+}
+
+function faultOf(req: ClientRequest, fields: Fields, path: string): FaultCode | undefined {
+  const fault = req.stream ? http2FaultOf(req) : undefined
+  if (fault) return fault
+  if (req.httpVersionMajor !== 1 && !req.stream) return 'bad_request'
   if (fields.hosts !== 1 || !validHost.test(fields.host ?? '')) return 'bad_request'
   if (fields.authorizations > 1) return 'bad_request'
   if (req.method === 'TRACE' || req.method === 'CONNECT') return 'method_not_allowed'
   if (isAmbiguousPath(path) || req.url?.includes('#')) return 'ambiguous_path'
-  const hasBody = fields.transferEncoding !== undefined || (fields.contentLength ?? 0) > 0
   // Node does not read the body of an upgrade: it would be taken for the first bytes of the other protocol.
-  if (hasBody && fields.upgrade !== undefined) return 'bad_request'
+  if (fields.upgrade !== undefined && hasBody(req, fields)) return 'bad_request'
   if (fields.transferEncoding === undefined) return undefined
   if (req.httpVersionMinor === 0) return 'bad_request'
   return fields.transferEncoding.toLowerCase() === 'chunked' ? undefined : 'not_implemented'

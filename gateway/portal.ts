@@ -1,6 +1,6 @@
 /** Pages and endpoints of the gateway itself: the portal's host, and `/.sallyport/` at every published host. */
 
-import type { ServerResponse } from 'node:http'
+import { STATUS_CODES } from 'node:http'
 import { type Application, isAssigned } from '#infra/contracts/application.ts'
 import { SallyportError } from '#infra/errors.ts'
 import {
@@ -16,6 +16,7 @@ import {
   renderPage,
   submitButton,
 } from '#infra/page.ts'
+import { type ClientResponse, flatHeaders } from './front/client.ts'
 import type { Incoming } from './incoming.ts'
 import type { Session, SessionStore } from './session.ts'
 import { sessionCookie } from './session.ts'
@@ -152,23 +153,22 @@ function robots(_context: PortalContext, { res }: Visit): void {
   send(res, 200, { 'content-type': 'text/plain; charset=utf-8' }, 'User-agent: *\nDisallow: /\n')
 }
 
-function sendPage(res: ServerResponse, status: number, page: string): void {
+function sendPage(res: ClientResponse, status: number, page: string): void {
   send(res, status, pageHeaders, page)
 }
 
-function sendJson(res: ServerResponse, status: number, value: unknown): void {
+function sendJson(res: ClientResponse, status: number, value: unknown): void {
   const headers = { 'content-type': 'application/json', 'cache-control': 'no-store' }
   send(res, status, headers, JSON.stringify(value))
 }
 
 function send(
-  res: ServerResponse,
+  res: ClientResponse,
   status: number,
   headers: Readonly<Record<string, string>>,
   body: string,
 ): void {
-  res.writeHead(status, { ...headers, 'Content-Length': Buffer.byteLength(body) })
-  res.end(body)
+  res.sendWhole(status, STATUS_CODES[status] ?? '', flatHeaders(headers), Buffer.from(body))
 }
 
 /** Whether the request is for one of our own endpoints at the host of an application. */

@@ -3,11 +3,12 @@
  * for programs. Neither names anything internal.
  */
 
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import { STATUS_CODES } from 'node:http'
 import { reasonSentence } from '#infra/contracts/reasons.ts'
 import { FAULTS, type FaultCode } from '#infra/errors.ts'
 import { errorPage, type Hop, linkButton, pageHeaders } from '#infra/page.ts'
 import { discardBody } from './discard.ts'
+import { type ClientRequest, type ClientResponse, flatHeaders } from './front/client.ts'
 import type { Incoming } from './incoming.ts'
 
 export interface Problem {
@@ -44,11 +45,8 @@ const hops: Partial<Record<FaultCode, Hop>> = {
 
 const usualRetryAfterSeconds = 1
 
-export function sendProblem(res: ServerResponse, problem: Problem): void {
-  if (res.headersSent || res.destroyed) {
-    res.destroy()
-    return
-  }
+export function sendProblem(res: ClientResponse, problem: Problem): void {
+  if (res.headersSent || res.isGone) return res.abort()
   const { fault, incoming } = problem
   const { status, retryable } = FAULTS[fault]
   const headers: Record<string, string> = {
@@ -60,19 +58,21 @@ export function sendProblem(res: ServerResponse, problem: Problem): void {
   if (problem.signInUrl) headers['Sallyport-Sign-In'] = problem.signInUrl
   if (problem.allowedOrigin !== undefined) allow(headers, problem.allowedOrigin)
   // A body that nobody will read makes the connection useless for the next request.
-  if (!incoming || incoming.hasBody) headers.Connection = 'close'
+  if (!incoming || incoming.hasBody) res.closeConnection()
   const wantsPage = incoming?.isNavigation || incoming?.acceptsHtml
-  const body = wantsPage ? pageOf(problem) : JSON.stringify(jsonOf(problem))
-  Object.assign(headers, wantsPage ? pageHeaders : jsonHeaders)
-  res.writeHead(status, { ...headers, 'Content-Length': Buffer.byteLength(body) })
-  if (incoming?.method !== 'HEAD') res.write(body)
-  if (incoming && isStillSending(res.req)) discardBody(res.req, () => res.end())
-  else res.end()
+  const body = Buffer.from(wantsPage ? pageOf(problem) : JSON.stringify(jsonOf(problem)))
+  const fields = flatHeaders({ ...headers, ...(wantsPage ? pageHeaders : jsonHeaders) })
+  const reason = STATUS_CODES[status] ?? ''
+  if (!incoming || !isStillSending(res.req)) return res.sendWhole(status, reason, fields, body)
+  res.sendHead(status, reason, [...fields, 'Content-Length', `${body.length}`])
+  if (incoming.method !== 'HEAD') res.write(body)
+  discardBody(res.req, () => res.end())
 }
 
 /** The rest of the body is on its way; whoever waits for "100 Continue" has not begun it. */
-function isStillSending({ complete, headers }: IncomingMessage): boolean {
-  return !complete && headers.expect === undefined && headers.upgrade === undefined
+function isStillSending({ complete, headers, stream }: ClientRequest): boolean {
+  if (complete || stream?.endAfterHeaders) return false
+  return headers.expect === undefined && headers.upgrade === undefined
 }
 
 const jsonHeaders = {

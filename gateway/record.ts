@@ -1,11 +1,11 @@
 /** One access event for each request to an application, however it ended. */
 
-import type { ServerResponse } from 'node:http'
 import type { Audit } from '#infra/audit.ts'
 import type { Application } from '#infra/contracts/application.ts'
 import type { Decision } from '#infra/contracts/policy.ts'
 import { FAULTS, type FaultCode } from '#infra/errors.ts'
 import type { Outcome } from './exchange.ts'
+import type { ClientResponse } from './front/client.ts'
 import type { Incoming } from './incoming.ts'
 import type { Session } from './session.ts'
 
@@ -46,7 +46,7 @@ export function recordRefused(
   audit: Audit,
   access: Access,
   { fault, detail, isChallenge }: Refusal,
-  res: ServerResponse,
+  res: ClientResponse,
 ): void {
   audit.record({
     ...common(access),

@@ -96,7 +96,7 @@ export class Relay implements Disposable {
 
   /** Lets open exchanges finish, each as the last of its connection. */
   drain(): void {
-    for (const exchange of this.#open.values()) exchange.request.res.shouldKeepAlive = false
+    for (const exchange of this.#open.values()) exchange.request.res.closeConnection()
   }
 
   /** Ends every open exchange. */

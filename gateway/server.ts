@@ -12,7 +12,6 @@
  *   record        exactly one access event, however it ended
  */
 
-import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Audit } from '#infra/audit.ts'
 import type { Application } from '#infra/contracts/application.ts'
 import { asSallyportError, type FaultCode, SallyportError } from '#infra/errors.ts'
@@ -23,7 +22,7 @@ import { mayUseSession } from './authenticate.ts'
 import type { Authorizer, Grant, Question } from './authorize.ts'
 import { clientOf } from './facts.ts'
 import { forwardedHeaders } from './forwarded.ts'
-import type { Arrival, RequestListener } from './front/http1.ts'
+import type { Arrival, ClientRequest, ClientResponse, RequestListener } from './front/client.ts'
 import type { Incoming, IncomingReader } from './incoming.ts'
 import { type Limits, TooManyRequests } from './limits.ts'
 import {
@@ -46,6 +45,8 @@ export interface ServerContext {
   limits: Limits
   log: Logger
   portal: PortalContext
+  /** Clients speak TLS with the gateway itself. */
+  isSecure: boolean
   publication: () => Publication
   reader: IncomingReader
   relay: Relay
@@ -55,8 +56,8 @@ export interface ServerContext {
 
 /** One request with everything that may have to be done with it. */
 interface Visit {
-  readonly req: IncomingMessage
-  readonly res: ServerResponse
+  readonly req: ClientRequest
+  readonly res: ClientResponse
   readonly incoming: Incoming
   readonly access: Access
   readonly upgrade: Arrival['upgrade']
@@ -195,13 +196,13 @@ async function relay(
   const isWhole = !incoming.hasBody || isSmall
   const body = incoming.hasBody && isSmall ? await readBody(req) : noBytes
   if (body === undefined) return
-  const scheme = incoming.forwardedProto ?? schemeOf(application)
+  const scheme = incoming.forwardedProto ?? (context.isSecure ? 'https' : schemeOf(application))
   context.relay.start({
     incoming,
     application,
     question,
     grant,
-    headers: forwardedHeaders(incoming, scheme, upgrade !== undefined),
+    headers: originHeaders(visit, application, scheme),
     body,
     bodyFollows: !isWhole || upgrade !== undefined,
     req,
@@ -215,14 +216,25 @@ async function relay(
   })
 }
 
+function originHeaders({ incoming, upgrade }: Visit, application: Application, scheme: string) {
+  const headers = forwardedHeaders(incoming, scheme, upgrade !== undefined)
+  const { originHttpVersion } = application.onPremisesPublishing
+  // HTTP/1.1 origins get no TE: the connector takes trailers from them without asking.
+  if (incoming.acceptsTrailers && originHttpVersion === 'http2') headers.push('TE', 'trailers')
+  return headers
+}
+
 const noBytes = Buffer.alloc(0)
 
 /** A small body, whole; undefined when the client went away meanwhile. */
-function readBody(req: IncomingMessage): Promise<Buffer | undefined> {
+function readBody(req: ClientRequest): Promise<Buffer | undefined> {
   return new Promise(resolve => {
     const chunks: Buffer[] = []
     req.on('data', (chunk: Buffer) => chunks.push(chunk))
-    req.on('end', () => resolve(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks)))
+    req.on('end', () => {
+      if (req.aborted) resolve(undefined)
+      else resolve(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks))
+    })
     req.on('close', () => resolve(undefined))
   })
 }
@@ -284,7 +296,7 @@ function publishedOrigin(
 
 function refuseUnread(
   { portal }: ServerContext,
-  res: ServerResponse,
+  res: ClientResponse,
   { fault, requestId }: { fault: FaultCode; requestId: string },
 ): void {
   sendProblem(res, { fault, requestId, portalUrl: portal.portalUrl })

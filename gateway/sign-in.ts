@@ -4,7 +4,6 @@
  * is needed, and a step that comes too late or from another browser starts over instead of failing.
  */
 
-import type { IncomingMessage, ServerResponse } from 'node:http'
 import { z } from 'zod'
 import type { Bus } from '#infra/bus.ts'
 import { SignInReply } from '#infra/contracts/policy.ts'
@@ -14,6 +13,7 @@ import { ownCookiePrefix, pathOf } from '#infra/http.ts'
 import { subjects } from '#infra/subjects.ts'
 import { type CookieOptions, setCookie } from './cookie.ts'
 import { clientOf } from './facts.ts'
+import { type ClientRequest, type ClientResponse, flatHeaders } from './front/client.ts'
 import { type Handover, type HandoverCodes, newNonce, nonceHash } from './handover.ts'
 import type { IdentityProvider } from './identity-provider.ts'
 import type { Incoming } from './incoming.ts'
@@ -50,8 +50,8 @@ export interface SignInContext {
 
 export interface Visit {
   readonly incoming: Incoming
-  readonly req: IncomingMessage
-  readonly res: ServerResponse
+  readonly req: ClientRequest
+  readonly res: ClientResponse
 }
 
 export class SignIn {
@@ -166,7 +166,7 @@ export class SignIn {
 
   /** To the portal itself, or with a one-time code to the application's host. */
   async #handOver(
-    res: ServerResponse,
+    res: ClientResponse,
     destination: Destination,
     session: Omit<Session, 'recordKey'>,
     cookies: string[],
@@ -277,13 +277,12 @@ function samePlace(target: string): string {
   return target.replace(/^\/{2,}/, '/')
 }
 
-export function redirect(res: ServerResponse, url: string, cookies: readonly string[]): void {
-  res.writeHead(302, {
+export function redirect(res: ClientResponse, url: string, cookies: readonly string[]): void {
+  const headers = flatHeaders({
     Location: url,
     'Cache-Control': 'no-store',
     'Referrer-Policy': 'no-referrer',
-    'Content-Length': 0,
-    ...(cookies.length > 0 && { 'Set-Cookie': [...cookies] }),
+    'Set-Cookie': cookies,
   })
-  res.end()
+  res.sendWhole(302, 'Found', headers, Buffer.alloc(0))
 }

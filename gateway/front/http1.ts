@@ -4,51 +4,98 @@
  */
 
 import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http'
+import { createServer as createSecureServer, type Server as SecureServer } from 'node:https'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-
-/** How a request arrived. */
-export interface Arrival {
-  /** The client's socket, for a request that asks to switch protocols. */
-  readonly upgrade?: { readonly socket: Duplex; readonly first: Buffer }
-  /** The client waits for "100 Continue" before it sends its body. */
-  readonly expectsContinue?: boolean
-}
-
-export type RequestListener = (req: IncomingMessage, res: ServerResponse, how: Arrival) => void
+import type { TlsOptions } from 'node:tls'
+import {
+  type Arrival,
+  type ClientResponse,
+  hasLength,
+  hasNoBody,
+  type RequestListener,
+} from './client.ts'
 
 const maxHeaderBytes = 64 * 1024
 const headersTimeoutMs = 15_000
 const keepAliveTimeoutMs = 65_000
 
-export function createHttp1Server(listener: RequestListener): Server {
-  const server = createServer(
-    {
-      maxHeaderSize: maxHeaderBytes,
-      headersTimeout: headersTimeoutMs,
-      requestTimeout: 0,
-      keepAliveTimeout: keepAliveTimeoutMs,
-      connectionsCheckingInterval: 5_000,
-      // Other protocols that a client merely offers (h2c) are answered over HTTP/1.1.
-      shouldUpgradeCallback: req => req.headers.upgrade?.toLowerCase() !== 'h2c',
-    },
-    (req, res) => begin(req, res, {}),
-  )
-  const begin: RequestListener = (req, res, how) => {
-    if (!server.listening) res.shouldKeepAlive = false
+class Http1Response extends ServerResponse implements ClientResponse {
+  get isGone(): boolean {
+    return this.destroyed
+  }
+
+  sendHead(status: number, reason: string, headers: readonly string[]): void {
+    this.writeHead(status, reason, headers as string[])
+    this.flushHeaders()
+  }
+
+  sendWhole(status: number, reason: string, headers: string[], body: Buffer): void {
+    const isEmpty = hasNoBody(this.req.method, status)
+    if ((!isEmpty || body.length > 0) && !hasLength(headers))
+      headers.push('Content-Length', `${body.length}`)
+    this.writeHead(status, reason, headers)
+    if (isEmpty || body.length === 0) this.end()
+    else this.end(body)
+  }
+
+  endWith(trailers: readonly string[]): void {
+    if (trailers.length > 0) this.addTrailers(pairsOf(trailers))
+    this.end()
+  }
+
+  abort(): void {
+    this.destroy()
+  }
+
+  closeConnection(): void {
+    this.shouldKeepAlive = false
+  }
+}
+
+export type Http1Server =
+  | Server<typeof IncomingMessage, typeof Http1Response>
+  | SecureServer<typeof IncomingMessage, typeof Http1Response>
+
+const options = {
+  ServerResponse: Http1Response,
+  maxHeaderSize: maxHeaderBytes,
+  headersTimeout: headersTimeoutMs,
+  requestTimeout: 0,
+  keepAliveTimeout: keepAliveTimeoutMs,
+  connectionsCheckingInterval: 5_000,
+  // Other protocols that a client merely offers (h2c) are answered over HTTP/1.1.
+  shouldUpgradeCallback: (req: IncomingMessage) => req.headers.upgrade?.toLowerCase() !== 'h2c',
+}
+
+/** With TLS options it listens as HTTPS. */
+export function createHttp1Server(listener: RequestListener, tls?: TlsOptions): Http1Server {
+  const begin = (req: IncomingMessage, res: Http1Response, how: Arrival) => {
+    if (!server.listening) res.closeConnection()
     listener(req, res, how)
   }
+  const plainly = (req: IncomingMessage, res: Http1Response) => begin(req, res, {})
+  const server: Http1Server = tls
+    ? createSecureServer({ ...options, ...tls }, plainly)
+    : createServer(options, plainly)
   server.on('checkContinue', (req, res) => begin(req, res, { expectsContinue: true }))
   server.on('upgrade', (req: IncomingMessage, socket: Duplex, first: Buffer) => {
     socket.on('error', () => undefined)
-    const res = new ServerResponse(req)
-    res.shouldKeepAlive = false
+    const res = new Http1Response(req)
+    res.closeConnection()
     res.assignSocket(socket as Socket)
     res.once('finish', () => socket.end())
-    begin(req, res, { upgrade: { socket, first } })
+    const takeOver = () => res.detachSocket(socket as Socket)
+    begin(req, res, { upgrade: { socket, first, takeOver } })
   })
   server.on('connect', (_req, socket: Duplex) =>
     socket.end('HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 0\r\nConnection: close\r\n\r\n'),
   )
   return server
+}
+
+function pairsOf(list: readonly string[]): [string, string][] {
+  const pairs: [string, string][] = []
+  for (let i = 0; i < list.length; i += 2) pairs.push([list[i] as string, list[i + 1] as string])
+  return pairs
 }

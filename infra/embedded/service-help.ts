@@ -17,6 +17,9 @@ export const serviceVariables: Readonly<Record<ServiceRole, Variables>> = {
     ...commonVariables,
     SALLYPORT_GATEWAY_HOST: 'address to listen at (default 127.0.0.1)',
     SALLYPORT_GATEWAY_PORT: 'port to listen at, 0 for a free one (default 8080)',
+    SALLYPORT_GATEWAY_TLS_CERTIFICATE_PATH:
+      'PEM file of certificate and chain: listens for HTTPS with HTTP/2 (default: plain HTTP)',
+    SALLYPORT_GATEWAY_TLS_KEY_PATH: 'PEM file of its key; both are read again when they change',
     SALLYPORT_GATEWAY_PORTAL_URL:
       'where users sign in, as in https://portal.example.com/ (required)',
     SALLYPORT_GATEWAY_IDENTITY_PROVIDER: 'issuer URL of the OpenID provider (required)',

@@ -24,10 +24,23 @@ interface Step {
 export const signInPath = /^\/interaction\/([\w-]{1,64})(?:\/(password|code))?$/
 
 export async function signIn(step: Step, stage: 'password' | 'code' | undefined): Promise<void> {
-  if (step.req.method !== 'POST' || stage === undefined) return ask(step)
+  if (step.req.method !== 'POST' || stage === undefined) {
+    return (await isSignedInMeanwhile(step)) ? goOn(step) : ask(step)
+  }
   const fields = await readForm(step.req)
   if (stage === 'password') return checkPassword(step, fields)
   return checkCode(step, fields)
+}
+
+/** In another tab, after this one had asked: nothing is left to ask here. */
+async function isSignedInMeanwhile({ provider, interaction, req, res }: Step): Promise<boolean> {
+  if (!interaction.prompt.reasons.every(reason => reason === 'no_session')) return false
+  const session = await provider.Session.get(provider.createContext(req, res))
+  return session.accountId !== undefined
+}
+
+function goOn({ interaction, res }: Step): void {
+  res.writeHead(303, { ...pageHeaders, location: interaction.returnTo }).end()
 }
 
 /** A form post may be this long at most. */

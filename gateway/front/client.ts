@@ -1,0 +1,82 @@
+/**
+ * A client's request and the answer to it, whichever HTTP version carries them. Both are Node's own objects with a few
+ * methods more (http1.ts, http2.ts), for what the versions do differently: heads, trailers, breaking off.
+ */
+
+import type { IncomingHttpHeaders } from 'node:http'
+import type { ServerHttp2Stream } from 'node:http2'
+import type { Socket } from 'node:net'
+import type { Duplex, Readable, Writable } from 'node:stream'
+
+export interface ClientRequest extends Readable {
+  readonly method?: string | undefined
+  readonly url?: string | undefined
+  readonly httpVersionMajor: number
+  readonly httpVersionMinor: number
+  readonly headers: IncomingHttpHeaders
+  /** Names and values in turn, as HTTP/1.1 would have them: Host first for HTTP/2, no pseudo-headers. */
+  readonly rawHeaders: string[]
+  readonly socket: Socket
+  /** The client broke off: an `end` after that is not the end of the body. */
+  readonly aborted: boolean
+  /** Nothing more will be read. */
+  readonly complete: boolean
+  /** Of HTTP/2 alone. A request line may claim any version; this cannot be forged. */
+  readonly stream?: ServerHttp2Stream
+}
+
+export interface ClientResponse extends Writable {
+  readonly req: ClientRequest
+  readonly headersSent: boolean
+  statusCode: number
+  /** The connection, or the stream of HTTP/2, is gone. */
+  readonly isGone: boolean
+  /**
+   * Sends the head of an answer whose body is written afterwards.
+   * @throws for what is no HTTP; nothing has been sent then.
+   */
+  sendHead(status: number, reason: string, headers: readonly string[]): void
+  /** Sends a whole answer and its length, but no body where there is none (HEAD, 204, 304). Throws likewise. */
+  sendWhole(status: number, reason: string, headers: string[], body: Buffer): void
+  endWith(trailers: readonly string[]): void
+  /** Breaks the answer off so that the client cannot take it for whole. */
+  abort(): void
+  /** No further request on this connection. HTTP/2 says so for the connection, not with an answer. */
+  closeConnection(): void
+  writeContinue(): unknown
+  writeEarlyHints(hints: Record<string, string | string[]>): unknown
+}
+
+/** How a request arrived. */
+export interface Arrival {
+  /** For a request that asks to switch protocols. */
+  readonly upgrade?: Upgrade
+  /** The client waits for "100 Continue" before it sends its body. */
+  readonly expectsContinue?: boolean
+}
+
+export interface Upgrade {
+  readonly socket: Duplex
+  /** What the client sent together with its request. */
+  readonly first: Buffer
+  /** From here on the socket is no HTTP any more. */
+  takeOver(): void
+}
+
+export type RequestListener = (req: ClientRequest, res: ClientResponse, how: Arrival) => void
+
+/** HEAD is answered without a body, and so are these (RFC 9110 §6.4.1). */
+export function hasNoBody(method: string | undefined, status: number): boolean {
+  return method === 'HEAD' || status === 204 || status === 304
+}
+
+export function hasLength(headers: readonly string[]): boolean {
+  return headers.some((name, i) => i % 2 === 0 && name.toLowerCase() === 'content-length')
+}
+
+/** A record of header fields as a flat list. */
+export function flatHeaders(record: Readonly<Record<string, string | readonly string[]>>) {
+  return Object.entries(record).flatMap(([name, value]) =>
+    typeof value === 'string' ? [name, value] : value.flatMap(one => [name, one]),
+  )
+}

@@ -18,6 +18,8 @@ export interface SendOptions {
   body?: Buffer | Readable
   bytes?: number
   signal?: AbortSignal
+  /** After which it counts as hanging. */
+  limitMs?: number
   agent?: http.Agent | false
   /** Gets the request before it is sent. */
   prepare?: (request: ClientRequest) => void
@@ -87,7 +89,7 @@ export class Client implements Disposable {
     const framing: [string, string][] = body
       ? [length === undefined ? ['Transfer-Encoding', 'chunked'] : ['Content-Length', `${length}`]]
       : []
-    const limit = AbortSignal.timeout(hangsAfterMs)
+    const limit = AbortSignal.timeout(options.limitMs ?? hangsAfterMs)
     const request = http.request(this.gateway, {
       path,
       method,

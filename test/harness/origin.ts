@@ -62,12 +62,15 @@ export async function startOrigin(): Promise<Origin> {
   const handlers = new Map<string, Handler>([['/echo', echo]])
   const sockets = new Set<Socket>()
   const upgraded = new Set<Socket>()
-  const server = createServer({ requestTimeout: 0, keepAliveTimeout: 65_000 }, (req, res) => {
-    note(seen, req, res)
-    const path = pathOf(req)
-    const handler = handlers.get(path) ?? builtIn(path)
-    Promise.resolve(handler(req, res)).catch(() => res.destroy())
-  })
+  const server = createServer(
+    { requestTimeout: 0, maxHeaderSize: 128 * 1024, keepAliveTimeout: 65_000 },
+    (req, res) => {
+      note(seen, req, res)
+      const path = pathOf(req)
+      const handler = handlers.get(path) ?? builtIn(path)
+      Promise.resolve(handler(req, res)).catch(() => res.destroy())
+    },
+  )
   server.on('connection', socket => {
     sockets.add(socket)
     socket.once('close', () => sockets.delete(socket)).on('error', () => undefined)

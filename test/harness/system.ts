@@ -24,6 +24,8 @@ export interface TestSystemOptions {
   environment?: Environment
   identityProvider?: SystemOptions['identityProvider']
   logLevel?: LogLevel
+  /** Of what starts them and of the bus's server, which is shown. */
+  ownLogLevel?: LogLevel
 }
 
 export interface TestSystem extends System {
@@ -82,7 +84,15 @@ export function signedInApplication(name: string, internalUrl: string): Publicat
 }
 
 function systemOptions(options: TestSystemOptions): Omit<SystemOptions, 'dataDirectory'> {
-  const { gateways, connectors, policies, registries, environment, logLevel = 'info' } = options
+  const {
+    gateways,
+    connectors,
+    policies,
+    registries,
+    environment,
+    logLevel = 'info',
+    ownLogLevel = 'error',
+  } = options
   return {
     counts: {
       gateway: gateways ?? 1,
@@ -94,6 +104,6 @@ function systemOptions(options: TestSystemOptions): Omit<SystemOptions, 'dataDir
     ...(options.identityProvider && { identityProvider: options.identityProvider }),
     environment: { ...process.env, ...environment },
     logLevel,
-    log: createLogger('up', 'error'),
+    log: createLogger('up', ownLogLevel),
   }
 }

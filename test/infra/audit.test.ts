@@ -17,6 +17,9 @@ import { AuditEvent } from '#infra/contracts/audit.ts'
 import { streams, subjects } from '#infra/subjects.ts'
 import { startTestNats, type TestNats } from '../harness/nats.ts'
 
+/** Generous, for machines that are busy. */
+const soon = { timeout: 5_000 }
+
 const accessOf = (requestId: string): NewAuditEvent => ({
   category: 'access',
   outcome: 'granted',
@@ -143,10 +146,10 @@ describe('audit trail', () => {
     })()
     for (let crash = 0; crash < 3; crash++) {
       const before = recorded
-      await expect.poll(() => recorded - before).toBeGreaterThan(1_000)
+      await expect.poll(() => recorded - before, soon).toBeGreaterThan(1_000)
       await nats.kill()
       const during = recorded
-      await expect.poll(() => recorded - during).toBeGreaterThan(200)
+      await expect.poll(() => recorded - during, soon).toBeGreaterThan(200)
       await nats.restart()
       await expect.poll(() => bus.isConnected, { timeout: 10_000 }).toBe(true)
     }
@@ -207,11 +210,11 @@ describe('audit trail', () => {
     await using _ = audit
     await makeStream(registry)
     await nats.kill()
-    await expect.poll(() => bus.isConnected).toBe(false)
+    await expect.poll(() => bus.isConnected, soon).toBe(false)
     for (let i = 0; i < 1_000; i++) audit.record(accessOf(`r${i}`))
     expect(audit.pending).toBe(100)
     const spilled = () => readFile(spill.path, 'utf8').catch(() => '')
-    await expect.poll(async () => (await spilled()).split('\n').length - 1).toBe(900)
+    await expect.poll(async () => (await spilled()).split('\n').length - 1, soon).toBe(900)
     await nats.restart()
     await expect.poll(() => existsSync(spill.path), { timeout: 15_000 }).toBe(false)
     expect(await audit.flush(5_000)).toBe(true)
@@ -229,7 +232,7 @@ describe('audit trail', () => {
     })
     await using _ = audit
     await nats.kill()
-    await expect.poll(() => bus.isConnected).toBe(false)
+    await expect.poll(() => bus.isConnected, soon).toBe(false)
     for (let i = 0; i < 100; i++) audit.record(accessOf(`r${i}`))
     expect(audit.isHealthy).toBe(false)
     expect(audit.dropped).toBeGreaterThan(0)
@@ -244,9 +247,9 @@ describe('audit trail', () => {
     })
     await using _ = audit
     await nats.kill()
-    await expect.poll(() => bus.isConnected).toBe(false)
+    await expect.poll(() => bus.isConnected, soon).toBe(false)
     for (let i = 0; i < 5; i++) audit.record(accessOf(`r${i}`))
-    await expect.poll(() => audit.dropped).toBe(4)
+    await expect.poll(() => audit.dropped, soon).toBe(4)
     expect(lines.join('')).toContain('the audit spill cannot be written')
   })
 

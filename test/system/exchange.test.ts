@@ -143,6 +143,21 @@ describe('request headers', () => {
     }
   })
 
+  test('that offer HTTP/2 leave a request, with or without a body, the ordinary one that it is', async () => {
+    const headers = [
+      ['Connection', 'Upgrade, HTTP2-Settings'],
+      ['Upgrade', 'h2c'],
+      ['HTTP2-Settings', 'AAMAAABkAAQAoAAAAAIAAAAA'],
+    ] as const
+    const body = bodyOf(1_000)
+    for (const bytes of [body.length, undefined]) {
+      const options = { headers, body: bodyStream(body.length), ...(bytes && { bytes }) }
+      const seen = await echo('/echo', options)
+      expect(seen).toMatchObject(digestOf(body))
+      expect(valuesOf(seen, 'http2-settings')).toEqual([])
+    }
+  })
+
   test('carry the cookies of the application and never ours', async () => {
     const [own = ''] = visitor.headers.cookie?.split('; ').slice(-1) ?? []
     const cookies = [`a=1; ${own}; b="2=2"`, '__Host-sallyport-nonce=x; c=3']

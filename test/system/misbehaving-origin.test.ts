@@ -54,8 +54,6 @@ describe('an origin that', () => {
     ['sends length and chunks', 'origin_protocol_error'],
     ['sends status 99', 'origin_protocol_error'],
     ['switches protocols unasked', 'origin_protocol_error'],
-    ['sends less than its length', 'origin_unreachable'],
-    ['resets in a small body', 'origin_unreachable'],
   ])('%s is a 502 %s that names nothing internal', async (way, code) => {
     const answer = await client.send(pathOf(way))
     expect(answer.status).toBe(502)
@@ -72,11 +70,18 @@ describe('an origin that', () => {
     ['ends without the last chunk'],
     ['resets after the head'],
     ['resets in a body of unknown length'],
+    ['resets in a small body'],
   ])('%s leaves the client with a transfer that is visibly broken', async way => {
     const { status, stream } = await client.open(pathOf(way))
     expect(status).toBe(200)
     await expect(stream.toArray()).rejects.toThrow('aborted')
     expect(stream.complete).toBe(false)
+  })
+
+  test('sends less than its length is never taken for whole, however little it is', async () => {
+    const answer = await client.send(pathOf('sends less than its length')).catch(() => 'broken')
+    // Whether anything had been passed on when the end came is a matter of milliseconds.
+    if (answer !== 'broken') expect(answer).toMatchObject({ status: 502 })
   })
 
   test.each<[Misbehaviour, number, string]>([
@@ -115,6 +120,18 @@ describe('an origin that', () => {
     stream.destroy()
   })
 
+  test('breaks off is not asked twice for what may change something', async () => {
+    const path = pathOf('resets before the head')
+    const before = origin.seen.length
+    for (const method of ['POST', 'PUT', 'DELETE', 'PATCH']) await client.send(path, { method })
+    expect(origin.seen.slice(before).map(({ method }) => method)).toEqual([
+      'POST',
+      'PUT',
+      'DELETE',
+      'PATCH',
+    ])
+  })
+
   test('fails shows a page to people', async () => {
     const answer = await client.send(pathOf('sends garbage'), {
       headers: [['Accept', 'text/html']],
@@ -133,10 +150,8 @@ describe('an origin that', () => {
     const waiting = Promise.allSettled(hanging)
     const arrived = () => origin.seen.filter(({ path }) => path === pathOf('hangs'))
     await expect.poll(() => arrived().length).toBe(20)
-    // Longer than a connector may be silent: it has said that it is at work.
-    const answer = await client.send(pathOf('trickles'))
-    expect(answer.status).toBe(200)
-    await expect.poll(() => performance.now() - 1_200 > 0).toBe(true)
+    // One and a half seconds: longer than a connector may be silent, but it has said that it is at work.
+    for (let i = 0; i < 3; i++) expect((await client.send(pathOf('trickles'))).status).toBe(200)
     expect(arrived().every(({ end }) => end === undefined)).toBe(true)
     leaving.abort()
     await waiting

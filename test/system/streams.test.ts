@@ -1,0 +1,168 @@
+/** Answers and uploads that are long or slow: passed on as they come, held back by whoever is slow, in bounded memory. */
+
+import { once } from 'node:events'
+import type { ServerResponse } from 'node:http'
+import { pipeline } from 'node:stream/promises'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { bodyStream, digestOfBody } from '../harness/bodies.ts'
+import { Client, type Opened } from '../harness/client.ts'
+import { mib, watchMemory } from '../harness/memory.ts'
+import { type Origin, startOrigin } from '../harness/origin.ts'
+import { signedInApplication, startSystem, type TestSystem } from '../harness/system.ts'
+import { signInTo } from '../harness/visitor.ts'
+
+let origin: Origin
+let system: TestSystem
+let client: Client
+
+beforeAll(async () => {
+  origin = await startOrigin()
+  system = await startSystem({ publish: [signedInApplication('app', origin.url)] })
+  client = new Client(system.gatewayUrls[0] as string, await signInTo(system, 'app'))
+  // Both ways once, so that what follows measures growth and not the first use of the code.
+  for (const size of [5 * mib, 20 * mib]) {
+    await client.digest(`/bytes/${size}`)
+    await client.send('/echo', { body: bodyStream(size) })
+  }
+})
+afterAll(async () => {
+  client[Symbol.dispose]()
+  await system[Symbol.asyncDispose]()
+  await origin[Symbol.asyncDispose]()
+})
+
+/** Room for what a process grows anyway, under a load of any kind. */
+const allowedMib = 64
+const expectBounded = (growth: Record<string, number>) => {
+  for (const [name, grown] of Object.entries(growth)) {
+    expect(grown, `${name} has grown by ${grown} MiB`).toBeLessThan(allowedMib)
+  }
+}
+
+/** Opens a download and reads nothing of it. */
+async function stall(path: string): Promise<Opened> {
+  const opened = await client.open(path, { agent: false })
+  opened.stream.pause()
+  return opened
+}
+
+describe('server-sent events', () => {
+  test('arrive one by one, each as soon as it is sent', async () => {
+    const sources: ServerResponse[] = []
+    origin.at('/events', (_req, res) => {
+      res.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' })
+      res.flushHeaders()
+      sources.push(res)
+    })
+    const { stream, header } = await client.open('/events')
+    expect(header('content-type')).toBe('text/event-stream')
+    const [source] = sources
+    for (let i = 0; i < 20; i++) {
+      const startedAt = performance.now()
+      source?.write(`data: ${i}\n\n`)
+      const [event] = await once(stream, 'data')
+      expect(String(event)).toBe(`data: ${i}\n\n`)
+      expect(performance.now() - startedAt).toBeLessThan(500)
+    }
+    source?.end()
+    await once(stream, 'end')
+  })
+
+  test('of a hundred readers reach each of them', async () => {
+    const sources: ServerResponse[] = []
+    origin.at('/many', (_req, res) => {
+      res.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders()
+      sources.push(res)
+    })
+    const readers = await Promise.all(
+      Array.from({ length: 100 }, () => client.open('/many', { agent: false })),
+    )
+    const heard = Promise.all(readers.map(async ({ stream }) => String(await once(stream, 'data'))))
+    for (const source of sources) source.write('data: all\n\n')
+    expect(new Set(await heard)).toEqual(new Set(['data: all\n\n']))
+    for (const { request } of readers) request.destroy()
+    await expect.poll(() => sources.every(({ destroyed }) => destroyed)).toBe(true)
+  })
+})
+
+describe('a slow reader', () => {
+  test('holds back its own download, no memory and nobody else', async () => {
+    using memory = await watchMemory(system)
+    let sentBytes = 0
+    origin.at('/flood', async (_req, res) => {
+      const counted = async function* (chunks: AsyncIterable<Buffer>) {
+        for await (const chunk of chunks) {
+          sentBytes += chunk.length
+          yield chunk
+        }
+      }
+      await pipeline(bodyStream(500 * mib), counted, res).catch(() => undefined)
+    })
+    const slow = await stall('/flood')
+    for (let i = 0; i < 100; i++) {
+      const startedAt = performance.now()
+      expect((await client.send('/bytes/1000')).status).toBe(200)
+      expect(performance.now() - startedAt).toBeLessThan(1_000)
+    }
+    const sentWhileStalled = sentBytes
+    expect(await client.digest(`/bytes/${20 * mib}`)).toEqual(digestOfBody(20 * mib))
+    // Socket buffers and the window of one exchange, and not a byte more as time goes by.
+    expect(sentBytes).toBe(sentWhileStalled)
+    expect(sentBytes).toBeLessThan(24 * mib)
+    expectBounded(memory.growthMib())
+    slow.request.destroy()
+  })
+
+  test('that wakes up gets everything', async () => {
+    const slow = await stall(`/bytes/${20 * mib}`)
+    for (let i = 0; i < 20; i++) await client.send('/bytes/1000')
+    const received = []
+    for await (const chunk of slow.stream) received.push(chunk)
+    expect(Buffer.concat(received)).toHaveLength(20 * mib)
+  })
+
+  test('is one of 64, and the 65th is served as if it were alone', async () => {
+    using memory = await watchMemory(system)
+    const stalled = await Promise.all(Array.from({ length: 64 }, () => stall(`/bytes/${20 * mib}`)))
+    const startedAt = performance.now()
+    expect(await client.digest(`/bytes/${5 * mib}`)).toEqual(digestOfBody(5 * mib))
+    const up = await client.send('/echo', { body: bodyStream(5 * mib) })
+    expect(up.json()).toMatchObject(digestOfBody(5 * mib))
+    expect(performance.now() - startedAt).toBeLessThan(5_000)
+    // Their windows are 16 MiB together, and the sockets' buffers outside of user space.
+    expect(Math.max(...Object.values(memory.growthMib()))).toBeLessThan(192)
+    for (const { request } of stalled) request.destroy()
+  })
+})
+
+test('an origin that reads slowly holds back the upload and no memory', async () => {
+  using memory = await watchMemory(system)
+  let wake: () => void = () => undefined
+  origin.at('/slow-upload', async (req, res) => {
+    req.pause()
+    await new Promise<void>(resolve => {
+      wake = resolve
+    })
+    let bytes = 0
+    for await (const chunk of req) bytes += chunk.length
+    res.end(`${bytes}`)
+  })
+  const upload = client.send('/slow-upload', { body: bodyStream(50 * mib) })
+  await expect.poll(() => origin.latest('/slow-upload')).toBeDefined()
+  for (let i = 0; i < 100; i++) expect((await client.send('/bytes/1000')).status).toBe(200)
+  expectBounded(memory.growthMib())
+  wake()
+  expect((await upload).text).toBe(`${50 * mib}`)
+  expectBounded(memory.growthMib())
+})
+
+test('200 MB go down and up without a change, in bounded memory', { timeout: 90_000 }, async () => {
+  using memory = await watchMemory(system)
+  const size = 200 * 1000 * 1000
+  const whole = digestOfBody(size)
+  const limitMs = 60_000
+  expect(await client.digest(`/bytes/${size}`, { limitMs })).toEqual(whole)
+  const up = await client.send('/echo', { body: bodyStream(size), limitMs })
+  expect(up.json()).toMatchObject(whole)
+  expectBounded(memory.growthMib())
+})

@@ -1,5 +1,9 @@
 import { defineConfig } from 'vitest/config'
 
+// The clean-up container of testcontainers has to be pulled; test/harness/images.ts cleans up in its place. It must be
+// known here, in the main process, and not only to the tests.
+process.env.TESTCONTAINERS_RYUK_DISABLED ??= 'true'
+
 const reporters = ['default', './test/harness/summary-reporter.ts']
 
 /** One kind of test: its folders, its time-outs, and when it runs relative to the others. */

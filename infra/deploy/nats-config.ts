@@ -1,0 +1,44 @@
+/**
+ * The configuration of the nats-servers of a cluster: the same file for every node, which gets its name on the command
+ * line (`nats-server --config nats.conf --name nats-1`). Roles and permissions are those of the embedded server.
+ */
+
+import { type Passwords, serialized, serverSettings } from '../embedded/nats-config.ts'
+
+export interface ClusterOptions {
+  /** Host names under which the nodes reach each other; three or five of them. */
+  nodes: readonly string[]
+  passwords: Passwords
+  /** With which the nodes let each other in. */
+  routePassword: string
+  storeDirectory: string
+}
+
+const routeUser = 'route'
+const clientPort = 4222
+const routePort = 6222
+const monitorPort = 8222
+
+export function clusterConfig(options: ClusterOptions): string {
+  const { nodes, passwords, routePassword, storeDirectory } = options
+  const routes = nodes.map(node => `nats://${routeUser}:${routePassword}@${node}:${routePort}`)
+  return serialized({
+    port: clientPort,
+    http: monitorPort,
+    jetstream: { store_dir: storeDirectory },
+    cluster: {
+      name: 'sallyport',
+      port: routePort,
+      routes,
+      authorization: { user: routeUser, password: routePassword, timeout: 5 },
+      // By default a node that hangs or is cut off is noticed after more than a minute.
+      ping_interval: '1s',
+      ping_max: 2,
+      // Clients are told all nodes by their own configuration; a node does not know its address in their network.
+      no_advertise: true,
+    },
+    // How long clients are given to move to another node before this one ends (SIGUSR2); NATS takes no shorter time.
+    lame_duck_duration: '30s',
+    ...serverSettings(passwords),
+  })
+}

@@ -15,6 +15,7 @@ export function createLogger(service: string, level: LogLevel): Logger {
       level,
       base: { service },
       timestamp: pino.stdTimeFunctions.isoTime,
+      serializers: { error: pino.stdSerializers.err },
       redact: { paths: secrets.flatMap(name => [name, `*.${name}`]), censor: '[redacted]' },
     },
     pino.destination({ fd: 2, sync: true }),

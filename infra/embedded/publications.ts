@@ -1,9 +1,9 @@
 /**
  * What `--publish NAME=URL[,passthrough]` asks for, and the names below which a system on one machine publishes:
- * `http://NAME.sallyport.localhost:PORT/`.
+ * `http://NAME.sallyport.localhost:PORT/`, or https when the gateway has a certificate.
  */
 
-import { ConfigurationError } from '../config.ts'
+import { ConfigurationError, type Environment } from '../config.ts'
 import { OnPremisesPublishing, Slug } from '../contracts/application.ts'
 
 export interface Publication {
@@ -21,9 +21,21 @@ export const portalName = 'portal'
 export const sampleNames = ['handbook', 'inventory'] as const
 export type SampleName = (typeof sampleNames)[number]
 
+/** Where clients reach a system on one machine. */
+export interface Place {
+  readonly port: number
+  readonly scheme: 'http' | 'https'
+}
+
+/** The gateway speaks TLS as soon as it is given a certificate. */
+export function placeOf(port: number, environment: Environment): Place {
+  const isSecure = Boolean(environment.SALLYPORT_GATEWAY_TLS_CERTIFICATE_PATH)
+  return { port, scheme: isSecure ? 'https' : 'http' }
+}
+
 /** `http://NAME.sallyport.localhost:PORT/` */
-export function localUrl(name: string, port: number): string {
-  return new URL(`http://${name}.${localDomain}:${port}/`).href
+export function localUrl(name: string, { port, scheme }: Place): string {
+  return new URL(`${scheme}://${name}.${localDomain}:${port}/`).href
 }
 
 /** Reads the values of `--publish`. All problems are reported together, each with the fix. */

@@ -5,7 +5,7 @@
 
 import { z } from 'zod'
 import { defaultConnectorGroupId } from '../contracts/connector.ts'
-import { localDomain, localUrl, type Publication } from './publications.ts'
+import { localDomain, localUrl, type Place, type Publication } from './publications.ts'
 
 export interface AdminApi {
   url: string
@@ -39,20 +39,20 @@ function isPublished(
 
 const Assignment = z.object({ principalType: z.string(), principalId: z.string() })
 
-/** Publishes below `port`, and moves there what an earlier run published below another one. Returns all there is. */
+/** Publishes at `place`, and moves there what an earlier run published at another one. Returns all there is. */
 export async function publishAll(
   api: AdminApi,
   publications: readonly Publication[],
-  port: number,
+  place: Place,
 ): Promise<PublishedApplication[]> {
   const there = await list(api, '/v1.0/applications', RegisteredApplication)
   for (const publication of publications) {
     const isThere = there.some(({ id }) => id === publication.name)
-    await publish(api, publication, { port, isThere })
+    await publish(api, publication, { place, isThere })
   }
   const names = new Set(publications.map(({ name }) => name))
   for (const application of there.filter(isPublished)) {
-    if (!names.has(application.id)) await moveToPort(api, application, port)
+    if (!names.has(application.id)) await moveTo(api, application, place)
   }
   return (await list(api, '/v1.0/applications', RegisteredApplication)).filter(isPublished)
 }
@@ -60,12 +60,12 @@ export async function publishAll(
 async function publish(
   api: AdminApi,
   { name, displayName, internalUrl, access }: Publication,
-  { port, isThere }: { port: number; isThere: boolean },
+  { place, isThere }: { place: Place; isThere: boolean },
 ): Promise<void> {
   const asked = {
     appRoleAssignmentRequired: access !== 'signed-in',
     onPremisesPublishing: {
-      externalUrl: localUrl(name, port),
+      externalUrl: localUrl(name, place),
       internalUrl,
       externalAuthenticationType: access === 'passthrough' ? 'passthru' : 'aadPreAuthentication',
     },
@@ -86,16 +86,17 @@ async function assign(api: AdminApi, name: string, group: string): Promise<void>
   await ask(api, 'POST', path, { principalType: 'Group', principalId: group })
 }
 
-/** Hosts of the local domain are this system's own, so they follow its port. */
-async function moveToPort(
+/** Hosts of the local domain are this system's own, so they follow it. */
+async function moveTo(
   api: AdminApi,
   { id, onPremisesPublishing }: PublishedApplication,
-  port: number,
+  { port, scheme }: Place,
 ): Promise<void> {
   const url = new URL(onPremisesPublishing.externalUrl)
-  const isOurs = url.hostname.endsWith(`.${localDomain}`) && url.protocol === 'http:'
-  if (!isOurs || Number(url.port || 80) === port) return
+  if (!url.hostname.endsWith(`.${localDomain}`)) return
+  url.protocol = scheme
   url.port = String(port)
+  if (url.href === onPremisesPublishing.externalUrl) return
   const moved = { onPremisesPublishing: { externalUrl: url.href } }
   await ask(api, 'PATCH', `/v1.0/applications/${id}`, moved)
 }

@@ -9,7 +9,7 @@ import type { Logger, LogLevel } from '../log.ts'
 import type { BusRole } from '../permissions.ts'
 import type { IdentityProvider } from './parts.ts'
 import { freePort } from './ports.ts'
-import { localDomain } from './publications.ts'
+import { localDomain, type Place } from './publications.ts'
 import { ServiceProcess, type ServiceRole, serviceRoles } from './service-process.ts'
 
 export interface ServicesOptions {
@@ -20,7 +20,7 @@ export interface ServicesOptions {
   spillDirectory: string
   portal: string
   /** Of the first gateway. */
-  port: number
+  place: Place
   /** For all of them, before their own. */
   environment: Environment
   logLevel: LogLevel
@@ -94,16 +94,17 @@ export class Services implements AsyncDisposable {
     if (role === 'connector') return { ...common, SALLYPORT_CONNECTOR_ID: name }
     if (role === 'policy') return { ...common, ...this.#policy(name) }
     // A process that is started again must listen where it did before: the port is chosen here.
-    const port = role === 'gateway' && isFirst ? this.#options.port : await freePort()
+    const port = role === 'gateway' && isFirst ? this.#options.place.port : await freePort()
     return { ...common, ...(role === 'gateway' ? this.#gateway(name, port) : this.#registry(port)) }
   }
 
   #registry(port: number): Environment {
+    const { place } = this.#options
     return {
       SALLYPORT_REGISTRY_SYSTEM_BUS_URL: this.#options.busUrl('system'),
       SALLYPORT_REGISTRY_PORT: String(port),
       SALLYPORT_REGISTRY_ADMIN_TOKEN: this.#options.adminToken,
-      SALLYPORT_REGISTRY_EXTERNAL_BASE_URL: `http://${localDomain}:${this.#options.port}/`,
+      SALLYPORT_REGISTRY_EXTERNAL_BASE_URL: `${place.scheme}://${localDomain}:${place.port}/`,
     }
   }
 

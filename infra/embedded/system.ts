@@ -12,7 +12,7 @@ import type { Logger, LogLevel } from '../log.ts'
 import { openDataFolder } from './data-folder.ts'
 import { type EmbeddedParts, type ExternalIdentityProvider, startParts } from './parts.ts'
 import { freePort } from './ports.ts'
-import { localUrl, type Publication, portalName } from './publications.ts'
+import { localUrl, type Place, type Publication, placeOf, portalName } from './publications.ts'
 import { type PublishedApplication, publishAll } from './publish-all.ts'
 import { type ServiceRole, serviceRoles } from './service-process.ts'
 import { Services } from './services.ts'
@@ -59,7 +59,8 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   await using stack = new AsyncDisposableStack()
   const folder = stack.use(await openDataFolder(options.dataDirectory))
   const port = options.port || (await freePort())
-  const portal = localUrl(portalName, port)
+  const place = placeOf(port, options.environment)
+  const portal = localUrl(portalName, place)
   const parts = stack.use(await startParts({ ...options, folder, portal }))
   const admin = {
     url: '',
@@ -75,10 +76,10 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       adminToken: admin.token,
       spillDirectory: await folder.part('audit'),
       portal,
-      port,
+      place,
     }),
   )
-  const applications = await startServices(services, { options, parts, admin, port })
+  const applications = await startServices(services, { options, parts, admin, place })
   const environmentFolder = await folder.part(environmentPart)
   await Promise.all(serviceRoles.map(role => writeEnvironment(environmentFolder, role, services)))
   const owned = stack.move()
@@ -91,7 +92,9 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     applications,
     environmentFolder,
     get gatewayUrls() {
-      return services.of('gateway').map(({ details }) => `http://127.0.0.1:${details.port}`)
+      return services
+        .of('gateway')
+        .map(({ details }) => `${place.scheme}://127.0.0.1:${details.port}`)
     },
     killNow: () => {
       services.killAllNow()
@@ -114,7 +117,7 @@ interface Start {
   parts: EmbeddedParts
   /** Its URL is filled in when the registry tells it. */
   admin: { url: string; token: string }
-  port: number
+  place: Place
 }
 
 /** The registry first: it creates the buckets that all others wait for. */
@@ -126,7 +129,7 @@ async function startServices(services: Services, start: Start): Promise<Publishe
   start.admin.url = String(services.of('registry')[0]?.details.admin)
   const api = { ...start.admin, ...(signal && { signal }) }
   const [applications] = await Promise.all([
-    publishAll(api, [...start.parts.samples, ...publish], start.port),
+    publishAll(api, [...start.parts.samples, ...publish], start.place),
     addAll('policy'),
     addAll('connector'),
     addAll('gateway'),

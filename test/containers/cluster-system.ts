@@ -50,7 +50,8 @@ export async function startClusterSystem(cluster: NatsCluster): Promise<ClusterS
   const folder = await mkdtemp(join(tmpdir(), 'sallyport-cluster-'))
   stack.defer(() => rm(folder, { recursive: true, force: true }))
   const port = await freePort()
-  const portal = localUrl(portalName, { port, scheme: 'http' })
+  const entrance = { port, scheme: 'http' } as const
+  const portal = localUrl(portalName, entrance)
   const provider = stack.use(await startProvider(folder, portal))
   const samples = stack.use(await startSampleApplications())
   const clientSecretFile = join(folder, 'client-secret')
@@ -62,7 +63,7 @@ export async function startClusterSystem(cluster: NatsCluster): Promise<ClusterS
       adminToken,
       spillDirectory: folder,
       portal,
-      port,
+      place: entrance,
       environment: { ...process.env, ...clusterSettings },
       logLevel: 'silent',
       log: createLogger('test', 'error'),
@@ -73,7 +74,7 @@ export async function startClusterSystem(cluster: NatsCluster): Promise<ClusterS
   const registry = await add('registry', 'near')
   const api = { url: String(registry.details.admin), token: adminToken }
   const publish: ClusterSystem['publish'] = async (name, internalUrl, access = 'passthrough') => {
-    await publishAll(api, [{ name, displayName: name, internalUrl, access }], port)
+    await publishAll(api, [{ name, displayName: name, internalUrl, access }], entrance)
   }
   await Promise.all([add('registry', 'near'), add('policy', 'near'), add('policy', 'near')])
   await Promise.all([add('connector', 'near'), add('gateway', 'near')])
@@ -86,7 +87,7 @@ export async function startClusterSystem(cluster: NatsCluster): Promise<ClusterS
     services,
     user,
     handbook: samples.handbook,
-    urlOf: name => localUrl(name, { port, scheme: 'http' }),
+    urlOf: name => localUrl(name, entrance),
     publish,
     publishInGroup: async (group, name, internalUrl) => {
       await ask(api, 'POST', groupsPath, { id: group, name: group })

@@ -57,7 +57,10 @@ describe.skipIf(!hasCompose)('compose.yaml', () => {
       internalUrl: 'http://hello:3000/',
       access: 'passthrough',
     } as const
-    await publishAll({ url: `http://127.0.0.1:${ports.admin}`, token }, [published], ports.portal)
+    await publishAll({ url: `http://127.0.0.1:${ports.admin}`, token }, [published], {
+      port: ports.portal,
+      scheme: 'http',
+    })
   })
   afterAll(() => stack.disposeAsync())
 

@@ -90,7 +90,10 @@ describe.skipIf(!images)('the image', () => {
       internalUrl: `http://${origin.name}:3000/`,
       access: 'passthrough',
     } as const
-    await publishAll({ url: adminUrl, token: adminToken }, [published], gatewayPort)
+    await publishAll({ url: adminUrl, token: adminToken }, [published], {
+      port: gatewayPort,
+      scheme: 'http',
+    })
     using anyone = new UserAgent()
     const hello = async () => {
       const { status, text } = await anyone.request(

@@ -54,7 +54,9 @@ export async function startDokuWiki(): Promise<DokuWiki> {
 
 async function configure(folder: string): Promise<void> {
   const [conf, data] = [join(folder, 'conf/'), join(folder, 'data')]
-  await cp(configFolder, conf, { recursive: true, dereference: true })
+  // Users and rules of the machine's own wiki are for its web server's eyes only.
+  const filter = (path: string) => !path.endsWith('.auth.php')
+  await cp(configFolder, conf, { recursive: true, dereference: true, filter })
   const parts = ['pages', 'attic', 'media', 'media_attic', 'media_meta', 'meta']
   for (const part of [...parts, 'cache', 'index', 'locks', 'log', 'tmp']) {
     await mkdir(join(data, part), { recursive: true })

@@ -1,6 +1,7 @@
 /** Snapshots of a bucket: complete at the start, current afterwards, and never changed under a reader. */
 
 import { type KV, Kvm } from '@nats-io/kv'
+import { pino } from 'pino'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import type { Bus } from '#infra/bus.ts'
@@ -105,6 +106,34 @@ describe('a snapshot', () => {
     expect([...snapshot.entries.keys()].toSorted()).toEqual(['good', 'turns'])
     await bucket.put('turns', '{"name": 1}')
     await expect.poll(() => [...snapshot.entries.keys()]).toEqual(['good'])
+  })
+
+  it('leaves out without a word what its schema makes undefined', async () => {
+    const lines: string[] = []
+    const telling = pino({ level: 'debug' }, { write: (line: string) => lines.push(line) })
+    const bucket = await createBucket('not-for-this-reader')
+    const onlyShort = schema.transform(({ name }) => (name.length < 3 ? name : undefined))
+    await put(bucket, 'long', 'long')
+    await put(bucket, 'short', 'a')
+    await using snapshot = await watchBucket(bus, {
+      bucket: 'not-for-this-reader',
+      schema: onlyShort,
+      log: telling,
+    })
+    expect([...snapshot.entries]).toEqual([['short', 'a']])
+    const told: Change<string>[] = []
+    snapshot.onChange(changes => told.push(...changes))
+    await put(bucket, 'long', 'longer')
+    await put(bucket, 'short', 'too long')
+    await expect.poll(() => snapshot.entries.size).toBe(0)
+    await put(bucket, 'long', 'b')
+    await expect.poll(() => [...snapshot.entries]).toEqual([['long', 'b']])
+    expect([...snapshot.revisions.keys()]).toEqual(['long'])
+    expect(told).toEqual([
+      { key: 'short', before: 'a', after: undefined },
+      { key: 'long', before: undefined, after: 'b' },
+    ])
+    expect(lines).toEqual([])
   })
 
   it('keeps the last state while the bus is away, and catches up when it is back', async () => {

@@ -95,6 +95,19 @@ describe('publishing', () => {
     expect(assigned.body.value).toHaveLength(3)
   })
 
+  test('an application that is not published yet is listed as such, and publish publishes it', async () => {
+    const created = await registry.send('POST', '/applications', { displayName: 'Draft' })
+    expect(created.status).toBe(201)
+    expect((await run('applications')).stdout).toMatch(/^draft +Draft +not published +- +default /m)
+    expect((await run('show', 'draft')).stdout).toContain(
+      'draft (Draft) is not published: sallyport publish draft=URL',
+    )
+    const published = await run('publish', 'draft=http://draft.internal/')
+    expect(published.stdout).toContain(
+      'draft (Draft) is published at http://draft.sallyport.localhost:8080/',
+    )
+  })
+
   test('what the system refuses ends with status 1 and its reason', async () => {
     const unknownGroup = await run('publish', 'x=http://x.internal/', '--group', 'nowhere')
     expect(unknownGroup).toMatchObject({ status: 1, stdout: '' })

@@ -25,6 +25,7 @@ export const Parameter = z
 type Parameter = z.output<typeof Parameter>
 
 const Response = z.strictObject({ description: z.string().min(1), content: Content.optional() })
+export type Response = z.output<typeof Response>
 
 const Operation = z.strictObject({
   summary: z.string().min(1),
@@ -131,7 +132,7 @@ function ofResponses(document: OpenApiDocument, { method, operation }: Described
     ...(body ? ofSchema('body', body.schema) : []),
     ...statuses.flatMap(status => {
       const given = operation.responses[status]
-      const response = given && resolve<z.output<typeof Response>>(document, given)
+      const response = given && resolve<Response>(document, given)
       if (!response) return [`${status} leads nowhere`]
       const contents = Object.values(response.content ?? {})
       const hasContent = contents.length > 0

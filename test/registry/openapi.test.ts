@@ -13,6 +13,7 @@ import {
   type Described,
   OpenApiDocument,
   operationsOf,
+  type Response,
   resolve,
   violations,
 } from './openapi-document.ts'
@@ -33,8 +34,7 @@ type JsonSchema = Parameters<typeof z.fromJSONSchema>[0]
 /** The schema that the document has for an answer. */
 function answerSchema({ operation }: Described, status: number, mediaType: string): z.ZodType {
   const given = operation.responses[String(status)] ?? operation.responses.default
-  const response =
-    given && resolve<{ content?: Record<string, { schema: object }> }>(document, given)
+  const response = given && resolve<Response>(document, given)
   const schema = response?.content?.[mediaType]?.schema
   if (!schema) throw new Error(`${status} with ${mediaType} is not described`)
   return z.fromJSONSchema(schema as JsonSchema)

@@ -9,7 +9,7 @@ const visitsCookie = 'handbook_visits'
 
 export const pageHeaders = {
   'content-type': 'text/html; charset=utf-8',
-  'cache-control': 'no-cache',
+  'cache-control': 'no-store',
   'content-security-policy': "default-src 'self'",
   'x-content-type-options': 'nosniff',
 }

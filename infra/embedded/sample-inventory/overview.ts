@@ -23,7 +23,7 @@ curl ${url.origin}/items/1
 curl ${url.origin}/whoami</pre><p>All of it: <a href="/openapi.json">openapi.json</a>. Changes need <code>If-Match</code>.</p></main></body></html>`
   res.writeHead(200, {
     'content-type': 'text/html; charset=utf-8',
-    'cache-control': 'no-cache',
+    'cache-control': 'no-store',
     'x-content-type-options': 'nosniff',
   })
   res.end(`<!doctype html>\n${page}\n`)

@@ -49,7 +49,7 @@ const bucketSettings: Record<(typeof buckets)[keyof typeof buckets], BucketSetti
   [buckets.codes]: { lifetimeMs: minuteMs },
   [buckets.principals]: { lifetimeMs: 24 * hourMs },
   [buckets.revocations]: { lifetimeMs: 25 * hourMs, markers: true },
-  [buckets.leaseKeys]: {},
+  [buckets.leaseKeys]: { lifetimeMs: 10 * minuteMs, markers: true },
 }
 
 /** Window in which the stream recognizes an audit event that it has already (by `Nats-Msg-Id`). */

@@ -23,6 +23,8 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 20_000,
     hookTimeout: 60_000,
+    // On a busy machine a second, the default, is soon over; what is awaited decides, not how long it took.
+    expect: { poll: { timeout: 10_000 } },
     projects: [
       kind('parts', ['*.test.ts', '{infra,gateway,connector,policy,registry}/**/*.test.ts'], 0),
       kind('system', ['system/**/*.test.ts'], 1, { testTimeout: 60_000, fileParallelism: false }),

@@ -31,7 +31,7 @@ import { type Claims, clientId, startTestProvider, type TestProvider } from './i
 const log = createLogger('test', 'silent')
 
 /** Generous, for machines that are busy. */
-const soon = { timeout: 5_000 }
+const soon = { timeout: 15_000 }
 
 const published = [
   application('wiki', {

@@ -45,7 +45,7 @@ test('every bucket is created with its lifetime and history', async () => {
     ['codes', 1 / 60, 1, 1],
     ['principals', 24, 1, 1],
     ['revocations', 25, 1, 1],
-    ['lease-keys', 0, 1, 1],
+    ['lease-keys', 1 / 6, 1, 1],
   ])
 })
 

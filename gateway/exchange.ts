@@ -9,7 +9,6 @@
 import type { Application } from '#infra/contracts/application.ts'
 import { type FaultCode, isFaultCode } from '#infra/errors.ts'
 import { BodyReceiver, BodySender } from '#infra/exchange.ts'
-import { isHopByHop, ownCookiePrefix } from '#infra/http.ts'
 import {
   encodeCancel,
   encodeRequest,
@@ -18,6 +17,7 @@ import {
   type ResponseFrame,
   type UpFrame,
 } from '#infra/wire.ts'
+import { clientHeaders, switchingHead } from './answer.ts'
 import type { Grant, Question } from './authorize.ts'
 import { discardBody } from './discard.ts'
 import type { ClientRequest, ClientResponse, Upgrade } from './front/client.ts'
@@ -316,7 +316,7 @@ export class Exchange {
     const { socket, first } = upgrade
     this.#responded(frame.status)
     upgrade.takeOver()
-    socket.write(rawHead(frame, incoming.requestId), 'latin1')
+    socket.write(switchingHead(frame, incoming.requestId), 'latin1')
     this.#upgraded = new UpgradedConnection({
       socket,
       first,
@@ -373,32 +373,4 @@ export class Exchange {
       respondedAt: this.#respondedAt,
     })
   }
-}
-
-/** What a connector sent, without what only the gateway may say to a client. */
-function clientHeaders(headers: readonly string[], requestId: string): string[] {
-  const kept: string[] = []
-  for (let i = 0; i < headers.length; i += 2) {
-    const name = (headers[i] as string).toLowerCase()
-    const value = headers[i + 1] as string
-    if (isHopByHop(name) || name.startsWith('sallyport-')) continue
-    if (name === 'set-cookie' && value.trimStart().startsWith(ownCookiePrefix)) continue
-    kept.push(headers[i] as string, value)
-  }
-  kept.push('Sallyport-Request-Id', requestId)
-  return kept
-}
-
-/** Head of a 101 as it goes on the socket; Connection and Upgrade belong to it (RFC 9110 §7.8). */
-function rawHead(frame: ResponseFrame, requestId: string): string {
-  const lines = [`HTTP/1.1 101 ${frame.reason || 'Switching Protocols'}`]
-  for (let i = 0; i < frame.headers.length; i += 2) {
-    const value = frame.headers[i + 1] as string
-    const isOwnCookie =
-      frame.headers[i]?.toLowerCase() === 'set-cookie' &&
-      value.trimStart().startsWith(ownCookiePrefix)
-    if (!isOwnCookie) lines.push(`${frame.headers[i]}: ${value}`)
-  }
-  lines.push(`Sallyport-Request-Id: ${requestId}`, '', '')
-  return lines.join('\r\n')
 }

@@ -1,0 +1,40 @@
+/**
+ * Heads of answers as clients get them: what a connector sent, without what only the gateway may say. A connector is
+ * not trusted to keep to that by itself.
+ */
+
+import { isHopByHop, ownCookiePrefix } from '#infra/http.ts'
+import { type ResponseFrame, WireError } from '#infra/wire.ts'
+
+export function clientHeaders(headers: readonly string[], requestId: string): string[] {
+  const kept: string[] = []
+  for (let i = 0; i < headers.length; i += 2) {
+    const name = (headers[i] as string).toLowerCase()
+    const value = headers[i + 1] as string
+    if (isHopByHop(name) || !mayPass(name, value)) continue
+    kept.push(headers[i] as string, value)
+  }
+  kept.push('Sallyport-Request-Id', requestId)
+  return kept
+}
+
+function mayPass(name: string, value: string): boolean {
+  if (name === 'set-cookie') return !value.trimStart().startsWith(ownCookiePrefix)
+  return !name.startsWith('sallyport-')
+}
+
+/**
+ * The head of a 101 as it is written to the socket; Connection and Upgrade belong to it (RFC 9110 §7.8).
+ * @throws WireError for a line break in a field: what follows it would be a head of its own.
+ */
+export function switchingHead({ reason, headers }: ResponseFrame, requestId: string): string {
+  const lines = [`HTTP/1.1 101 ${reason || 'Switching Protocols'}`]
+  for (let i = 0; i < headers.length; i += 2) {
+    const name = headers[i] as string
+    const value = headers[i + 1] as string
+    if (mayPass(name.toLowerCase(), value)) lines.push(`${name}: ${value}`)
+  }
+  lines.push(`Sallyport-Request-Id: ${requestId}`)
+  if (lines.some(line => /[\r\n]/.test(line))) throw new WireError('a line break in a field')
+  return `${lines.join('\r\n')}\r\n\r\n`
+}

@@ -90,10 +90,10 @@ for (const [name, { description, load }] of Object.entries(services)) {
   program
     .command(name)
     .description(description)
-    .option('--env-file <file>', 'read variables that are not set from lines NAME=value')
+    .option('--environment <file>', 'read variables that are not set from lines NAME=value')
     .addHelpText('after', variablesHelp(name as ServiceRole))
-    .action(async ({ envFile }: { envFile?: string }, command: Command) => {
-      if (envFile !== undefined) readEnvironment(envFile, command)
+    .action(async ({ environment }: { environment?: string }, command: Command) => {
+      if (environment !== undefined) readEnvironment(environment, command)
       await load()
     })
 }
@@ -102,7 +102,7 @@ function readEnvironment(file: string, command: Command): void {
   try {
     process.loadEnvFile(file)
   } catch (error) {
-    command.error(`error: --env-file: ${file} cannot be read (${(error as Error).message})`)
+    command.error(`error: --environment: ${file} cannot be read (${(error as Error).message})`)
   }
 }
 

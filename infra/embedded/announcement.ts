@@ -98,7 +98,7 @@ function hints(system: System): string[] {
     '  npm run -s sallyport -- publish wiki=http://127.0.0.1:3000',
     '',
     'Start more of a service beside it, as here a connector:',
-    `  npm run -s sallyport -- connector --env-file '${join(fromHereOr(system.environmentFolder), 'connector')}'`,
+    `  npm run -s sallyport -- connector --environment '${join(fromHereOr(system.environmentFolder), 'connector')}'`,
     '',
     'Follow what happens (audit events; read-only access to the bus):',
     `  export SALLYPORT_BUS_URL=${parts.nats.urlFor('auditor')}`,

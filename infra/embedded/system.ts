@@ -104,7 +104,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   }
 }
 
-/** Lines that shells and `--env-file` read alike; secrets are among them. */
+/** Lines that shells and `--environment` read alike; secrets are among them. */
 async function writeEnvironment(folder: string, role: ServiceRole, services: Services) {
   const lines = Object.entries(services.environmentForMore(role)).map(
     ([name, value]) => `${name}='${value}'\n`,

@@ -1,0 +1,57 @@
+/** More of each service beside a running system, started as the README says: with the variables that `up` leaves. */
+
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { serviceRoles } from '#infra/embedded/service-process.ts'
+import { administer } from '../harness/admin.ts'
+import { runCommand } from '../harness/commands.ts'
+import { type CountingOrigin, startCountingOrigin } from '../harness/counting-origin.ts'
+import { drive, failures } from '../harness/load.ts'
+import { signedInApplication, startSystem, type TestSystem } from '../harness/system.ts'
+import { signInTo } from '../harness/visitor.ts'
+
+let origin: CountingOrigin
+let system: TestSystem
+
+beforeAll(async () => {
+  origin = await startCountingOrigin()
+  system = await startSystem({ connectors: 0, publish: [signedInApplication('wiki', origin.url)] })
+})
+afterAll(async () => {
+  await system[Symbol.asyncDispose]()
+  await origin[Symbol.asyncDispose]()
+})
+
+test('one more of each joins, serves, and ends with exit code 0 at SIGTERM', async () => {
+  const commands = serviceRoles.map(role => ({
+    role,
+    command: runCommand([role, '--environment', join(system.environmentFolder, role)]),
+  }))
+  const ready = await Promise.all(
+    commands.map(async ({ role, command }) => [role, await command.ready] as const),
+  )
+  const { gateway, connector, registry } = Object.fromEntries(ready)
+  const visitor = await signInTo(system, 'wiki')
+  const replies = await drive({
+    gateways: () => [`http://127.0.0.1:${gateway?.port}`],
+    headers: visitor.headers,
+    count: 20,
+    concurrency: 4,
+    request: () => ({ method: 'GET', path: '/' }),
+  })
+  expect(failures(replies)).toEqual([])
+  const other = { admin: { url: String(registry?.admin), token: system.admin.token } }
+  const connectors = '/onPremisesPublishingProfiles/applicationProxy/connectors'
+  await expect
+    .poll(() => administer(other, 'GET', connectors))
+    .toMatchObject({ value: [{ id: connector?.connectorId, status: 'active' }] })
+  for (const { command } of commands) command.process.kill('SIGTERM')
+  expect(await Promise.all(commands.map(({ command }) => command.exited))).toEqual([0, 0, 0, 0])
+})
+
+// Not `--env-file`: Node itself reads that one, wherever it stands on the command line.
+test('a file that is not there is refused with its name', async () => {
+  const command = runCommand(['connector', '--environment', '/nowhere/connector'])
+  expect(await command.exited).toBe(1)
+  expect(command.errors).toMatch(/--environment: \/nowhere\/connector cannot be read/)
+})

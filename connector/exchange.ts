@@ -152,7 +152,8 @@ export class Exchange implements OriginSink {
 
   #receiveBody(): Readable {
     const { frame, send } = this.#options
-    let isAskedFor = false
+    let isAskedFor = true
+    send(encodeCredit(initialCreditBytes))
     const body = new Readable({
       highWaterMark: initialCreditBytes,
       read: () => {

@@ -254,7 +254,6 @@ function isProtocolError(error: Error, code: string): boolean {
     code === 'EPROTO' ||
     code.startsWith('ERR_SSL_') ||
     code === 'ERR_HTTP2_ERROR' ||
-    code === 'ERR_HTTP2_SESSION_ERROR' ||
     code === 'UND_ERR_HEADERS_OVERFLOW' ||
     code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH' ||
     /bad (response|upgrade)/.test(error.message)

@@ -44,8 +44,8 @@ const options = {
   maxHeaderListPairs: 2_000,
   maxSessionInvalidFrames: 100,
   // Streams that a client opens and resets: a burst, then so many a second (CVE-2023-44487).
-  streamResetBurst: 500,
-  streamResetRate: 50,
+  streamResetBurst: 1_000,
+  streamResetRate: 100,
   strictSingleValueFields: false,
 }
 

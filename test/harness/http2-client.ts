@@ -98,7 +98,7 @@ export async function headOf(stream: ClientHttp2Stream) {
   return readHead(pairsOf(raw))
 }
 
-/** Waits until the stream is closed. */
+/** Waits until the stream is closed. One that was reset while it still sends is never closed by Node's client. */
 export async function answerOf(stream: ClientHttp2Stream): Promise<Http2Answer> {
   const chunks: Buffer[] = []
   let head: [string, string][] = []
@@ -110,7 +110,10 @@ export async function answerOf(stream: ClientHttp2Stream): Promise<Http2Answer> 
     trailers = pairsOf(raw)
   })
   stream.on('data', (chunk: Buffer) => chunks.push(chunk))
-  await new Promise(resolve => stream.once('close', resolve))
+  await new Promise(resolve => {
+    stream.once('close', resolve)
+    stream.once('end', () => stream.closed && resolve(undefined))
+  })
   const body = Buffer.concat(chunks)
   return { ...readHead(head), body, text: body.toString(), trailers, code: stream.rstCode ?? 0 }
 }

@@ -34,8 +34,6 @@ test('an origin that hangs is a 504 origin_timeout after the time it is given, a
   }
   expect(ms).toBeGreaterThan(applicationServerTimeoutsMs.default - 2_000)
   expect(ms).toBeLessThan(applicationServerTimeoutsMs.default + 10_000)
-  expect(origin.seen.map(({ path, end }) => [path, end])).toEqual([
-    ['/ways/hangs', 'broken'],
-    ['/ways/hangs', 'broken'],
-  ])
+  const hung = origin.seen.filter(({ path }) => path === '/ways/hangs')
+  expect(hung.map(({ end }) => end)).toEqual(['broken', 'broken'])
 })

@@ -40,6 +40,9 @@ interface Remembered extends Grant {
   isRenewing: boolean
 }
 
+/** A lease that ends on its way would be refused by the connector, whose clock may be a little ahead of ours. */
+const clockMarginMs = 500
+
 /** After so long without an answer another member of policy's queue group is asked. */
 const firstAnswerMs = 600
 
@@ -70,7 +73,7 @@ export class Authorizer {
     const known = this.#cacheOf(question).get(key)
     if (!known) return undefined
     const now = Date.now()
-    if (now >= known.expiresAtMs) return undefined
+    if (now >= known.expiresAtMs - clockMarginMs) return undefined
     if (now >= known.renewAtMs && !known.isRenewing) this.#renewBehind(key, known, question)
     return known
   }

@@ -152,8 +152,7 @@ export class Exchange implements OriginSink {
 
   #receiveBody(): Readable {
     const { frame, send } = this.#options
-    let isAskedFor = true
-    send(encodeCredit(initialCreditBytes))
+    let isAskedFor = false
     const body = new Readable({
       highWaterMark: initialCreditBytes,
       read: () => {

@@ -18,6 +18,7 @@ import { print, printable, printJson, table } from './text.ts'
 
 interface PublishOptions {
   passthrough?: true
+  http2?: true
   group?: string
   assignUser: string[]
   assignGroup: string[]
@@ -67,6 +68,7 @@ function addPublish(add: ClientCommand): void {
       setUp: command =>
         command
           .option('--passthrough', 'let everybody in without signing in')
+          .option('--http2', 'speak HTTP/2 with the application, as gRPC needs')
           .option('--group <id>', 'connector group that reaches the application')
           .option('--assign-user <upn>', 'let this user in (repeatable)', collect, [])
           .option('--assign-group <name>', 'let this group in (repeatable)', collect, [])
@@ -140,7 +142,7 @@ function parseNameAndUrl(argument: string) {
 }
 
 function publishBody(options: PublishOptions, internalUrl: string) {
-  const { passthrough, group, allUsers, externalUrl } = options
+  const { passthrough, http2, group, allUsers, externalUrl } = options
   return {
     ...(group !== undefined && { connectorGroupId: group }),
     ...(allUsers && { appRoleAssignmentRequired: false }),
@@ -148,6 +150,7 @@ function publishBody(options: PublishOptions, internalUrl: string) {
       internalUrl,
       ...(externalUrl !== undefined && { externalUrl }),
       ...(passthrough && { externalAuthenticationType: 'passthru' }),
+      ...(http2 && { originHttpVersion: 'http2' }),
     },
   }
 }

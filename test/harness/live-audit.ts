@@ -27,7 +27,8 @@ export async function followAudit(
   return received
 }
 
-/** Those of requests, in the order in which they ended. */
+/** Those of requests, in the order in which they ended. Delivery is at least once: a repetition has the same id. */
 export function liveAccess(received: readonly LiveEvent[]): AccessEvent[] {
-  return received.map(({ event }) => event).filter(event => event.category === 'access')
+  const byId = new Map(received.map(({ event }) => [event.id, event]))
+  return [...byId.values()].filter(event => event.category === 'access')
 }

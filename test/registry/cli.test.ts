@@ -72,7 +72,7 @@ describe('publishing', () => {
       'shop=http://shop.internal/',
       ...['--group', 'paris', '--passthrough', '--external-url', 'https://shop.example.com/'],
       ...['--assign-user', 'anna@example.com', '--assign-user', 'bob@example.com'],
-      ...['--assign-group', 'Sales', '--json'],
+      ...['--assign-group', 'Sales', '--http2', '--json'],
     )
     expect(first.stderr).toBe('')
     expect(JSON.parse(first.stdout)).toMatchObject({
@@ -80,6 +80,7 @@ describe('publishing', () => {
       onPremisesPublishing: {
         externalUrl: 'https://shop.example.com/',
         externalAuthenticationType: 'passthru',
+        originHttpVersion: 'http2',
       },
     })
     const second = await run('publish', 'shop=http://moved.internal/', '--json')
@@ -89,6 +90,7 @@ describe('publishing', () => {
         internalUrl: 'http://moved.internal/',
         externalUrl: 'https://shop.example.com/',
         externalAuthenticationType: 'passthru',
+        originHttpVersion: 'http2',
       },
     })
     const assigned = await registry.send('GET', '/servicePrincipals/shop/appRoleAssignedTo')

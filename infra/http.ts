@@ -47,18 +47,6 @@ export function nominated(headers: readonly string[]): Set<string> | undefined {
   return names
 }
 
-/** Without hop-by-hop fields and those that the message nominates (RFC 9110 §7.6.1). */
-export function endToEnd(headers: readonly string[]): string[] {
-  const alsoHopByHop = nominated(headers)
-  const kept: string[] = []
-  for (let i = 0; i < headers.length; i += 2) {
-    const name = (headers[i] as string).toLowerCase()
-    if (hopByHop.has(name) || alsoHopByHop?.has(name)) continue
-    kept.push(headers[i] as string, headers[i + 1] as string)
-  }
-  return kept
-}
-
 /** A path of which two programs may think differently: dot segments, backslashes, NUL, a fragment. */
 const ambiguous = /[\\#]|%5c|%00|(?:^|\/|%2f)(?:\.|%2e){1,2}(?=[/;?]|%2f|%3b|$)/i
 

@@ -54,8 +54,6 @@ export const frameTypes = {
   refused: 20,
 } as const
 
-export type FrameType = keyof typeof frameTypes
-
 /** A body up to this size travels in the same message as its head. */
 export const singleMessageBytes = 64 * 1024
 
@@ -69,16 +67,6 @@ export const initialCreditBytes = 256 * 1024
 export const acceptAfterMs = 250
 /** … and one that has said nothing at all after this time counts as lost. */
 export const lostAfterMs = 1_000
-
-/** Refusals after which the request may go to another member of the group: nothing was started. */
-export const refusals = [
-  'busy',
-  'not_ready',
-  'not_informed',
-  'expired',
-  'clock_skew',
-  'refused',
-] as const
 
 const bodyFollows = 1
 const upgrade = 2

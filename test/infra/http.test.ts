@@ -1,7 +1,7 @@
 /** Header and path rules that both ends share. */
 
 import { describe, expect, test } from 'vitest'
-import { endToEnd, isAmbiguousBetweenPaths, isAmbiguousPath, isBelow } from '#infra/http.ts'
+import { isAmbiguousBetweenPaths, isAmbiguousPath, isBelow } from '#infra/http.ts'
 
 describe('paths that two programs read differently are refused', () => {
   test.each([
@@ -49,13 +49,4 @@ test('a prefix holds whole segments only', () => {
   expect(isBelow('/app', '/app/')).toBe(true)
   expect(isBelow('/apple', '/app/')).toBe(false)
   expect(isBelow('/', '/app/')).toBe(false)
-})
-
-test('hop-by-hop fields and those that Connection nominates stay behind (RFC 9110 §7.6.1)', () => {
-  const headers = [
-    ...['Connection', 'close, X-Private', 'X-Private', '1', 'Keep-Alive', 'timeout=5'],
-    ...['TE', 'gzip', 'Upgrade', 'h2c', 'Proxy-Authorization', 'Basic x', 'X-Kept', '1'],
-    ...['Set-Cookie', 'a=1', 'set-cookie', 'b=2'],
-  ]
-  expect(endToEnd(headers)).toEqual(['X-Kept', '1', 'Set-Cookie', 'a=1', 'set-cookie', 'b=2'])
 })

@@ -27,8 +27,7 @@ export async function followAudit(
   return received
 }
 
-/** Those of requests, in the order in which they ended. Delivery is at least once: a repetition has the same id. */
+/** Those of requests, in the order in which they ended. */
 export function liveAccess(received: readonly LiveEvent[]): AccessEvent[] {
-  const byId = new Map(received.map(({ event }) => [event.id, event]))
-  return [...byId.values()].filter(event => event.category === 'access')
+  return received.map(({ event }) => event).filter(event => event.category === 'access')
 }

@@ -1,0 +1,39 @@
+/** What a connector sends up: every frame arrives, those of an exchange in their order, with few messages. */
+
+import { expect, test } from 'vitest'
+import { subjects } from '#infra/subjects.ts'
+import { chunkBytes, decodeBatch, encodeData } from '#infra/wire.ts'
+import { Uplink } from '../../connector/uplink.ts'
+import { startTestNats } from '../harness/nats.ts'
+
+test('frames for one gateway travel together, in their order, and each gateway gets its own', async () => {
+  await using nats = await startTestNats()
+  const gateway = await nats.connect('gateway', 'g1')
+  const connector = await nats.connect('connector', 'c1')
+  const arrived: { exchangeId: string; text: string }[] = []
+  let messages = 0
+  const note = (exchangeId: string, frame: Buffer) =>
+    arrived.push({ exchangeId, text: frame.subarray(1, 3).toString() })
+  gateway.subscribe(subjects.upTo('g1'), {
+    callback: ({ subject, data }) => {
+      messages++
+      const exchangeId = subject.slice(subject.lastIndexOf('.') + 1)
+      if (exchangeId !== '-') note(exchangeId, data)
+      else for (const each of decodeBatch(data)) note(each.exchangeId, each.frame)
+    },
+  })
+  await gateway.connection.flush()
+  const uplink = new Uplink(connector, 'c1')
+  const send = (gatewayId: string, exchangeId: string, text: string, bytes = 100) =>
+    uplink.send(gatewayId, exchangeId, encodeData(Buffer.from(text.padEnd(bytes))))
+  for (const text of ['a1', 'a2']) send('g1', 'a', text)
+  send('g2', 'x', 'no')
+  send('g1', 'b', 'b1')
+  send('g1', 'a', 'a3', chunkBytes)
+  for (const text of ['a4', 'a5']) send('g1', 'a', text)
+  await expect.poll(() => arrived.map(({ text }) => text)).toHaveLength(6)
+  const of = (id: string) => arrived.filter(each => each.exchangeId === id).map(each => each.text)
+  expect(of('a')).toEqual(['a1', 'a2', 'a3', 'a4', 'a5'])
+  expect(of('b')).toEqual(['b1'])
+  expect(messages).toBe(3)
+})

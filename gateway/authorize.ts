@@ -30,6 +30,8 @@ export interface Grant {
   readonly decision: Decision
   readonly lease: string
   readonly expiresAtMs: number
+  /** The members of the connector group that have taken a request with this lease: they know it by its reference. */
+  readonly knownTo: Set<string>
 }
 
 export type Answer = Grant | { readonly decision: Decision; readonly lease?: undefined }
@@ -130,6 +132,7 @@ export class Authorizer {
       decision,
       lease,
       expiresAtMs: leaseExpiresAtMs,
+      knownTo: new Set(),
       renewAtMs: now + (leaseExpiresAtMs - now) / 2,
       isRenewing: false,
     }

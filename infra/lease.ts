@@ -15,6 +15,7 @@ import {
   maxLeaseChars,
 } from './contracts/policy.ts'
 import { SallyportError } from './errors.ts'
+import { leaseReference } from './wire.ts'
 
 export interface LeaseVerifierOptions {
   /** The connector group that leases must be for. */
@@ -33,10 +34,23 @@ export interface LeaseVerifier {
   setKeys(keys: readonly LeaseKey[]): void
   /** @throws SallyportError `connector_refused` unless the lease grants this application to this group now. */
   verify(lease: string, expected: LeaseExpectation): LeaseClaims
+  /**
+   * The same for a lease that was verified here before, by its reference.
+   * @throws UnknownLease when it was not, or is forgotten.
+   */
+  recall(reference: string, expected: LeaseExpectation): LeaseClaims
 }
 
 /** The lease may be good: policy services come with new keys, and this one has not arrived here. */
 export class UnknownLeaseKey extends SallyportError {}
+
+/** The lease may be good, but has to be sent whole. */
+export class UnknownLease extends SallyportError {}
+
+interface Known {
+  readonly lease: string
+  readonly claims: LeaseClaims
+}
 
 const Header = z.strictObject({
   alg: z.literal('EdDSA'),
@@ -53,11 +67,12 @@ const maxRememberedChars = 32 * 1024 * 1024
 const unknownKeyIntervalMs = 1_000
 
 export function createLeaseVerifier(options: LeaseVerifierOptions): LeaseVerifier {
+  let current: readonly LeaseKey[] = []
   let keys = new Map<string, KeyObject>()
   let unknownAtMs = Number.NEGATIVE_INFINITY
-  const known = new LRUCache<string, LeaseClaims>({
+  const known = new LRUCache<string, Known>({
     maxSize: maxRememberedChars,
-    sizeCalculation: (_, lease) => lease.length,
+    sizeCalculation: ({ lease }) => lease.length,
   })
   const keyOf = (kid: string): KeyObject => {
     const key = keys.get(kid)
@@ -70,17 +85,26 @@ export function createLeaseVerifier(options: LeaseVerifierOptions): LeaseVerifie
   }
   return {
     setKeys(published) {
+      const stays = current.every(({ kid, x }) => published.some(k => k.kid === kid && k.x === x))
+      if (!stays) known.clear()
+      current = published
       keys = new Map(published.map(key => [key.kid, createPublicKey({ key, format: 'jwk' })]))
-      known.clear()
     },
     verify(lease, expected) {
-      let claims = known.get(lease)
-      if (!claims) {
-        claims = readLease(lease, keyOf)
-        known.set(lease, claims)
+      const reference = leaseReference(lease)
+      let entry = known.get(reference)
+      if (entry?.lease !== lease) {
+        entry = { lease, claims: readLease(lease, keyOf) }
+        known.set(reference, entry)
       }
-      checkClaims(claims, options.groupId, expected)
-      return claims
+      checkClaims(entry.claims, options.groupId, expected)
+      return entry.claims
+    },
+    recall(reference, expected) {
+      const entry = known.get(reference)
+      if (!entry) throw new UnknownLease('connector_refused', 'a lease that is not known here')
+      checkClaims(entry.claims, options.groupId, expected)
+      return entry.claims
     },
   }
 }

@@ -24,7 +24,8 @@
  * which no HTTP field may contain.
  *
  *   REQUEST      u8 1  u8 version  u8 flags  u32 head octets  head  body
- *                head: gateway id, exchange id, start-before (Unix ms, base 36), lease, method, target, name, value, …
+ *                head: gateway id, exchange id, start-before (Unix ms, base 36), lease or reference to one that this
+ *                connector has verified before (see flags), method, target, name, value, …
  *   DATA         u8 2  octets
  *   END          u8 3  f64 body octets  head: trailer name, value, …
  *   CREDIT       u8 4  u32 octets
@@ -35,6 +36,11 @@
  *   ACCEPTED     u8 18
  *   INFORMATION  u8 19  u16 status  head: name, value, …
  *   REFUSED      u8 20  u8 flags  head: code, detail
+ *   BATCH        u8 21  { u8 octets  exchange id  u32 octets  frame } …
+ *                frames of several exchanges from one connector to one gateway, in their order; its subject has `-` in
+ *                place of an exchange
+ *
+ * Flags of a REQUEST: 1 body follows, 2 upgrade, 4 raw (see RequestFrame). Unknown ones are ignored.
  *
  * Version history: 1 is the first.
  */
@@ -52,6 +58,7 @@ export const frameTypes = {
   accepted: 18,
   information: 19,
   refused: 20,
+  batch: 21,
 } as const
 
 /** A body up to this size travels in the same message as its head. */
@@ -70,7 +77,18 @@ export const lostAfterMs = 1_000
 
 const bodyFollows = 1
 const upgrade = 2
+const raw = 4
+const leaseIsReference = 8
 const neverStarted = 1
+
+/** Of the characters of a lease that stand for it: the first of its signature, 132 bits that nobody can foresee. */
+const referenceChars = 22
+
+/** What stands for a lease that a connector has seen: nothing that could be guessed or made up. */
+export function leaseReference(lease: string): string {
+  const signature = lease.lastIndexOf('.') + 1
+  return lease.slice(signature, signature + referenceChars)
+}
 
 export interface RequestFrame {
   readonly type: 'request'
@@ -80,6 +98,8 @@ export interface RequestFrame {
   /** Unix time in ms after which nothing may be started any more. */
   readonly startBeforeMs: number
   readonly lease: string
+  /** The lease is named by its reference only; a connector that does not know it refuses with `lease_unknown`. */
+  readonly isLeaseReference: boolean
   readonly method: string
   readonly target: string
   /** Names and values in turn, as received, order and duplicates kept. */
@@ -87,6 +107,11 @@ export interface RequestFrame {
   readonly body: Buffer
   readonly bodyFollows: boolean
   readonly isUpgrade: boolean
+  /**
+   * Of an upgrade: the connection of the client goes on as bytes without an answer of our own, further requests of the
+   * same kind included. A connector that does not know this flag serves the first request alone.
+   */
+  readonly isRaw?: boolean
 }
 
 export interface ResponseFrame {
@@ -143,7 +168,11 @@ export function encodeRequest(frame: Omit<RequestFrame, 'type' | 'version'>): Bu
   const message = Buffer.allocUnsafe(7 + head.length + body.length)
   message[0] = frameTypes.request
   message[1] = wireVersion
-  message[2] = (frame.bodyFollows ? bodyFollows : 0) | (frame.isUpgrade ? upgrade : 0)
+  message[2] =
+    (frame.bodyFollows ? bodyFollows : 0) |
+    (frame.isUpgrade ? upgrade : 0) |
+    (frame.isRaw ? raw : 0) |
+    (frame.isLeaseReference ? leaseIsReference : 0)
   message.writeUInt32BE(head.length, 3)
   message.write(head, 7, 'latin1')
   if (body.length > 0) message.set(body, 7 + head.length)
@@ -170,12 +199,14 @@ export function decodeRequest(message: Buffer): RequestFrame {
     exchangeId,
     startBeforeMs,
     lease,
+    isLeaseReference: (flags & leaseIsReference) !== 0,
     method,
     target,
     headers: pairs(items.slice(6)),
     body,
     bodyFollows: (flags & bodyFollows) !== 0,
     isUpgrade: (flags & upgrade) !== 0,
+    isRaw: (flags & raw) !== 0,
   }
 }
 
@@ -261,6 +292,47 @@ export function encodeRefused(code: string, detail: string, isNeverStarted: bool
   message[1] = isNeverStarted ? neverStarted : 0
   message.write(head, 2, 'latin1')
   return message
+}
+
+export interface BatchedFrame {
+  readonly exchangeId: string
+  readonly frame: Buffer
+}
+
+export function encodeBatch(frames: readonly BatchedFrame[]): Buffer {
+  const bytes = frames.reduce(
+    (sum, { exchangeId, frame }) => sum + exchangeId.length + frame.length,
+    0,
+  )
+  const message = Buffer.allocUnsafe(1 + bytes + 5 * frames.length)
+  message[0] = frameTypes.batch
+  let offset = 1
+  for (const { exchangeId, frame } of frames) {
+    message[offset] = exchangeId.length
+    offset += 1 + message.write(exchangeId, offset + 1, 'latin1')
+    offset = message.writeUInt32BE(frame.length, offset)
+    message.set(frame, offset)
+    offset += frame.length
+  }
+  return message
+}
+
+/** The frames of a batch, as views. @throws WireError before the first one when the lengths do not fit. */
+export function decodeBatch(message: Buffer): BatchedFrame[] {
+  if (message[0] !== frameTypes.batch) throw new WireError(`not a batch: type ${message[0]}`)
+  const frames: BatchedFrame[] = []
+  let offset = 1
+  while (offset < message.length) {
+    const idEnd = offset + 1 + (message[offset] ?? 0)
+    const start = idEnd + 4
+    if (start > message.length) throw new WireError('batch cut short')
+    const end = start + message.readUInt32BE(idEnd)
+    if (end > message.length) throw new WireError('frame of a batch cut short')
+    const exchangeId = message.toString('latin1', offset + 1, idEnd)
+    frames.push({ exchangeId, frame: message.subarray(start, end) })
+    offset = end
+  }
+  return frames
 }
 
 export function decodeUp(message: Buffer): UpFrame {

@@ -9,7 +9,8 @@ import {
   leaseType,
   maxLeaseChars,
 } from '#infra/contracts/policy.ts'
-import { createLeaseVerifier } from '#infra/lease.ts'
+import { createLeaseVerifier, UnknownLease } from '#infra/lease.ts'
+import { leaseReference } from '#infra/wire.ts'
 import { createLeaseSigner } from '../../policy/lease.ts'
 
 const nowMs = Date.parse('2026-03-01T12:00:00Z')
@@ -63,6 +64,40 @@ describe('a lease is accepted', () => {
     expect(known.verify(lease, { ...expected, nowMs: nowMs + 59_999 })).toBe(first)
     expect(() => known.verify(lease, { ...expected, nowMs: nowMs + 60_000 })).toThrow('expired')
     expect(() => known.verify(lease, { ...expected, applicationId: 'shop' })).toThrow('application')
+  })
+
+  test('by its reference, once it was verified, with times and application checked each time', () => {
+    const known = verifier()
+    const lease = signer.sign(claims)
+    const reference = leaseReference(lease)
+    expect(() => known.recall(reference, expected)).toThrow(UnknownLease)
+    const first = known.verify(lease, expected)
+    expect(known.recall(reference, expected)).toBe(first)
+    expect(() => known.recall(reference, { ...expected, nowMs: nowMs + 60_000 })).toThrow('expired')
+    expect(() => known.recall(reference, { ...expected, applicationId: 'shop' })).toThrow(
+      'application',
+    )
+  })
+
+  test('by its reference no longer, when the key that signed it is gone', () => {
+    const other = createLeaseSigner()
+    const known = verifier([signer.key, other.key])
+    const lease = signer.sign(claims)
+    known.verify(lease, expected)
+    known.setKeys([other.key, signer.key])
+    expect(known.recall(leaseReference(lease), expected).app).toBe('wiki')
+    known.setKeys([other.key])
+    expect(() => known.recall(leaseReference(lease), expected)).toThrow(UnknownLease)
+  })
+
+  test('never for the reference of another one: a forgery with the same beginning is verified', () => {
+    const known = verifier()
+    const lease = signer.sign(claims)
+    known.verify(lease, expected)
+    const [header, , signature] = lease.split('.')
+    const forged = `${header}.${encode({ ...claims, sub: 'eve@example.com' })}.${signature}`
+    expect(() => known.verify(forged, expected)).toThrow('signature')
+    expect(known.recall(leaseReference(forged), expected).sub).toBe(claims.sub)
   })
 
   test('when the clock of policy is a few seconds ahead', () => {

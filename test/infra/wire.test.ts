@@ -3,10 +3,12 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import {
+  decodeBatch,
   decodeDown,
   decodeRequest,
   decodeUp,
   encodeAccepted,
+  encodeBatch,
   encodeCancel,
   encodeCredit,
   encodeData,
@@ -16,6 +18,7 @@ import {
   encodeRefused,
   encodeRequest,
   encodeResponse,
+  leaseReference,
   WireError,
 } from '#infra/wire.ts'
 
@@ -28,6 +31,7 @@ const request = {
   exchangeId: 'gw011',
   startBeforeMs: 1_790_000_000_000,
   lease: 'aaa.bbb.ccc',
+  isLeaseReference: false,
   method: 'POST',
   target: '/a?b=ü'.normalize('NFC'),
   headers: ['Host', 'wiki.example', 'X-Twice', '1', 'X-Twice', '2', 'X-Latin', 'caf\u00e9'],
@@ -54,7 +58,15 @@ const frames: Record<string, Buffer> = {
   accepted: encodeAccepted(),
   information: encodeInformation(103, ['Link', '</a.css>; rel=preload']),
   refused: encodeRefused('busy', '128 open', true),
+  rawRequest: encodeRequest({ ...request, isUpgrade: true, isRaw: true }),
 }
+
+const batched = [
+  { exchangeId: 'gw011', frame: encodeAccepted() },
+  { exchangeId: 'gw012', frame: encodeData(Buffer.from('data')) },
+]
+frames.batch = encodeBatch(batched)
+frames.requestByReference = encodeRequest({ ...request, lease: 'ccc', isLeaseReference: true })
 
 describe('golden frames', () => {
   test.each(Object.keys(frames))('%s is encoded byte for byte as in version 1', name => {
@@ -64,6 +76,29 @@ describe('golden frames', () => {
   test('a request comes back with order, duplicates and octets of its headers', () => {
     const decoded = decodeRequest(Buffer.from(vectors.request as string, 'base64'))
     expect(decoded).toMatchObject({ ...request, version: 1, type: 'request' })
+  })
+
+  test('a raw request is an upgrade with one flag more, which whoever does not know it leaves alone', () => {
+    const message = Buffer.from(vectors.rawRequest as string, 'base64')
+    expect(decodeRequest(message)).toMatchObject({ isUpgrade: true, isRaw: true })
+    const unknown = Buffer.from(message)
+    unknown[2] = 0xfa
+    expect(decodeRequest(unknown)).toMatchObject({
+      isUpgrade: true,
+      isRaw: false,
+      target: '/a?b=ü',
+    })
+  })
+
+  test('a request may name its lease in place of carrying it', () => {
+    const message = Buffer.from(vectors.requestByReference as string, 'base64')
+    expect(decodeRequest(message)).toMatchObject({ lease: 'ccc', isLeaseReference: true })
+    const lease = `aaa.bbb.${'0123456789'.repeat(8)}`
+    expect(leaseReference(lease)).toBe('0123456789012345678901')
+  })
+
+  test('a batch comes back with its frames in order', () => {
+    expect(decodeBatch(Buffer.from(vectors.batch as string, 'base64'))).toEqual(batched)
   })
 
   test('a response comes back with separate Set-Cookie lines and a binary body', () => {
@@ -114,6 +149,15 @@ describe('what is no frame is refused', () => {
     ['a request without a method', encodeRequest({ ...request, method: '' })],
   ])('%s', (_name, message) => {
     expect(() => decodeRequest(message)).toThrow(WireError)
+  })
+
+  test.each([
+    ['an accepted', encodeAccepted()],
+    ['a batch that ends within an exchange id', Buffer.from([21, 5, 103])],
+    ['a batch that ends within a length', Buffer.from([21, 1, 103, 0, 0])],
+    ['a batch that ends within a frame', (frames.batch as Buffer).subarray(0, -1)],
+  ])('%s in place of a batch', (_name, message) => {
+    expect(() => decodeBatch(message)).toThrow(WireError)
   })
 
   test.each([

@@ -49,6 +49,10 @@ program
   .option('--client-secret-file <file>', 'file with the client secret; none for a public client')
   .option('--connectors <number>', 'connectors to start', '1')
   .option('--gateways <number>', 'gateways to start; all but the first at free ports', '1')
+  .option(
+    '--workers <number>',
+    'processes of each gateway and connector, or auto for one per core (default: 1)',
+  )
   .option('--log-level <level>', `of all services: ${logLevels.join(', ')}`, 'warn')
   .addHelpText(
     'after',

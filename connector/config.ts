@@ -3,7 +3,7 @@
 import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
 import { z } from 'zod'
-import { BusUrl, WholeNumber } from '#infra/config.ts'
+import { BusUrl, WholeNumber, WorkerCount } from '#infra/config.ts'
 import { Slug } from '#infra/contracts/application.ts'
 import { connectorIdPattern, defaultConnectorGroupId } from '#infra/contracts/connector.ts'
 import { logLevels } from '#infra/log.ts'
@@ -12,24 +12,40 @@ const ConnectorId = z
   .string()
   .regex(connectorIdPattern, 'must be 1 to 63 lower-case letters, digits or hyphens')
 
+const defaultExchangesOfWorker = 128
+
 export const ConnectorConfig = z
   .object({
     SALLYPORT_BUS_URL: BusUrl,
     SALLYPORT_LOG_LEVEL: z.enum(logLevels).default('info'),
     SALLYPORT_CONNECTOR_ID: ConnectorId.default(generatedId),
     SALLYPORT_CONNECTOR_GROUP: Slug.default(defaultConnectorGroupId),
-    /** Exchanges at once, long ones included; above it the connector leaves the queue group. */
-    SALLYPORT_CONNECTOR_MAX_EXCHANGES: WholeNumber(1, 100_000).default(128),
+    /** Processes that share its work under its one id. */
+    SALLYPORT_CONNECTOR_WORKERS: WorkerCount.default(1),
+    /** Exchanges at once, long ones included, of all workers together; above it the connector leaves the queue group. */
+    SALLYPORT_CONNECTOR_MAX_EXCHANGES: WholeNumber(1, 100_000).optional(),
     /** Seconds that open exchanges get to finish after a signal. */
     SALLYPORT_CONNECTOR_DRAIN_SECONDS: WholeNumber(0, 3_600).default(20),
   })
+  .refine(
+    env =>
+      (env.SALLYPORT_CONNECTOR_MAX_EXCHANGES ?? Number.POSITIVE_INFINITY) >=
+      env.SALLYPORT_CONNECTOR_WORKERS,
+    {
+      path: ['SALLYPORT_CONNECTOR_MAX_EXCHANGES'],
+      error: 'must be at least SALLYPORT_CONNECTOR_WORKERS, since the workers share it',
+    },
+  )
   .transform(env => ({
     busUrl: env.SALLYPORT_BUS_URL,
     logLevel: env.SALLYPORT_LOG_LEVEL,
     connectorId: env.SALLYPORT_CONNECTOR_ID,
     groupId: env.SALLYPORT_CONNECTOR_GROUP,
     drainGraceMs: env.SALLYPORT_CONNECTOR_DRAIN_SECONDS * 1_000,
-    maxExchanges: env.SALLYPORT_CONNECTOR_MAX_EXCHANGES,
+    workers: env.SALLYPORT_CONNECTOR_WORKERS,
+    maxExchanges:
+      env.SALLYPORT_CONNECTOR_MAX_EXCHANGES ??
+      defaultExchangesOfWorker * env.SALLYPORT_CONNECTOR_WORKERS,
   }))
 export type ConnectorConfig = Readonly<z.output<typeof ConnectorConfig>>
 

@@ -3,8 +3,9 @@
 import { hostname } from 'node:os'
 import type { Bus } from '#infra/bus.ts'
 import type { Application } from '#infra/contracts/application.ts'
-import { type ConnectorStatus, statusIntervalMs } from '#infra/contracts/connector.ts'
+import { type ConnectorStatus, memberIdOf, statusIntervalMs } from '#infra/contracts/connector.ts'
 import { subjects } from '#infra/subjects.ts'
+import type { Worker } from '#infra/worker.ts'
 import type { Readiness } from './readiness.ts'
 import type { Serving } from './serve.ts'
 import { originOf } from './translate.ts'
@@ -12,6 +13,8 @@ import { originOf } from './translate.ts'
 export interface StatusOptions {
   bus: Bus
   connectorId: string
+  /** Of one of several workers, which all tell when the connector as a whole was started. */
+  place: Worker['place'] | undefined
   groupId: string
   maxExchanges: number
   version: string
@@ -26,12 +29,12 @@ export interface StatusReports extends Disposable {
 }
 
 export function reportStatus(options: StatusOptions): StatusReports {
-  const { bus, connectorId, groupId } = options
-  const startedDateTime = new Date().toISOString()
+  const { bus, groupId, place } = options
+  const startedDateTime = place?.startedDateTime ?? new Date().toISOString()
   let fixed: ConnectorStatus['state'] | undefined
   const report = () => {
     const status = statusOf(options, startedDateTime, fixed)
-    bus.publishJson(subjects.connectorStatus(groupId, connectorId), status)
+    bus.publishJson(subjects.connectorStatus(groupId, memberIdOf(status)), status)
   }
   const timer = setInterval(report, statusIntervalMs)
   // Whoever lost sight of this connector together with its connection sees it again at once.
@@ -53,7 +56,7 @@ function statusOf(
   startedDateTime: string,
   fixed: ConnectorStatus['state'] | undefined,
 ): ConnectorStatus {
-  const { connectorId, groupId, maxExchanges, version, readiness, applications } = options
+  const { connectorId, place, groupId, maxExchanges, version, readiness, applications } = options
   const serving = options.serving()
   const down = readiness.down()
   const notReady = [...applications().values()].flatMap(application => {
@@ -64,6 +67,7 @@ function statusOf(
   })
   return {
     connectorId,
+    ...(place && { worker: place.number }),
     groupId,
     state: fixed ?? (serving?.isMember ? 'serving' : 'saturated'),
     version,

@@ -1,32 +1,36 @@
-/** Which connectors of a group are alive, as their own status messages and registry's loss events say. */
+/**
+ * Which members of a group are alive, connectors or each of their workers, as their own status messages and registry's
+ * loss events say.
+ */
 
 import { type Bus, parseJson } from '#infra/bus.ts'
-import { ConnectorStatus, statusTimeoutMs } from '#infra/contracts/connector.ts'
+import { ConnectorStatus, memberIdOf, statusTimeoutMs } from '#infra/contracts/connector.ts'
 import { subjects } from '#infra/subjects.ts'
 
 export interface Members extends Disposable {
-  /** Connectors of the group that are up, whether or not they are in its queue now. */
+  /** Members of the group that are up, whether or not they are in its queue now. */
   liveIn(groupId: string): number
-  /** Calls back with the id of each connector that stopped, was lost, or fell silent. */
-  onGone(listener: (connectorId: string) => void): void
+  /** Calls back with the id of each member that stopped, was lost, or fell silent. */
+  onGone(listener: (memberId: string) => void): void
 }
 
 const sweepMs = 1_000
 
 export function followMembers(bus: Bus): Members {
   const groups = new Map<string, Map<string, number>>()
-  const listeners: ((connectorId: string) => void)[] = []
-  const forget = (connectorId: string) => {
-    for (const members of groups.values()) members.delete(connectorId)
+  const listeners: ((memberId: string) => void)[] = []
+  const forget = (memberId: string) => {
+    for (const members of groups.values()) members.delete(memberId)
     // Also for one that this gateway has not heard of yet: it may have taken an exchange.
-    for (const listener of listeners) listener(connectorId)
+    for (const listener of listeners) listener(memberId)
   }
   const statuses = bus.subscribe(subjects.connectorStatuses, {
     callback: message => {
       const status = parseJson(ConnectorStatus, message.data, 'connector status')
-      if (status.state === 'stopped') return forget(status.connectorId)
+      const memberId = memberIdOf(status)
+      if (status.state === 'stopped') return forget(memberId)
       const members = groups.get(status.groupId) ?? new Map<string, number>()
-      members.set(status.connectorId, performance.now())
+      members.set(memberId, performance.now())
       groups.set(status.groupId, members)
     },
   })
@@ -38,7 +42,7 @@ export function followMembers(bus: Bus): Members {
     if (!bus.isConnected) return
     const silentSince = performance.now() - statusTimeoutMs
     for (const members of groups.values()) {
-      for (const [connectorId, heardAt] of members) if (heardAt < silentSince) forget(connectorId)
+      for (const [memberId, heardAt] of members) if (heardAt < silentSince) forget(memberId)
     }
   }, sweepMs)
   return {

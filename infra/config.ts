@@ -1,6 +1,7 @@
 /** Configuration from the environment: parsed once, all problems reported together, frozen. */
 
 import { readFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { z } from 'zod'
 
 /** Thrown by `readConfig`; its message lists every problem, each with the variable's name and the fix. */
@@ -75,6 +76,17 @@ export const WholeNumber = (least: number, most: number) =>
     .refine(value => value >= least && value <= most, {
       error: `must be a whole number from ${least} to ${most}`,
     })
+
+const mostWorkers = 256
+
+/** How many processes share a service's work; `auto`: one for each core that this process may use. */
+export const WorkerCount = z
+  .string()
+  .regex(/^(auto|\d{1,3})$/, `must be a whole number from 1 to ${mostWorkers}, or auto`)
+  .transform(value => (value === 'auto' ? availableParallelism() : Number(value)))
+  .refine(value => value >= 1 && value <= mostWorkers, {
+    error: `must be a whole number from 1 to ${mostWorkers}, or auto`,
+  })
 
 /** Values separated by commas; spaces around them are dropped. */
 export const List = z.string().transform(value =>

@@ -19,6 +19,9 @@
  * | `registry.keys`                                 | connector → registry, queue `registry`      | request |
  * | `keys`                                          | registry → connectors                       | event |
  *
+ * A connector of several workers has a name for each of them, `<connector>_<number>`, wherever a subject says
+ * `<connector>` (contracts/connector.ts).
+ *
  * The server's own: it tells its system account which connections begin and end.
  */
 

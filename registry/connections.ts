@@ -1,12 +1,12 @@
 /**
- * Which connectors have lost their connection to the bus, as its server says: within milliseconds of a crash, where
- * silence says it only after many seconds. The server tells nobody but its system account, so this is a connection of
- * its own. A connector that came back before its old connection had ended is not lost.
+ * Which connectors, or workers of one, have lost their connection to the bus, as its server says: within milliseconds
+ * of a crash, where silence says it only after many seconds. The server tells nobody but its system account, so this is
+ * a connection of its own. A connector that came back before its old connection had ended is not lost.
  */
 
 import { z } from 'zod'
 import { type Bus, connectBus, connectionName, type Message, parseJson } from '#infra/bus.ts'
-import { connectorIdPattern } from '#infra/contracts/connector.ts'
+import { memberIdPattern } from '#infra/contracts/connector.ts'
 import type { Logger } from '#infra/log.ts'
 import type { BusRole } from '#infra/permissions.ts'
 import { subjects } from '#infra/subjects.ts'
@@ -16,8 +16,8 @@ export interface ConnectionsOptions {
   url: string
   log: Logger
   signal?: AbortSignal
-  /** The last connection of this connector has ended. */
-  onLost: (connectorId: string) => void
+  /** The last connection of this connector, or this worker of one, has ended. */
+  onLost: (memberId: string) => void
 }
 
 /** What both events say (io.nats.server.advisory.v1.client_connect and client_disconnect). */
@@ -36,15 +36,15 @@ export async function followConnections(options: ConnectionsOptions): Promise<As
   const open = new Map<string, Set<string>>()
   // What happened while this connection was away is not told later.
   bus.onStatus(() => open.clear())
-  follow(bus, subjects.connectionsBegun, (connectorId, connection) => {
-    open.set(connectorId, (open.get(connectorId) ?? new Set()).add(connection))
+  follow(bus, subjects.connectionsBegun, (memberId, connection) => {
+    open.set(memberId, (open.get(memberId) ?? new Set()).add(connection))
   })
-  follow(bus, subjects.connectionsEnded, (connectorId, connection) => {
-    const others = open.get(connectorId)
+  follow(bus, subjects.connectionsEnded, (memberId, connection) => {
+    const others = open.get(memberId)
     others?.delete(connection)
     if (others && others.size > 0) return
-    open.delete(connectorId)
-    onLost(connectorId)
+    open.delete(memberId)
+    onLost(memberId)
   })
   await bus.connection.flush()
   return bus
@@ -53,15 +53,15 @@ export async function followConnections(options: ConnectionsOptions): Promise<As
 function follow(
   bus: Bus,
   subject: string,
-  listener: (connectorId: string, connection: string) => void,
+  listener: (memberId: string, connection: string) => void,
 ): void {
   bus.subscribe(subject, {
     callback: (message: Message) => {
       const { server, client } = parseJson(ConnectionEvent, message.data, message.subject)
       // The name is the client's own choice, the user is not.
       if (client.user !== connectorRole || !client.name.startsWith(namePrefix)) return
-      const connectorId = client.name.slice(namePrefix.length)
-      if (connectorIdPattern.test(connectorId)) listener(connectorId, `${server.id} ${client.id}`)
+      const memberId = client.name.slice(namePrefix.length)
+      if (memberIdPattern.test(memberId)) listener(memberId, `${server.id} ${client.id}`)
     },
   })
 }

@@ -7,12 +7,19 @@
 import type { Audit } from '#infra/audit.ts'
 import { type Bus, type Message, parseJson } from '#infra/bus.ts'
 import type { ConnectorEvent } from '#infra/contracts/audit.ts'
-import { type Connector, ConnectorStatus, statusTimeoutMs } from '#infra/contracts/connector.ts'
+import {
+  type Connector,
+  ConnectorStatus,
+  connectorIdOf,
+  memberIdOf,
+  statusTimeoutMs,
+} from '#infra/contracts/connector.ts'
 import type { Logger } from '#infra/log.ts'
 import { subjects } from '#infra/subjects.ts'
 import { afterSilence, afterStatus, isOfOlderProcess, type Transition } from './presence.ts'
 import { Refusal } from './refusal.ts'
 import type { Store, Versioned } from './store.ts'
+import { Workers } from './workers.ts'
 
 export interface ConnectorsOptions {
   bus: Bus
@@ -28,8 +35,11 @@ export interface Connectors extends AsyncDisposable {
   list(): Versioned<Connector>[]
   /** Refuses when there is none. */
   get(id: string): Versioned<Connector>
-  /** The bus has lost this connector: gateways are told at once, and it is inactive until it reports again. */
-  lost(id: string): void
+  /**
+   * The bus has lost this connector, or this worker of one: gateways are told at once. The connector is inactive until
+   * it reports again, unless other workers of it are there.
+   */
+  lost(memberId: string): void
   /** Forgets the inactive connectors of a group that is gone. */
   forgetGroup(groupId: string): Promise<void>
 }
@@ -45,6 +55,8 @@ export function openConnectors(options: ConnectorsOptions): Connectors {
 
 class Presence implements Connectors {
   readonly #options: ConnectorsOptions
+  readonly #timeoutMs: number
+  readonly #workers: Workers
   readonly #lastSeenMs = new Map<string, number>()
   /** Writes of one connector follow each other: each must see what the one before it wrote. */
   readonly #writing = new Map<string, Promise<unknown>>()
@@ -55,6 +67,8 @@ class Presence implements Connectors {
   constructor(options: ConnectorsOptions) {
     this.#options = options
     const { bus } = options
+    this.#timeoutMs = options.timeoutMs ?? statusTimeoutMs
+    this.#workers = new Workers(this.#timeoutMs)
     const subscription = bus.subscribe(subjects.connectorStatuses, {
       callback: message => this.#hear(message),
     })
@@ -78,13 +92,18 @@ class Presence implements Connectors {
     throw new Refusal('resource_not_found', `there is no connector "${id}"`)
   }
 
-  lost(id: string): void {
-    this.#options.bus.publishJson(subjects.connectorGone(id), {
-      connectorId: id,
+  lost(memberId: string): void {
+    const connectorId = connectorIdOf(memberId)
+    this.#options.bus.publishJson(subjects.connectorGone(memberId), {
+      connectorId,
       reason: 'disconnected',
     })
-    this.#lastSeenMs.delete(id)
-    this.#turn(id, known => known && afterSilence(known))
+    const others = this.#workers.forget(connectorId, memberId)
+    if (others) return this.#turn(connectorId, known => afterStatus(known, others, Date.now()))
+    // A registry that has just started has not heard of the other workers yet; their silence would tell.
+    if (memberId !== connectorId && this.#listenedMs < this.#timeoutMs) return
+    this.#lastSeenMs.delete(connectorId)
+    this.#turn(connectorId, known => known && afterSilence(known))
   }
 
   async forgetGroup(groupId: string): Promise<void> {
@@ -96,7 +115,7 @@ class Presence implements Connectors {
     const status = parseJson(ConnectorStatus, message.data, message.subject)
     const { connectorId, groupId } = status
     const { store, log } = this.#options
-    if (message.subject !== subjects.connectorStatus(groupId, connectorId)) {
+    if (message.subject !== subjects.connectorStatus(groupId, memberIdOf(status))) {
       log.warn({ subject: message.subject, connectorId, groupId }, 'status under a foreign name')
       return
     }
@@ -110,7 +129,8 @@ class Presence implements Connectors {
       return
     }
     this.#lastSeenMs.set(connectorId, Date.now())
-    this.#turn(connectorId, known => afterStatus(known, status, Date.now()))
+    const whole = this.#workers.hear(status, Date.now())
+    this.#turn(connectorId, known => afterStatus(known, whole, Date.now()))
   }
 
   #sweep(): void {
@@ -123,6 +143,10 @@ class Presence implements Connectors {
     }
   }
 
+  get #listenedMs(): number {
+    return Date.now() - this.#listeningSinceMs
+  }
+
   #silentMs({ id, lastSeenDateTime }: Connector): number {
     return Date.now() - Math.max(Date.parse(lastSeenDateTime), this.#lastSeenMs.get(id) ?? 0)
   }
@@ -133,9 +157,7 @@ class Presence implements Connectors {
   }
 
   #afterSilence(connector: Connector): Transition | undefined {
-    const { timeoutMs = statusTimeoutMs } = this.#options
-    const listenedMs = Date.now() - this.#listeningSinceMs
-    const isSilent = Math.min(this.#silentMs(connector), listenedMs) > timeoutMs
+    const isSilent = Math.min(this.#silentMs(connector), this.#listenedMs) > this.#timeoutMs
     return isSilent ? afterSilence(connector) : undefined
   }
 

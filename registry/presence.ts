@@ -68,6 +68,7 @@ function differs(before: Connector | undefined, after: Connector): boolean {
     before.status !== after.status ||
     before.connectorGroupId !== after.connectorGroupId ||
     before.version !== after.version ||
-    before.lastStatus.state !== after.lastStatus.state
+    before.lastStatus.state !== after.lastStatus.state ||
+    before.lastStatus.maxExchanges !== after.lastStatus.maxExchanges
   )
 }

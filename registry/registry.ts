@@ -53,7 +53,7 @@ export async function startRegistry(
     openConnectors({ ...config, bus, store: stores.connectors, audit, log }),
   )
   if (config.systemBusUrl !== undefined) {
-    const onLost = (id: string) => connectors.lost(id)
+    const onLost = (memberId: string) => connectors.lost(memberId)
     stack.use(await followConnections({ url: config.systemBusUrl, log, ...cancel, onLost }))
   }
   stack.use(feedConnectors({ ...stores, bus, log }))

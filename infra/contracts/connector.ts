@@ -20,9 +20,28 @@ export type ConnectorGroup = z.output<typeof ConnectorGroup>
 
 export const connectorIdPattern = /^[a-z0-9][a-z0-9-]{0,62}$/
 
-/** What a connector says of itself every few seconds, and at once when it starts, drains or stops. */
+/** What the bus knows a connector by, or one of its workers: in data subjects and as the name of its connection. */
+export const memberIdPattern = /^[a-z0-9][a-z0-9-]{0,62}(_\d{1,9})?$/
+
+/** No connector's own id has an underscore. Without a worker it is the connector's id itself. */
+export function memberIdOf({
+  connectorId,
+  worker,
+}: Pick<ConnectorStatus, 'connectorId' | 'worker'>) {
+  return worker === undefined ? connectorId : `${connectorId}_${worker}`
+}
+
+/** The connector of a member: what administrators and audit call it. */
+export function connectorIdOf(memberId: string): string {
+  const end = memberId.indexOf('_')
+  return end < 0 ? memberId : memberId.slice(0, end)
+}
+
+/** What a connector, or each of its workers, says of itself every few seconds, and at once when it starts, drains or stops. */
 export const ConnectorStatus = z.object({
   connectorId: z.string().regex(connectorIdPattern),
+  /** Which of several workers this is; each number is used once in the life of a connector. */
+  worker: z.number().int().positive().optional(),
   groupId: Slug,
   state: z.enum(['serving', 'saturated', 'draining', 'stopped']),
   version: z.string(),

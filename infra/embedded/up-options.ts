@@ -1,7 +1,7 @@
 /** The options of `sallyport up`, checked before anything starts. All problems are reported together. */
 
 import { z } from 'zod'
-import { ConfigurationError, Port, WholeNumber } from '../config.ts'
+import { ConfigurationError, Port, WholeNumber, WorkerCount } from '../config.ts'
 import { type LogLevel, logLevels } from '../log.ts'
 import type { ExternalIdentityProvider } from './parts.ts'
 import { type Publication, parsePublications } from './publications.ts'
@@ -17,6 +17,7 @@ export interface RawUpOptions {
   clientSecretFile?: string
   connectors: string
   gateways: string
+  workers?: string
   logLevel: string
 }
 
@@ -28,6 +29,8 @@ export interface UpOptions {
   identityProvider?: ExternalIdentityProvider
   connectors: number
   gateways: number
+  /** Processes of each gateway and connector. */
+  workers: number | undefined
   logLevel: LogLevel
 }
 
@@ -37,6 +40,7 @@ const Numbers = z.object({
   port: Port,
   connectors: WholeNumber(0, mostOfAKind),
   gateways: WholeNumber(1, mostOfAKind),
+  workers: WorkerCount.optional(),
   logLevel: z.enum(logLevels, { error: `must be one of ${logLevels.join(', ')}` }),
 })
 
@@ -62,6 +66,7 @@ export function readUpOptions(raw: RawUpOptions): UpOptions {
   const { identityProvider: issuer, clientId, clientSecretFile } = raw
   return {
     ...numbers.data,
+    workers: numbers.data.workers,
     dataDirectory: raw.data,
     publish,
     isJson: raw.json ?? false,

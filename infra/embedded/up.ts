@@ -42,11 +42,20 @@ export async function up(raw: RawUpOptions, environment: Environment): Promise<n
 }
 
 async function start(
-  { connectors: connector, gateways: gateway, isJson: _, ...options }: UpOptions,
+  { connectors: connector, gateways: gateway, workers, isJson: _, ...options }: UpOptions,
   surroundings: Pick<SystemOptions, 'environment' | 'log' | 'signal'>,
 ): Promise<System> {
   await checkPort(options.port)
-  return startSystem({ ...options, ...surroundings, counts: { connector, gateway } })
+  const environment = { ...surroundings.environment, ...workersOf(workers) }
+  return startSystem({ ...options, ...surroundings, environment, counts: { connector, gateway } })
+}
+
+function workersOf(workers: number | undefined): Environment {
+  if (workers === undefined) return {}
+  return {
+    SALLYPORT_GATEWAY_WORKERS: String(workers),
+    SALLYPORT_CONNECTOR_WORKERS: String(workers),
+  }
 }
 
 async function checkPort(port: number): Promise<void> {

@@ -54,3 +54,45 @@ test('what leaves makes room, for its own key alone', () => {
   limit.leave('a')
   expect(limit.enter('a')).toBe(true)
 })
+
+test('what another worker has admitted counts here too, and what was too much is paid back in time', () => {
+  const [here, there] = [1, 2].map(() => new RateLimit({ perSecond: 10, burst: 5 }, true))
+  for (let i = 0; i < 5; i++) expect([here?.take('a', 0), there?.take('a', 0)]).toEqual([0, 0])
+  here?.takenElsewhere(there?.takenSinceLast() ?? [], 0)
+  expect(here?.take('a', 0)).toBeCloseTo(0.6)
+  expect(here?.take('a', 599)).toBeGreaterThan(0)
+  expect(here?.take('a', 600)).toBe(0)
+  expect(here?.take('b', 600)).toBe(0)
+  expect(there?.takenSinceLast()).toEqual([])
+})
+
+test('what another worker gave back can be spent here', () => {
+  const [here, there] = [1, 2].map(() => new RateLimit({ perSecond: 1, burst: 1 }, true))
+  there?.take('a', 0)
+  here?.takenElsewhere(there?.takenSinceLast() ?? [], 0)
+  expect(here?.take('a', 0)).toBeGreaterThan(0)
+  there?.restore('a')
+  here?.takenElsewhere(there?.takenSinceLast() ?? [], 0)
+  expect(here?.take('a', 0)).toBe(0)
+})
+
+test('connections of one address count over all workers, and no more when their worker has ended', () => {
+  const [here, there] = [1, 2].map(() => new CountLimit(2, true))
+  for (const key of ['a', 'b']) there?.enter(key)
+  here?.openElsewhere(7, there?.changedSinceLast() ?? [])
+  expect([here?.enter('a'), here?.enter('a'), here?.enter('c')]).toEqual([true, false, true])
+  there?.leave('a')
+  here?.openElsewhere(7, there?.changedSinceLast() ?? [])
+  expect([here?.enter('a'), here?.enter('b'), here?.enter('b')]).toEqual([true, true, false])
+  here?.goneElsewhere(7)
+  expect(here?.enter('b')).toBe(true)
+})
+
+test('a worker that is new hears of all connections, not of the changed ones alone', () => {
+  const limit = new CountLimit(2, true)
+  limit.enter('a')
+  expect(limit.changedSinceLast()).toEqual([['a', 1]])
+  expect(limit.changedSinceLast()).toEqual([])
+  limit.changedAll()
+  expect(limit.changedSinceLast()).toEqual([['a', 1]])
+})

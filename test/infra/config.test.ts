@@ -1,11 +1,11 @@
 /** Configuration: every problem at once, secrets from files, and no variable taken for another. */
 
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
-import { ConfigurationError, Port, readConfig } from '#infra/config.ts'
+import { ConfigurationError, Port, readConfig, WorkerCount } from '#infra/config.ts'
 
 const schema = z
   .object({
@@ -67,5 +67,16 @@ describe('configuration', () => {
   it('does not repeat a secret in its refusal', () => {
     const message = refusal({ SALLYPORT_TEST_SECRET: 'guess', SALLYPORT_TEST_PORT: 'x' })
     expect(message).not.toMatch(/: guess/)
+  })
+})
+
+describe('a number of workers', () => {
+  it('is a whole number, or one for each core', () => {
+    expect(WorkerCount.parse('3')).toBe(3)
+    expect(WorkerCount.parse('auto')).toBe(availableParallelism())
+  })
+
+  it.each(['0', '257', '1.5', '-1', 'all', ''])('is not %j', value => {
+    expect(WorkerCount.safeParse(value).error?.message).toContain('from 1 to 256, or auto')
   })
 })

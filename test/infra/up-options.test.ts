@@ -24,6 +24,20 @@ function refusal(options: Partial<RawUpOptions>): string {
   throw new Error('was not refused')
 }
 
+describe('--workers', () => {
+  it('is left to the environment unless it is given', () => {
+    expect(readUpOptions(raw).workers).toBeUndefined()
+    expect(readUpOptions({ ...raw, workers: '3' }).workers).toBe(3)
+    expect(readUpOptions({ ...raw, workers: 'auto' }).workers).toBeGreaterThanOrEqual(1)
+  })
+
+  it.each(['0', '1000', 'many'])('refuses %j', workers => {
+    expect(refusal({ workers })).toContain(
+      '--workers: must be a whole number from 1 to 256, or auto',
+    )
+  })
+})
+
 describe('--publish', () => {
   it('takes a name and a URL, for signed-in users unless it says passthrough', () => {
     const publish = ['wiki=http://127.0.0.1:3000', 'status=https://10.0.0.1/s,passthrough']

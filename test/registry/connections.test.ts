@@ -3,7 +3,7 @@
 import { connect } from '@nats-io/transport-node'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { connectionName } from '#infra/bus.ts'
-import type { ConnectorStatus } from '#infra/contracts/connector.ts'
+import { type ConnectorStatus, memberIdOf } from '#infra/contracts/connector.ts'
 import type { Service } from '#infra/lifecycle.ts'
 import { subjects } from '#infra/subjects.ts'
 import { startRegistry } from '../../registry/registry.ts'
@@ -33,9 +33,9 @@ const isGone = (id: string) => gone.some(({ connectorId }) => connectorId === id
 
 /** A connector that has reported. */
 async function connector(connectorId: string, more: Partial<ConnectorStatus> = {}) {
-  const bus = await nats.connect('connector', connectorId)
   const status = sampleStatus({ connectorId, ...more })
-  bus.publishJson(subjects.connectorStatus(status.groupId, connectorId), status)
+  const bus = await nats.connect('connector', memberIdOf(status))
+  bus.publishJson(subjects.connectorStatus(status.groupId, memberIdOf(status)), status)
   await expect.poll(() => statusOf(connectorId)).toBe('active')
   return bus
 }
@@ -71,6 +71,26 @@ test('a connector that is back before its old connection has ended is not lost',
   expect(isGone('quick')).toBe(false)
   await present.connection.close()
   await expect.poll(() => isGone('quick')).toBe(true)
+})
+
+test('a connector is there while one of its workers is, and gateways hear of each that is lost', async () => {
+  const subjectsOfLost: string[] = []
+  const gateway = await nats.connect('gateway')
+  gateway.subscribe(subjects.connectorsGone, {
+    callback: ({ subject }) => void subjectsOfLost.push(subject),
+  })
+  await gateway.connection.flush()
+  const lost = () => subjectsOfLost.filter(subject => subject.includes('several'))
+  const buses = await Promise.all([1, 2].map(worker => connector('several', { worker })))
+  await buses[0]?.connection.close()
+  await expect.poll(lost).toEqual([subjects.connectorGone('several_1')])
+  await untilTold()
+  expect(await statusOf('several')).toBe('active')
+  const { value } = (await adminClient(registry).send('GET', connectorsPath)).body
+  const named = (value as { id: string }[]).filter(({ id }) => id.startsWith('several'))
+  expect(named).toMatchObject([{ id: 'several', load: { openExchanges: 3, maxExchanges: 128 } }])
+  await buses[1]?.connection.close()
+  await expect.poll(lost).toHaveLength(2)
 })
 
 test('only connectors are believed to be connectors', async () => {

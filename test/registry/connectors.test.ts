@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { openAudit } from '#infra/audit.ts'
 import type { Bus } from '#infra/bus.ts'
-import { Connector, type ConnectorStatus } from '#infra/contracts/connector.ts'
+import { Connector, type ConnectorStatus, memberIdOf } from '#infra/contracts/connector.ts'
 import { createLogger } from '#infra/log.ts'
 import { buckets, subjects } from '#infra/subjects.ts'
 import { openConnectors } from '../../registry/connectors.ts'
@@ -32,7 +32,7 @@ afterAll(() => registry[Symbol.asyncDispose]())
 
 const say = (bus: Bus, more: Partial<ConnectorStatus>) => {
   const status = sampleStatus(more)
-  bus.publishJson(subjects.connectorStatus(status.groupId, status.connectorId), status)
+  bus.publishJson(subjects.connectorStatus(status.groupId, memberIdOf(status)), status)
 }
 
 const read = async (id: string) => (await registry.send('GET', `${connectorsPath}/${id}`)).body
@@ -149,4 +149,27 @@ test('a registry that has just started blames no connector for its own silence',
   const status = () => presence.connectors.get('patient').value.status
   await expect.poll(status, patient).toBe('inactive')
   expect(Date.now() - startedMs).toBeGreaterThan(2_400)
+})
+
+test('a connector is inactive as soon as the last of its workers is lost, and not before', async () => {
+  await using nats = await startTestNats()
+  const bus = await nats.connect('connector')
+  const timeoutMs = 1_500
+  await using presence = await openPresence(nats, timeoutMs, 86_400_000)
+  const startedMs = Date.now()
+  const sum = () => presence.connectors.get('several').value
+  const capacity = () =>
+    presence.connectors.list().map(({ value }) => value.lastStatus.maxExchanges)
+  for (const worker of [1, 2]) say(bus, { connectorId: 'several', worker })
+  await expect.poll(capacity, patient).toEqual([256])
+  presence.connectors.lost('several_1')
+  await expect.poll(capacity, patient).toEqual([128])
+  expect(sum().status).toBe('active')
+  // A registry that has not listened for long enough may not know all workers.
+  await expect.poll(() => Date.now() - startedMs).toBeGreaterThan(timeoutMs)
+  say(bus, { connectorId: 'several', worker: 2 })
+  await bus.connection.flush()
+  await expect.poll(() => Date.now() - Date.parse(sum().lastSeenDateTime) < timeoutMs).toBe(true)
+  presence.connectors.lost('several_2')
+  await expect.poll(() => sum().status, { ...patient, interval: 10 }).toBe('inactive')
 })

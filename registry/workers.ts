@@ -1,0 +1,79 @@
+/**
+ * The last status of each worker of each connector, summed: administrators see one connector however many processes it
+ * consists of. Kept in memory only; a registry that has just started knows all workers when each has reported once.
+ */
+
+import { type ConnectorStatus, memberIdOf } from '#infra/contracts/connector.ts'
+
+interface Report {
+  readonly status: ConnectorStatus
+  readonly heardAtMs: number
+}
+
+export class Workers {
+  readonly #timeoutMs: number
+  readonly #connectors = new Map<string, Map<string, Report>>()
+
+  /** A worker that was silent for so long counts no more. */
+  constructor(timeoutMs: number) {
+    this.#timeoutMs = timeoutMs
+  }
+
+  /** What the connector as a whole reports with this status of one of its workers. */
+  hear(status: ConnectorStatus, nowMs: number): ConnectorStatus {
+    const { connectorId, startedDateTime } = status
+    const memberId = memberIdOf(status)
+    const reports = new Map<string, Report>()
+    for (const [id, report] of this.#connectors.get(connectorId) ?? []) {
+      const isOfThisStart = report.status.startedDateTime === startedDateTime
+      if (isOfThisStart && nowMs - report.heardAtMs < this.#timeoutMs) reports.set(id, report)
+    }
+    if (status.state === 'stopped') reports.delete(memberId)
+    else reports.set(memberId, { status, heardAtMs: nowMs })
+    this.#keep(connectorId, reports)
+    return sumOf([...reports.values()], status)
+  }
+
+  /** What the connector reports without this worker; undefined when no other is known. */
+  forget(connectorId: string, memberId: string): ConnectorStatus | undefined {
+    const reports = this.#connectors.get(connectorId) ?? new Map<string, Report>()
+    reports.delete(memberId)
+    this.#keep(connectorId, reports)
+    const [first] = reports.values()
+    return first && sumOf([...reports.values()], first.status)
+  }
+
+  #keep(connectorId: string, reports: Map<string, Report>): void {
+    if (reports.size > 0) this.#connectors.set(connectorId, reports)
+    else this.#connectors.delete(connectorId)
+  }
+}
+
+/** A connector that consists of one process reports for itself; so does the last worker that stops. */
+function sumOf(reports: readonly Report[], latest: ConnectorStatus): ConnectorStatus {
+  const { worker, ...rest } = latest
+  if (worker === undefined) return latest
+  if (reports.length === 0) return rest
+  const statuses = reports.map(({ status }) => status)
+  const total = (name: 'openExchanges' | 'maxExchanges' | 'exchangesServed') =>
+    statuses.reduce((sum, status) => sum + status[name], 0)
+  const notReady = new Map(
+    statuses.flatMap(status => status.notReady.map(entry => [entry.applicationId, entry])),
+  )
+  const lastExchanges = statuses.map(status => status.lastExchangeDateTime ?? '')
+  return {
+    ...rest,
+    state: stateOf(statuses),
+    openExchanges: total('openExchanges'),
+    maxExchanges: total('maxExchanges'),
+    exchangesServed: total('exchangesServed'),
+    lastExchangeDateTime: lastExchanges.toSorted().at(-1) || null,
+    notReady: [...notReady.values()],
+  }
+}
+
+/** It serves while any of its workers does. */
+function stateOf(statuses: readonly ConnectorStatus[]): ConnectorStatus['state'] {
+  const states = ['serving', 'saturated', 'draining'] as const
+  return states.find(state => statuses.some(status => status.state === state)) ?? 'stopped'
+}

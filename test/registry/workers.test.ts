@@ -1,0 +1,61 @@
+/** Several processes, one connector: what registry makes of what each of them says of itself. */
+
+import { expect, test } from 'vitest'
+import type { ConnectorStatus } from '#infra/contracts/connector.ts'
+import { Workers } from '../../registry/workers.ts'
+import { sampleStatus } from './sample-status.ts'
+
+const said = (worker: number, more: Partial<ConnectorStatus> = {}) =>
+  sampleStatus({ worker, openExchanges: 1, maxExchanges: 10, exchangesServed: 100, ...more })
+
+test('a connector without workers reports for itself, word for word', () => {
+  const status = sampleStatus()
+  expect(new Workers(1_000).hear(status, 0)).toEqual(status)
+})
+
+test('load, capacity and work are the sums of the workers, reported under the one id', () => {
+  const workers = new Workers(1_000)
+  const lastExchangeDateTime = '2026-01-01T00:00:02.000Z'
+  workers.hear(said(1, { openExchanges: 4, lastExchangeDateTime }), 0)
+  const whole = workers.hear(said(2, { lastExchangeDateTime: '2026-01-01T00:00:01.000Z' }), 0)
+  expect(whole).toMatchObject({ openExchanges: 5, maxExchanges: 20, exchangesServed: 200 })
+  expect(whole).toMatchObject({ connectorId: 'c-1', lastExchangeDateTime })
+  expect(whole).not.toHaveProperty('worker')
+  expect(workers.hear(said(2, { openExchanges: 7 }), 0).openExchanges).toBe(11)
+})
+
+test('an origin that any worker cannot reach is named once', () => {
+  const workers = new Workers(1_000)
+  const notReady = [{ applicationId: 'wiki', reason: 'refused' }]
+  workers.hear(said(1, { notReady }), 0)
+  expect(workers.hear(said(2, { notReady }), 0).notReady).toEqual(notReady)
+})
+
+test.each([
+  ['saturated', 'serving', 'serving'],
+  ['saturated', 'saturated', 'saturated'],
+  ['draining', 'serving', 'serving'],
+  ['draining', 'draining', 'draining'],
+  ['stopped', 'draining', 'draining'],
+  ['stopped', 'stopped', 'stopped'],
+] as const)('with one %s and one %s it is %s', (one, other, whole) => {
+  const workers = new Workers(1_000)
+  for (const worker of [1, 2]) workers.hear(said(worker), 0)
+  workers.hear(said(1, { state: one }), 0)
+  expect(workers.hear(said(2, { state: other }), 0).state).toBe(whole)
+})
+
+test('a worker that is gone, or silent for too long, is left out of the sums', () => {
+  const workers = new Workers(1_000)
+  for (const worker of [1, 2, 3]) workers.hear(said(worker), 0)
+  expect(workers.forget('c-1', 'c-1_1')?.maxExchanges).toBe(20)
+  expect(workers.hear(said(2), 1_000).maxExchanges).toBe(10)
+  expect(workers.forget('c-1', 'c-1_2')).toBeUndefined()
+})
+
+test('a connector that was started again has none of its former workers', () => {
+  const workers = new Workers(1_000)
+  workers.hear(said(1), 0)
+  const startedDateTime = new Date().toISOString()
+  expect(workers.hear(said(2, { startedDateTime }), 0).maxExchanges).toBe(10)
+})

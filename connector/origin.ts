@@ -8,11 +8,13 @@ import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import type { Duplex, Readable } from 'node:stream'
 import { type Dispatcher, Pool } from 'undici'
-import { type Application, applicationServerTimeoutsMs } from '#infra/contracts/application.ts'
+import { type Application, originTimeoutsMs } from '#infra/contracts/application.ts'
 import { type FaultCode, SallyportError } from '#infra/errors.ts'
+import { headerValue } from '#infra/http.ts'
+import type { RequestHead } from '#infra/request-head.ts'
 
-/** Longest wait for a TCP and TLS connection. */
-export const connectTimeoutMs = 10_000
+/** How long a connection may be silent before TCP itself asks whether the other side is still there. */
+export const tcpKeepAliveMs = 30_000
 
 /** An idle connection is kept this long, unless the origin's Keep-Alive header says less. */
 export const keepAliveTimeoutMs = 30_000
@@ -22,6 +24,17 @@ export interface OriginRequest {
   target: string
   headers: string[]
   body: Buffer | Readable | null
+  /** What follows a streaming body, once it has ended. */
+  trailers?: () => readonly string[]
+  /** The connection carries more than this request (raw-connection.ts). */
+  raw?: RawRequest
+}
+
+export interface RawRequest {
+  /** The request as the gateway sent it: what else comes on the connection must be of its kind. */
+  asked: RequestHead
+  /** Makes what the origin gets of a further head. Throws for what must not be passed on. */
+  translate: (head: RequestHead) => RequestHead
 }
 
 /** Flow control and end of one response. */
@@ -32,6 +45,8 @@ export interface OriginControl {
 }
 
 export interface OriginSink {
+  /** There is a connection, and the request is on its way. */
+  started(): void
   information(status: number, headers: string[]): void
   head(status: number, reason: string, headers: string[], control: OriginControl): void
   data(chunk: Buffer): void
@@ -50,6 +65,7 @@ export class OriginError extends SallyportError {
 }
 
 export interface UpgradeSink {
+  started(): void
   /** The origin switched protocols: from here on the socket carries its bytes. */
   upgraded(reason: string, headers: string[], socket: Duplex, first: Buffer): void
   /** The origin answered with an ordinary response. */
@@ -64,30 +80,44 @@ export interface Origins extends AsyncDisposable {
   upgrade(application: Application, request: OriginRequest, sink: UpgradeSink): () => void
 }
 
-export function createOrigins(maxConnections: number): Origins {
+/** Where the requests of an application go. */
+interface Target {
+  readonly application: Application
+  readonly pool: Pool
+  /** Sends by Node's own client, which bears what the pool's does not. */
+  readonly sendAlone: Origins['send']
+  /** It has sent "100 Continue" without being asked (RFC 9110 §15.2.1 has clients ignore that; the pool's fails). */
+  isTalkative: boolean
+}
+
+export function createOrigins(maxConnections: number, sendAlone: Origins['send']): Origins {
   const pools = new Map<string, Pool>()
   /** Found once for each state of an application. */
-  const known = new WeakMap<Application, Pool>()
-  const poolFor = (application: Application): Pool => {
-    let pool = known.get(application)
-    if (!pool) {
-      pool = poolOf(application)
-      known.set(application, pool)
+  const known = new WeakMap<Application, Target>()
+  const targetFor = (application: Application): Target => {
+    let target = known.get(application)
+    if (!target) {
+      target = { application, pool: poolOf(application), sendAlone, isTalkative: false }
+      known.set(application, target)
     }
-    return pool
+    return target
   }
   const poolOf = (application: Application): Pool => {
     const { internalUrl, isBackendCertificateValidationEnabled: verifies } =
       application.onPremisesPublishing
     const { origin } = new URL(internalUrl)
-    const key = `${verifies} ${origin}`
+    const { connect: timeout } = originTimeoutsMs(application.onPremisesPublishing)
+    const key = `${verifies} ${timeout} ${origin}`
     let pool = pools.get(key)
     if (!pool) {
       pool = new Pool(origin, {
         connections: maxConnections,
         pipelining: 1,
         keepAliveTimeout: keepAliveTimeoutMs,
-        connect: { timeout: connectTimeoutMs, rejectUnauthorized: verifies },
+        connect: { timeout, rejectUnauthorized: verifies },
+        // Silence is the exchange's business (silence.ts), which knows who waits for whom.
+        headersTimeout: 0,
+        bodyTimeout: 0,
         maxHeaderSize: 64 * 1024,
       })
       pools.set(key, pool)
@@ -95,7 +125,11 @@ export function createOrigins(maxConnections: number): Origins {
     return pool
   }
   return {
-    send: (application, request, sink) => send(poolFor(application), application, request, sink),
+    send(application, request, sink) {
+      const target = targetFor(application)
+      if (target.isTalkative) return sendAlone(application, request, sink)
+      return send(target, request, sink)
+    },
     upgrade,
     async [Symbol.asyncDispose]() {
       await Promise.all([...pools.values()].map(pool => pool.destroy()))
@@ -103,15 +137,10 @@ export function createOrigins(maxConnections: number): Origins {
   }
 }
 
-function send(
-  pool: Pool,
-  application: Application,
-  request: OriginRequest,
-  sink: OriginSink,
-): () => void {
-  const timeoutMs =
-    applicationServerTimeoutsMs[application.onPremisesPublishing.applicationServerTimeout]
+function send(target: Target, request: OriginRequest, sink: OriginSink): () => void {
+  const { pool } = target
   let controller: Dispatcher.DispatchController | undefined
+  let abortAlone: (() => void) | undefined
   let isAborted = false
   let hasHead = false
   let triesLeft = isRepeatable(request) ? 1 : 0
@@ -119,6 +148,7 @@ function send(
     onRequestStart(started) {
       controller = started
       if (isAborted) started.abort(new Error('aborted'))
+      else sink.started()
     },
     onResponseStart(started, status, _headers, reason) {
       if (status < 100) {
@@ -131,7 +161,7 @@ function send(
         return
       }
       hasHead = true
-      sink.head(status, reason ?? '', headers, {
+      sink.head(status, octets(reason), headers, {
         pause: () => started.pause(),
         resume: () => started.resume(),
         abort,
@@ -143,6 +173,13 @@ function send(
     },
     onResponseError(_controller, error) {
       if (isAborted) return
+      if (!hasHead && isUnaskedContinue(error)) {
+        target.isTalkative = true
+        if (isRepeatable(request)) {
+          abortAlone = target.sendAlone(target.application, request, sink)
+          return
+        }
+      }
       // A kept connection that the origin closed at the same moment: nothing was answered, nothing can be harmed.
       if (!hasHead && triesLeft-- > 0 && isConnectionClosed(error)) return dispatch()
       sink.failed(asOriginError(error))
@@ -151,6 +188,7 @@ function send(
   const abort = () => {
     isAborted = true
     controller?.abort(new Error('aborted'))
+    abortAlone?.()
   }
   const dispatch = () => {
     pool.dispatch(
@@ -159,8 +197,6 @@ function send(
         method: request.method as Dispatcher.HttpMethod,
         headers: request.headers,
         body: request.body,
-        headersTimeout: timeoutMs,
-        bodyTimeout: timeoutMs,
       },
       handler,
     )
@@ -174,6 +210,16 @@ export function isRepeatable({ method, body }: OriginRequest): boolean {
   return body === null && (method === 'GET' || method === 'HEAD' || method === 'OPTIONS')
 }
 
+function isUnaskedContinue({ message }: Error): boolean {
+  return message === 'bad response'
+}
+
+/** A reason phrase as the octets that it was (RFC 9112 §4); the client library takes it for UTF-8. */
+function octets(reason: string | undefined): string {
+  if (reason === undefined || /^[\t -~]*$/.test(reason)) return reason ?? ''
+  return reason.includes('\ufffd') ? '' : Buffer.from(reason).toString('latin1')
+}
+
 function isConnectionClosed(error: Error): boolean {
   const code = codeOf(error)
   return code === 'UND_ERR_SOCKET' || code === 'ECONNRESET' || code === 'EPIPE'
@@ -185,32 +231,36 @@ function rawHeadersOf(controller: Dispatcher.DispatchController): string[] {
 }
 
 function upgrade(application: Application, request: OriginRequest, sink: UpgradeSink): () => void {
-  const { internalUrl, isBackendCertificateValidationEnabled, applicationServerTimeout } =
-    application.onPremisesPublishing
+  const { internalUrl, isBackendCertificateValidationEnabled } = application.onPremisesPublishing
   const url = new URL(internalUrl)
-  const timeoutMs = applicationServerTimeoutsMs[applicationServerTimeout]
+  const isSecure = url.protocol === 'https:'
+  const timeoutMs = originTimeoutsMs(application.onPremisesPublishing).connect
   let isConnected = false
   let isAnswered = false
-  const start = url.protocol === 'https:' ? httpsRequest : httpRequest
+  const start = isSecure ? httpsRequest : httpRequest
   const outgoing = start({
     host: url.hostname.replace(/^\[|\]$/g, ''),
-    port: url.port || (url.protocol === 'https:' ? 443 : 80),
+    port: url.port || (isSecure ? 443 : 80),
     method: request.method,
     path: request.target,
-    headers: request.headers,
+    headers: bodiless(request),
+    ...halfOpen,
     setHost: false,
     agent: false,
     rejectUnauthorized: isBackendCertificateValidationEnabled,
     timeout: timeoutMs,
   })
   outgoing.on('socket', socket =>
-    socket.once('connect', () => {
+    socket.once(isSecure ? 'secureConnect' : 'connect', () => {
       isConnected = true
+      socket.setTimeout(0)
+      // Nothing may be said for hours: what has vanished without a word is found, and no firewall forgets the connection.
+      socket.setKeepAlive(true, tcpKeepAliveMs)
+      sink.started()
     }),
   )
   outgoing.on('upgrade', (response, socket, first) => {
     isAnswered = true
-    socket.setTimeout(0)
     sink.upgraded(response.statusMessage ?? '', response.rawHeaders, socket, first)
   })
   outgoing.on('response', response => {
@@ -218,7 +268,7 @@ function upgrade(application: Application, request: OriginRequest, sink: Upgrade
     sink.declined(response)
   })
   outgoing.on('timeout', () =>
-    outgoing.destroy(new OriginError('origin_timeout', 'no answer to the upgrade', true)),
+    outgoing.destroy(new OriginError('origin_unreachable', connectTimeoutDetail(timeoutMs), false)),
   )
   outgoing.on('error', error => {
     if (isAnswered) return
@@ -229,19 +279,26 @@ function upgrade(application: Application, request: OriginRequest, sink: Upgrade
   return () => outgoing.destroy()
 }
 
+/** A protocol may let one side go on when the other has said all. Goes to the socket; the types do not say so. */
+const halfOpen: object = { allowHalfOpen: true }
+
+/** Node's client puts chunks behind a POST that says nothing of its body: they would be the protocol's first bytes. */
+function bodiless({ method, headers }: OriginRequest): string[] {
+  const isUsual = method === 'GET' || method === 'HEAD' || headerValue(headers, 'content-length')
+  return isUsual ? headers : [...headers, 'Content-Length', '0']
+}
+
 /** What the client library reports, as fault and as the answer to "may the origin have seen it?". */
 export function asOriginError(error: Error): OriginError {
   if (error instanceof OriginError) return error
   const code = codeOf(error)
-  const detail = code ? `${code}: ${error.message}` : error.message
+  const name = code === 'UND_ERR_CONNECT_TIMEOUT' ? 'connect time-out' : code
+  const detail = name ? `${name}: ${error.message}` : error.message
   const fail = (fault: FaultCode, isStarted: boolean) =>
     new OriginError(fault, detail, isStarted, { cause: error })
-  if (unreachable.has(code)) return fail('origin_unreachable', false)
+  if (unreachable.has(code)) return fail('origin_unreachable', wasConnected(error))
   if (/^(CERT_|ERR_TLS_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|HOSTNAME_MISMATCH)/.test(code)) {
     return fail('origin_certificate_invalid', false)
-  }
-  if (code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT') {
-    return fail('origin_timeout', true)
   }
   return fail(isProtocolError(error, code) ? 'origin_protocol_error' : 'origin_unreachable', true)
 }
@@ -269,6 +326,16 @@ const unreachable = new Set([
   'UND_ERR_CONNECT_TIMEOUT',
   'ETIMEDOUT',
 ])
+
+/** A network that goes away breaks connections with the same codes. */
+function wasConnected(error: Error): boolean {
+  return /^(read|write)/.test((error as NodeJS.ErrnoException).syscall ?? '')
+}
+
+/** As the audit event names it. */
+export function connectTimeoutDetail(timeoutMs: number): string {
+  return `connect time-out: no connection within ${timeoutMs / 1_000} s`
+}
 
 function codeOf(error: Error): string {
   const own = (error as NodeJS.ErrnoException).code

@@ -7,6 +7,13 @@ import { isHopByHop, ownCookiePrefix } from '#infra/http.ts'
 import { type ResponseFrame, WireError } from '#infra/wire.ts'
 
 export function clientHeaders(headers: readonly string[], requestId: string): string[] {
+  const kept = informationHeaders(headers)
+  kept.push('Sallyport-Request-Id', requestId)
+  return kept
+}
+
+/** Fields of an interim answer. */
+export function informationHeaders(headers: readonly string[]): string[] {
   const kept: string[] = []
   for (let i = 0; i < headers.length; i += 2) {
     const name = (headers[i] as string).toLowerCase()
@@ -14,7 +21,6 @@ export function clientHeaders(headers: readonly string[], requestId: string): st
     if (isHopByHop(name) || !mayPass(name, value)) continue
     kept.push(headers[i] as string, value)
   }
-  kept.push('Sallyport-Request-Id', requestId)
   return kept
 }
 

@@ -4,9 +4,10 @@
  * is refused (RFC 9112 §3.2, §6.1; the numbers in comments are those RFCs' sections).
  */
 
-import { METHODS } from 'node:http'
+import { isMethod } from '#infra/contracts/http-methods.ts'
 import type { FaultCode } from '#infra/errors.ts'
 import { isAmbiguousPath, isHopByHop, nominated, ownCookiePrefix, pathOf } from '#infra/http.ts'
+import { isReserved } from '#infra/reserved-fields.ts'
 import { clientAddress, plainAddress, type TrustedProxies } from './client-address.ts'
 import type { ClientRequest } from './front/client.ts'
 
@@ -43,35 +44,24 @@ export interface Incoming {
   readonly hasBody: boolean
   /** Undefined without a Content-Length. */
   readonly contentLength: number | undefined
+  readonly isChunked: boolean
   readonly protocolUpgrade: string | undefined
   readonly isHttp2: boolean
   /** The client reads trailers and may need them (`TE: trailers`, RFC 9110 §10.1.4), as gRPC does. */
   readonly acceptsTrailers: boolean
-}
-
-/** Fields that only the gateway sets; what a client sends under these names is dropped. */
-const reserved = new Set([
-  'forwarded',
-  'x-real-ip',
-  'x-client-ip',
-  'client-ip',
-  'true-client-ip',
-  'x-request-id',
-  'x-original-url',
-  'x-rewrite-url',
-  'x-original-host',
-  'x-ms-proxy',
-])
-
-const reservedPrefixes = ['sallyport-', 'x-sallyport-', 'x-forwarded-'] as const
-
-function isReserved(name: string): boolean {
-  const dashed = name.includes('_') ? name.replaceAll('_', '-') : name
-  if (reserved.has(dashed)) return true
-  return reservedPrefixes.some(prefix => dashed.startsWith(prefix))
+  /** Trailers that the client announces behind its body (RFC 9110 §6.6.2). */
+  readonly trailer: string | undefined
 }
 
 const noCookies: ReadonlyMap<string, string> = new Map()
+
+/** Of the target, and of all fields together with what separates them. */
+const maxTargetBytes = 64 * 1024
+const maxFieldsBytes = 64 * 1024
+
+/** By which a gateway names itself in Via. Through several systems a request may go, in circles it may not. */
+const ownPseudonym = /(?:^|,)\s*[\w./]+\s+sallyport\b/g
+const maxPasses = 3
 
 export class IncomingReader {
   readonly #isTrusted: TrustedProxies
@@ -83,11 +73,16 @@ export class IncomingReader {
     this.#isTrusted = isTrusted
   }
 
+  /** The id of a request. */
+  nextId(): string {
+    return `${this.#instance}-${(++this.#count).toString(36)}`
+  }
+
   /** The request, or the fault for which it is refused. */
   read(req: ClientRequest): Incoming | { fault: FaultCode; requestId: string } {
-    const requestId = `${this.#instance}-${(++this.#count).toString(36)}`
+    const requestId = this.nextId()
     const fields = readFields(req.rawHeaders)
-    const target = targetOf(req.url ?? '', fields)
+    const target = targetOf(req, fields)
     const fault = target.fault ?? faultOf(req, fields, target.path)
     if (fault) return { fault, requestId }
     const peer = plainAddress(req.socket.remoteAddress)
@@ -116,9 +111,11 @@ export class IncomingReader {
       acceptsHtml: fields.accept.includes('text/html'),
       hasBody: hasBody(req, fields),
       contentLength: fields.transferEncoding === undefined ? fields.contentLength : undefined,
+      isChunked: fields.transferEncoding !== undefined,
       protocolUpgrade: fields.upgrade,
       isHttp2: req.stream !== undefined,
       acceptsTrailers: fields.acceptsTrailers,
+      trailer: fields.trailer,
     }
   }
 }
@@ -143,6 +140,10 @@ interface Fields {
   traceparent: string | undefined
   upgrade: string | undefined
   acceptsTrailers: boolean
+  trailer: string | undefined
+  expect: string | undefined
+  via: string | undefined
+  bytes: number
 }
 
 function readFields(raw: readonly string[]): Fields {
@@ -166,11 +167,17 @@ function readFields(raw: readonly string[]): Fields {
     traceparent: undefined,
     upgrade: undefined,
     acceptsTrailers: false,
+    trailer: undefined,
+    expect: undefined,
+    via: undefined,
+    bytes: 0,
   }
   const alsoHopByHop = nominated(raw)
   for (let i = 0; i < raw.length; i += 2) {
     const name = (raw[i] as string).toLowerCase()
-    const value = readField(fields, name, raw[i + 1] as string)
+    const given = raw[i + 1] as string
+    fields.bytes += name.length + given.length + 4
+    const value = readField(fields, name, given)
     if (value === undefined || isHopByHop(name) || alsoHopByHop?.has(name)) continue
     fields.kept.push(raw[i] as string, value)
   }
@@ -190,12 +197,10 @@ function readField(fields: Fields, name: string, value: string): string | undefi
       fields.contentLength = Number(value)
       return value
     case 'transfer-encoding':
-      fields.transferEncoding =
-        fields.transferEncoding === undefined ? value : `${fields.transferEncoding}, ${value}`
+      fields.transferEncoding = joined(fields.transferEncoding, value)
       return undefined
     case 'x-forwarded-for':
-      fields.forwardedFor =
-        fields.forwardedFor === undefined ? value : `${fields.forwardedFor}, ${value}`
+      fields.forwardedFor = joined(fields.forwardedFor, value)
       return undefined
     case 'x-forwarded-proto':
       fields.forwardedProto = value
@@ -210,13 +215,9 @@ function readField(fields: Fields, name: string, value: string): string | undefi
       fields.origin = value
       return value
     case 'sec-fetch-site':
-      fields.fetchSite = value
-      return value
     case 'sec-fetch-mode':
-      fields.fetchMode = value
-      return value
     case 'sec-fetch-dest':
-      fields.fetchDest = value
+      noteFetch(fields, name, value)
       return value
     case 'x-requested-with':
       fields.requestedWith = true
@@ -231,15 +232,34 @@ function readField(fields: Fields, name: string, value: string): string | undefi
       // Offered by clients of HTTP/2 with any request; served as the ordinary request that it is.
       if (value.toLowerCase() !== 'h2c') fields.upgrade = value
       return undefined
+    case 'trailer':
+      fields.trailer = joined(fields.trailer, value)
+      return undefined
     case 'te':
       fields.acceptsTrailers = /(?:^|,)\s*trailers\s*(?:,|$)/i.test(value)
       return undefined
     // The gateway answers it itself, after access was granted (10.1.1).
     case 'expect':
+      fields.expect = value
       return undefined
+    case 'via':
+      fields.via = joined(fields.via, value)
+      return value
     default:
       return isReserved(name) ? undefined : value
   }
+}
+
+/** Fetch Metadata (W3C). */
+function noteFetch(fields: Fields, name: string, value: string): void {
+  if (name === 'sec-fetch-site') fields.fetchSite = value
+  else if (name === 'sec-fetch-mode') fields.fetchMode = value
+  else fields.fetchDest = value
+}
+
+/** Lines of a list (RFC 9110 §5.3). */
+function joined(before: string | undefined, value: string): string {
+  return before === undefined ? value : `${before}, ${value}`
 }
 
 /** The cookies that belong to the origin; ours are noted and go no further. */
@@ -264,12 +284,12 @@ interface Target {
 }
 
 /** Origin-form, or absolute-form whose authority must agree with Host (3.2.2). */
-function targetOf(url: string, { host }: Fields): Target {
+function targetOf({ url = '', method }: ClientRequest, { host }: Fields): Target {
   let target = url
   const authority = (host ?? '').toLowerCase()
   const refused = (fault: FaultCode): Target => ({ target, path: '', host: authority, fault })
   if (!target.startsWith('/')) {
-    if (target === '*') return refused('method_not_allowed')
+    if (target === '*') return refused(method === 'OPTIONS' ? 'method_not_allowed' : 'bad_request')
     const absolute = /^https?:\/\/([^/?#]+)(.*)$/i.exec(target)
     if (absolute?.[1]?.toLowerCase() !== authority) return refused('bad_request')
     target = absolute[2]?.startsWith('/') ? absolute[2] : `/${absolute[2]}`
@@ -285,27 +305,37 @@ function hasBody({ stream }: ClientRequest, fields: Fields): boolean {
   return fields.transferEncoding !== undefined || (fields.contentLength ?? 0) > 0
 }
 
-const knownMethods = new Set(METHODS)
-
 /** What the parser of HTTP/1.1 refuses by itself. */
 function http2FaultOf({ method = '', url = '' }: ClientRequest): FaultCode | undefined {
-  if (!knownMethods.has(method)) return 'method_not_allowed'
-  return /[^!-~]/.test(url) ? 'bad_request' : undefined
+  return isMethod(method) && /^[!-~]+$/.test(url) ? undefined : 'bad_request'
 }
 
 function faultOf(req: ClientRequest, fields: Fields, path: string): FaultCode | undefined {
   const fault = req.stream ? http2FaultOf(req) : undefined
   if (fault) return fault
-  if (req.httpVersionMajor !== 1 && !req.stream) return 'bad_request'
+  if (!req.stream && req.httpVersionMajor !== 1)
+    return req.httpVersionMajor === 0 ? 'bad_request' : 'version_not_supported'
+  if ((req.url ?? '').length > maxTargetBytes) return 'uri_too_long'
+  if (fields.bytes > maxFieldsBytes) return 'headers_too_large'
   if (fields.hosts !== 1 || !validHost.test(fields.host ?? '')) return 'bad_request'
   if (fields.authorizations > 1) return 'bad_request'
   if (req.method === 'TRACE' || req.method === 'CONNECT') return 'method_not_allowed'
   if (isAmbiguousPath(path) || req.url?.includes('#')) return 'ambiguous_path'
   // Node does not read the body of an upgrade: it would be taken for the first bytes of the other protocol.
   if (fields.upgrade !== undefined && hasBody(req, fields)) return 'bad_request'
+  if (isLoop(fields.via)) return 'loop_detected'
+  const isHttp10 = !req.stream && req.httpVersionMinor === 0
+  // HTTP/1.0 knows no expectations (10.1.1).
+  if (fields.expect !== undefined && fields.expect.toLowerCase() !== '100-continue' && !isHttp10)
+    return 'expectation_failed'
   if (fields.transferEncoding === undefined) return undefined
-  if (req.httpVersionMinor === 0) return 'bad_request'
+  if (isHttp10) return 'bad_request'
   return fields.transferEncoding.toLowerCase() === 'chunked' ? undefined : 'not_implemented'
+}
+
+/** RFC 9110 §7.6.3. */
+function isLoop(via: string | undefined): boolean {
+  return via !== undefined && (via.match(ownPseudonym)?.length ?? 0) > maxPasses
 }
 
 function isNavigation(method: string, fields: Fields): boolean {

@@ -18,6 +18,7 @@ import {
 } from '#infra/page.ts'
 import { type ClientResponse, flatHeaders } from './front/client.ts'
 import type { Incoming } from './incoming.ts'
+import { MethodNotAllowed } from './methods.ts'
 import type { Session, SessionStore } from './session.ts'
 import { sessionCookie } from './session.ts'
 import { redirect, type SignIn, type Visit } from './sign-in.ts'
@@ -73,8 +74,9 @@ async function serve(
   const { method, path } = visit.incoming
   const route = routes[`${method === 'HEAD' ? 'GET' : method} ${path}`]
   if (route) return route(context, visit)
-  const isKnown = Object.keys(routes).some(key => key.endsWith(` ${path}`))
-  throw new SallyportError(isKnown ? 'method_not_allowed' : 'not_found', `${method} ${path}`)
+  const known = Object.keys(routes).find(key => key.endsWith(` ${path}`))
+  if (known === undefined) throw new SallyportError('not_found', `${method} ${path}`)
+  throw new MethodNotAllowed(method, known.startsWith('GET ') ? 'GET, HEAD' : 'POST')
 }
 
 async function home({ signIn, applications, portalUrl }: PortalContext, visit: Visit) {

@@ -4,6 +4,7 @@
  */
 
 import { STATUS_CODES } from 'node:http'
+import { allowHeader } from '#infra/contracts/http-methods.ts'
 import { reasonSentence } from '#infra/contracts/reasons.ts'
 import { FAULTS, type FaultCode } from '#infra/errors.ts'
 import { errorPage, type Hop, linkButton, pageHeaders } from '#infra/page.ts'
@@ -22,6 +23,8 @@ export interface Problem {
   readonly signInUrl?: string
   /** Left out, a second. */
   readonly retryAfterSeconds?: number
+  /** The methods that would do; left out, those that are commonly known. */
+  readonly allow?: string
   readonly portalUrl: string
   /** Another published host whose pages may read this answer (CORS). */
   readonly allowedOrigin?: string | undefined
@@ -53,6 +56,7 @@ export function sendProblem(res: ClientResponse, problem: Problem): void {
     'Sallyport-Request-Id': problem.requestId,
     Vary: 'Origin, Accept',
   }
+  if (status === 405) headers.Allow = problem.allow ?? allowHeader()
   if (retryable)
     headers['Retry-After'] = `${Math.ceil(problem.retryAfterSeconds ?? usualRetryAfterSeconds)}`
   if (problem.signInUrl) headers['Sallyport-Sign-In'] = problem.signInUrl
@@ -75,6 +79,21 @@ function isStillSending({ complete, headers, stream }: ClientRequest): boolean {
   return headers.expect === undefined && headers.upgrade === undefined
 }
 
+/** A whole answer as it is written to a connection whose request could not be read; it is the last one there. */
+export function problemMessage(fault: FaultCode, requestId: string): string {
+  const { status } = FAULTS[fault]
+  const body = JSON.stringify(jsonOf({ fault, requestId }))
+  const headers = {
+    ...jsonHeaders,
+    ...(status === 405 && { allow: allowHeader() }),
+    'content-length': `${Buffer.byteLength(body)}`,
+    'sallyport-request-id': requestId,
+    connection: 'close',
+  }
+  const fields = Object.entries(headers).map(([name, value]) => `${name}: ${value}`)
+  return [`HTTP/1.1 ${status} ${STATUS_CODES[status]}`, ...fields, '', body].join('\r\n')
+}
+
 const jsonHeaders = {
   'content-type': 'application/problem+json',
   'cache-control': 'no-store',
@@ -87,7 +106,12 @@ function allow(headers: Record<string, string>, origin: string): void {
   headers['Access-Control-Expose-Headers'] = 'Sallyport-Request-Id, Sallyport-Sign-In, Retry-After'
 }
 
-function jsonOf({ fault, requestId, reasons, signInUrl }: Problem): object {
+function jsonOf({
+  fault,
+  requestId,
+  reasons,
+  signInUrl,
+}: Pick<Problem, 'fault' | 'requestId' | 'reasons' | 'signInUrl'>): object {
   const { status, title, advice } = FAULTS[fault]
   return {
     type: `urn:sallyport:fault:${fault}`,

@@ -51,6 +51,8 @@ export class UpgradedConnection {
     socket.on('error', () => undefined)
     socket.once('close', onClosed)
     if (first.length > 0) sender.write(first)
+    // The client may have said its last word before anybody listened.
+    if (socket.readableEnded) sender.end()
   }
 
   /** Ends the connection: with a Close frame of this status for a WebSocket, else at once. */
@@ -59,6 +61,12 @@ export class UpgradedConnection {
     this.#closing = closeFrame(code, reason)
     setTimeout(() => this.#socket.destroy(), closeTimeoutMs).unref()
     this.#closeBetweenFrames()
+  }
+
+  /** Ends the connection with what has been said so far. */
+  end(): void {
+    this.#socket.end()
+    setTimeout(() => this.#socket.destroy(), closeTimeoutMs).unref()
   }
 
   destroy(): void {

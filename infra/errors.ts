@@ -73,6 +73,30 @@ export const FAULTS = {
     title: 'This method cannot be used here.',
     advice: 'Use another method.',
   },
+  request_timeout: {
+    status: 408,
+    retryable: true,
+    title: 'The request took too long to arrive.',
+    advice: 'Send it again, faster.',
+  },
+  uri_too_long: {
+    status: 414,
+    retryable: false,
+    title: 'The address is too long.',
+    advice: 'Use an address of at most 64 KiB.',
+  },
+  expectation_failed: {
+    status: 417,
+    retryable: false,
+    title: 'What the request expects cannot be met.',
+    advice: 'Leave the header Expect out, or send "Expect: 100-continue".',
+  },
+  headers_too_large: {
+    status: 431,
+    retryable: false,
+    title: 'The headers of the request are too large.',
+    advice: 'Delete the cookies of this site and try again. Headers may have 64 KiB in all.',
+  },
   too_many_requests: {
     status: 429,
     retryable: true,
@@ -90,6 +114,24 @@ export const FAULTS = {
     retryable: false,
     title: 'The transfer coding of the request is not supported.',
     advice: 'Send the body with "Transfer-Encoding: chunked" or a Content-Length.',
+  },
+  method_not_implemented: {
+    status: 501,
+    retryable: false,
+    title: 'The method of the request is not known.',
+    advice: 'Use another method.',
+  },
+  version_not_supported: {
+    status: 505,
+    retryable: false,
+    title: 'The HTTP version of the request is not supported.',
+    advice: 'Use HTTP/1.1, or HTTP/2 over TLS.',
+  },
+  loop_detected: {
+    status: 508,
+    retryable: false,
+    title: 'The request came back to where it had been.',
+    advice: 'The internal URL of the application leads back here. Tell your administrator.',
   },
   origin_unreachable: {
     status: 502,

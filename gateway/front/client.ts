@@ -3,7 +3,7 @@
  * methods more (http1.ts, http2.ts), for what the versions do differently: heads, trailers, breaking off.
  */
 
-import type { IncomingHttpHeaders } from 'node:http'
+import { type IncomingHttpHeaders, validateHeaderName, validateHeaderValue } from 'node:http'
 import type { ServerHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { Duplex, Readable, Writable } from 'node:stream'
@@ -16,6 +16,8 @@ export interface ClientRequest extends Readable {
   readonly headers: IncomingHttpHeaders
   /** Names and values in turn, as HTTP/1.1 would have them: Host first for HTTP/2, no pseudo-headers. */
   readonly rawHeaders: string[]
+  /** What followed the body, once it has ended. */
+  readonly rawTrailers: string[]
   readonly socket: Socket
   /** The client broke off: an `end` after that is not the end of the body. */
   readonly aborted: boolean
@@ -44,7 +46,8 @@ export interface ClientResponse extends Writable {
   /** No further request on this connection. HTTP/2 says so for the connection, not with an answer. */
   closeConnection(): void
   writeContinue(): unknown
-  writeEarlyHints(hints: Record<string, string | string[]>): unknown
+  /** An interim answer (RFC 9110 §15.2), if the client can take one now. Throws for what is no HTTP. */
+  sendInformation(status: number, headers: readonly string[]): void
 }
 
 /** How a request arrived. */
@@ -61,6 +64,8 @@ export interface Upgrade {
   readonly first: Buffer
   /** From here on the socket is no HTTP any more. */
   takeOver(): void
+  /** The origin's answers are bytes of the connection too, the first one included (front/raw.ts). */
+  readonly isRaw?: boolean
 }
 
 export type RequestListener = (req: ClientRequest, res: ClientResponse, how: Arrival) => void
@@ -70,8 +75,27 @@ export function hasNoBody(method: string | undefined, status: number): boolean {
   return method === 'HEAD' || status === 204 || status === 304
 }
 
+/** 204 must not have a length (RFC 9110 §8.6), whatever an origin says. */
+export function lengthless(status: number, headers: string[]): string[] {
+  if (status !== 204 || !hasLength(headers)) return headers
+  return headers.filter((_, i) => headers[i & ~1]?.toLowerCase() !== 'content-length')
+}
+
 export function hasLength(headers: readonly string[]): boolean {
   return headers.some((name, i) => i % 2 === 0 && name.toLowerCase() === 'content-length')
+}
+
+/** Field lines as HTTP/1.1 writes them, in Latin-1. Throws for what could not stand in a message. */
+export function fieldLines(headers: readonly string[]): string {
+  let lines = ''
+  for (let i = 0; i < headers.length; i += 2) {
+    const name = headers[i] as string
+    const value = headers[i + 1] as string
+    validateHeaderName(name)
+    validateHeaderValue(name, value)
+    lines += `${name}: ${value}\r\n`
+  }
+  return lines
 }
 
 /** A record of header fields as a flat list. */

@@ -3,7 +3,13 @@
  * (100-continue, upgrades, CONNECT). What Node's parser lets through although it is ambiguous, `incoming.ts` refuses.
  */
 
-import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http'
+import {
+  createServer,
+  type IncomingMessage,
+  type Server,
+  ServerResponse,
+  STATUS_CODES,
+} from 'node:http'
 import { createServer as createSecureServer, type Server as SecureServer } from 'node:https'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
@@ -11,16 +17,23 @@ import type { TlsOptions } from 'node:tls'
 import {
   type Arrival,
   type ClientResponse,
+  fieldLines,
   hasLength,
   hasNoBody,
+  lengthless,
   type RequestListener,
 } from './client.ts'
+import { answerUnreadable, type Refusal, refuse } from './unreadable.ts'
 
-const maxHeaderBytes = 64 * 1024
+/** Target and fields; `incoming.ts` has a bound for each of them, and says which it was. */
+const maxHeaderBytes = 132 * 1024
 const headersTimeoutMs = 15_000
 const keepAliveTimeoutMs = 65_000
 
-class Http1Response extends ServerResponse implements ClientResponse {
+/** A body up to this size is one string with its head, and one plain write: that is cheaper than a gathered one. */
+const joinedBytes = 8 * 1024
+
+export class Http1Response extends ServerResponse implements ClientResponse {
   get isGone(): boolean {
     return this.destroyed
   }
@@ -34,9 +47,20 @@ class Http1Response extends ServerResponse implements ClientResponse {
     const isEmpty = hasNoBody(this.req.method, status)
     if ((!isEmpty || body.length > 0) && !hasLength(headers))
       headers.push('Content-Length', `${body.length}`)
-    this.writeHead(status, reason, headers)
+    this.writeHead(status, reason, lengthless(status, headers))
     if (isEmpty || body.length === 0) this.end()
+    else if (body.length <= joinedBytes) this.end(body.toString('latin1'), 'latin1')
     else this.end(body)
+  }
+
+  sendInformation(status: number, headers: readonly string[]): void {
+    const { httpVersionMinor } = this.req
+    // Without a socket an earlier answer of the connection is not over; HTTP/1.0 knows no interim answers.
+    if (this.headersSent || !this.socket?.writable || httpVersionMinor === 0) return
+    // Whoever does not read has no use for them either.
+    if (this.socket.writableNeedDrain) return
+    const line = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n`
+    this.socket.write(`${line}${fieldLines(headers)}\r\n`, 'latin1')
   }
 
   endWith(trailers: readonly string[]): void {
@@ -69,7 +93,11 @@ const options = {
 }
 
 /** With TLS options it listens as HTTPS. */
-export function createHttp1Server(listener: RequestListener, tls?: TlsOptions): Http1Server {
+export function createHttp1Server(
+  listener: RequestListener,
+  refusal: Refusal,
+  tls?: TlsOptions,
+): Http1Server {
   const begin = (req: IncomingMessage, res: Http1Response, how: Arrival) => {
     if (!server.listening) res.closeConnection()
     listener(req, res, how)
@@ -79,6 +107,8 @@ export function createHttp1Server(listener: RequestListener, tls?: TlsOptions): 
     ? createSecureServer({ ...options, ...tls }, plainly)
     : createServer(options, plainly)
   server.on('checkContinue', (req, res) => begin(req, res, { expectsContinue: true }))
+  server.on('checkExpectation', plainly)
+  server.on('clientError', answerUnreadable(refusal))
   server.on('upgrade', (req: IncomingMessage, socket: Duplex, first: Buffer) => {
     socket.on('error', () => undefined)
     const res = new Http1Response(req)
@@ -88,9 +118,7 @@ export function createHttp1Server(listener: RequestListener, tls?: TlsOptions): 
     const takeOver = () => res.detachSocket(socket as Socket)
     begin(req, res, { upgrade: { socket, first, takeOver } })
   })
-  server.on('connect', (_req, socket: Duplex) =>
-    socket.end('HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 0\r\nConnection: close\r\n\r\n'),
-  )
+  server.on('connect', (_req, socket: Duplex) => refuse(socket, refusal('method_not_allowed')))
   return server
 }
 

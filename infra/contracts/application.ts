@@ -5,6 +5,7 @@
  */
 
 import { z } from 'zod'
+import { AllowedHttpMethods } from './http-methods.ts'
 
 /** Identifiers that also stand in subjects and host names: a DNS label. */
 export const Slug = z
@@ -51,8 +52,24 @@ const ExternalUrl = z
   )
   .pipe(DirectoryUrl)
 
-/** Time-outs of the connector towards the origin. `default` and `long` are Graph's names. */
+/** What Graph's names stand for, as the longest silence of an origin. No exchange as a whole has a limit. */
 export const applicationServerTimeoutsMs = { default: 85_000, long: 180_000 } as const
+
+const connectTimeoutMs = 10_000
+
+/** Exports of Graph spell the names either way. */
+const ApplicationServerTimeout = z
+  .enum(['default', 'long', 'Default', 'Long'])
+  .transform(name => name.toLowerCase() as 'default' | 'long')
+  .describe('Time to first byte and idle time, where these are not set: 85 s, or 180 s with long.')
+
+const Seconds = (most: number, description: string) => {
+  const error = `must be a whole number of seconds from 1 to ${most}, or null for the default`
+  const seconds = z.int({ error }).min(1, { error }).max(most, { error })
+  return seconds.nullable().describe(description).default(null)
+}
+
+const aDay = 86_400
 
 export const OnPremisesPublishing = z.object({
   externalUrl: ExternalUrl,
@@ -61,11 +78,33 @@ export const OnPremisesPublishing = z.object({
   externalAuthenticationType: z
     .enum(['aadPreAuthentication', 'passthru'])
     .default('aadPreAuthentication'),
-  /** How long the origin may take to begin its answer: 85 s or 180 s. */
-  applicationServerTimeout: z.enum(['default', 'long']).default('default'),
+  applicationServerTimeout: ApplicationServerTimeout.default('default'),
+  connectTimeoutInSeconds: Seconds(
+    600,
+    'How long a TCP and TLS connection to the application may take to be there. Null: 10 s.',
+  ),
+  firstByteTimeoutInSeconds: Seconds(
+    aDay,
+    'From the end of the request to the head of the answer. Null: as applicationServerTimeout says.',
+  ),
+  idleTimeoutInSeconds: Seconds(
+    aDay,
+    'How long no byte may go either way within a body, while the application has to send or to take ' +
+      'some. Null: as applicationServerTimeout says.',
+  ),
+  streamIdleTimeoutInSeconds: Seconds(
+    7 * aDay,
+    'The same for what may be quiet for long: WebSockets and other upgraded connections, ' +
+      'server-sent events, gRPC. Null: no limit.',
+  ),
   isBackendCertificateValidationEnabled: z.boolean().default(true),
   /** What the origin speaks; `http2` is negotiated over TLS, and spoken from the first byte without (h2c). */
   originHttpVersion: z.enum(['http1', 'http2']).default('http1'),
+  allowedHttpMethods: AllowedHttpMethods.describe(
+    'Methods that reach the application, or ["*"] for any. Null: those of RFC 9110, PATCH, QUERY and ' +
+      "WebDAV's. The Remote Desktop Gateway's (RDG_IN_DATA, RDG_OUT_DATA, RPC_IN_DATA, RPC_OUT_DATA) " +
+      'have to be named.',
+  ).default(null),
   isHttpOnlyCookieEnabled: z.boolean().default(true),
   /** The access cookie is always Secure; Graph's property is kept so that exports load. */
   isSecureCookieEnabled: z
@@ -76,6 +115,19 @@ export const OnPremisesPublishing = z.object({
   isTranslateHostHeaderEnabled: z.boolean().default(true),
 })
 export type OnPremisesPublishing = z.output<typeof OnPremisesPublishing>
+
+/** The time-outs of an application towards its origin, in ms; infinite for none. */
+export function originTimeoutsMs(publishing: OnPremisesPublishing) {
+  const usualMs = applicationServerTimeoutsMs[publishing.applicationServerTimeout]
+  const ms = (seconds: number | null, otherwise: number) =>
+    seconds === null ? otherwise : seconds * 1_000
+  return {
+    connect: ms(publishing.connectTimeoutInSeconds, connectTimeoutMs),
+    firstByte: ms(publishing.firstByteTimeoutInSeconds, usualMs),
+    idle: ms(publishing.idleTimeoutInSeconds, usualMs),
+    streamIdle: ms(publishing.streamIdleTimeoutInSeconds, Number.POSITIVE_INFINITY),
+  }
+}
 
 /** Graph's `appRoleAssignment`, reduced to what an assignment says: this user or group may use the application. */
 export const AppRoleAssignment = z.object({

@@ -207,14 +207,16 @@ describe('an answer over HTTP/2', () => {
     ])
   })
 
-  test('may be preceded by early hints', async () => {
-    const hints: string[] = []
-    const stream = client.start('/ways/sends%20interim%20answers', {
-      headers: { accept: 'text/html' },
-    })
-    stream.on('headers', ({ link }) => hints.push(String(link)))
+  test('may be preceded by interim ones (RFC 9110 §15.2)', async () => {
+    const interim: unknown[] = []
+    const stream = client.start('/ways/sends%20interim%20answers')
+    stream.on('headers', ({ ':status': status, link }) => interim.push([status, link]))
     expect((await answerOf(stream)).text).toBe('ok')
-    expect(hints).toEqual(['</a.css>; rel=preload; as=style'])
+    expect(interim).toEqual([
+      [102, undefined],
+      [103, '</a.css>; rel=preload; as=style'],
+      [103, 'no link at all'],
+    ])
   })
 
   test('that breaks off at the origin is reset, never a clean end', async () => {

@@ -104,13 +104,17 @@ describe('an origin that', () => {
     }
   })
 
-  test('sends early hints has those forwarded that are links, to pages', async () => {
-    const hints: unknown[] = []
+  test('sends interim answers has them forwarded as they are (RFC 9110 §15.2)', async () => {
+    const interim: unknown[] = []
     await client.send(pathOf('sends interim answers'), {
-      headers: [['Accept', 'text/html']],
-      prepare: request => request.on('information', info => hints.push(info.rawHeaders)),
+      prepare: request =>
+        request.on('information', info => interim.push([info.statusCode, ...info.rawHeaders])),
     })
-    expect(hints).toEqual([['Link', '</a.css>; rel=preload; as=style']])
+    expect(interim).toEqual([
+      [102],
+      [103, 'Link', '</a.css>; rel=preload; as=style'],
+      [103, 'Link', 'no link at all'],
+    ])
   })
 
   test('trickles is passed on as it comes', async () => {

@@ -1,0 +1,159 @@
+/** Upgrades to protocols that are no WebSocket: once the origin agrees, bytes both ways and nothing added (RFC 9110 §7.8). */
+
+import { once } from 'node:events'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { bodyOf, digestOf } from '../harness/bodies.ts'
+import { connectRaw, exchangeRaw, type RawConnection } from '../harness/client.ts'
+import { pairsOf } from '../harness/origin.ts'
+import { startSystem, type TestSystem } from '../harness/system.ts'
+
+const agreed =
+  'HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: echo/1\r\nX-Own: 1\r\n\r\n'
+
+let origin: Server
+let system: TestSystem
+/** What the origin received on upgraded connections, by path, and whether it was over. */
+const received = new Map<string, { text: string; hasEnded: boolean }>()
+const sockets = new Set<Socket>()
+/** The request as the origin saw it. */
+let asked: { method: string; rawHeaders: string[] } | undefined
+
+const protocols: Record<string, (socket: Socket) => void> = {
+  '/echo': socket => {
+    socket.write(`${agreed}welcome `)
+    socket.pipe(socket)
+  },
+  '/answers-at-the-end': socket => {
+    socket.write(agreed)
+    socket.on('end', () => socket.end('goodbye'))
+  },
+  '/ends-first': socket => socket.end(`${agreed}goodbye`),
+  '/declines': socket =>
+    socket.end('HTTP/1.1 426 Upgrade Required\r\nUpgrade: echo/2\r\nContent-Length: 4\r\n\r\nno/1'),
+}
+
+beforeAll(async () => {
+  origin = createServer((_req, res) => res.end('ordinary'))
+  origin.on('upgrade', ({ url = '', method = '', rawHeaders }, socket: Socket, first: Buffer) => {
+    asked = { method, rawHeaders }
+    sockets.add(socket)
+    socket.on('error', () => undefined).once('close', () => sockets.delete(socket))
+    const record = { text: '', hasEnded: false }
+    received.set(url, record)
+    if (first.length > 0) socket.unshift(first)
+    socket.on('data', chunk => {
+      record.text += chunk.toString('latin1')
+    })
+    socket.on('end', () => {
+      record.hasEnded = true
+    })
+    protocols[url]?.(socket)
+  })
+  origin.listen(0, '127.0.0.1')
+  await once(origin, 'listening')
+  const internalUrl = `http://127.0.0.1:${(origin.address() as AddressInfo).port}/`
+  const open = { name: 'open', displayName: 'Open', internalUrl, access: 'passthrough' } as const
+  system = await startSystem({ publish: [open] })
+})
+afterAll(async () => {
+  await system[Symbol.asyncDispose]()
+  origin.close().closeAllConnections()
+})
+
+const gateway = () => system.gatewayUrls[0] as string
+const request = (path: string, { method = 'GET', protocol = 'echo/1' } = {}) =>
+  [
+    `${method} ${path} HTTP/1.1`,
+    `Host: open.sallyport.localhost:${system.port}`,
+    'Connection: upgrade, X-Hop',
+    `Upgrade: ${protocol}`,
+    'X-Hop: 1',
+    'X-Own: 2',
+    '',
+    '',
+  ].join('\r\n')
+const noneLeft = () => expect.poll(() => sockets.size, { timeout: 5_000 }).toBe(0)
+
+async function upgraded(path: string, first = ''): Promise<RawConnection> {
+  const connection = await connectRaw(gateway())
+  connection.socket.allowHalfOpen = true
+  connection.write(request(path) + first)
+  await connection.until(/^HTTP\/1\.1 101 .*\r\n\r\n/s)
+  return connection
+}
+
+test('carries bytes both ways, those with the request and with the agreement first', async () => {
+  using connection = await upgraded('/echo', 'early ')
+  await connection.until(/\r\n\r\nwelcome early $/)
+  connection.write('\0\xff\r\n\r\nGET / HTTP/1.1\r\n\r\n')
+  expect(await connection.until(/welcome early \0\xff\r\n\r\nGET \/ HTTP\/1\.1\r\n\r\n$/)).toMatch(
+    /^HTTP\/1\.1 101 Switching\r\n.*Connection: Upgrade\r\nUpgrade: echo\/1\r\n/s,
+  )
+  expect(connection.received).toContain('X-Own: 1\r\n')
+  connection.socket.destroy()
+  await noneLeft()
+})
+
+test('shows the origin the protocol and no field of another connection', async () => {
+  using _connection = await upgraded('/echo')
+  const headers = pairsOf(asked?.rawHeaders ?? [])
+  for (const field of [
+    ['Upgrade', 'echo/1'],
+    ['Connection', 'Upgrade'],
+    ['X-Own', '2'],
+  ]) {
+    expect(headers).toContainEqual(field)
+  }
+  expect(headers.map(([name]) => name)).not.toContain('X-Hop')
+})
+
+test('keeps its method', async () => {
+  using connection = await connectRaw(gateway())
+  connection.write(request('/echo', { method: 'POST' }))
+  await connection.until(/welcome $/)
+  expect(asked?.method).toBe('POST')
+})
+
+test('carries megabytes there and back unchanged', async () => {
+  using connection = await upgraded('/echo')
+  await connection.until(/welcome $/)
+  const head = connection.received.length
+  const body = bodyOf(5_000_000)
+  connection.socket.write(body)
+  await expect.poll(() => connection.received.length - head).toBe(body.length)
+  const back = Buffer.from(connection.received.slice(head), 'latin1')
+  expect(digestOf(back)).toEqual(digestOf(body))
+})
+
+test('whose client has said all hears the origin out', async () => {
+  using connection = await upgraded('/answers-at-the-end')
+  connection.socket.end('last words')
+  expect(await connection.closed).toMatch(/\r\n\r\ngoodbye$/)
+  expect(received.get('/answers-at-the-end')).toEqual({ text: 'last words', hasEnded: true })
+  await noneLeft()
+})
+
+test('whose origin has said all goes on listening to its client', async () => {
+  using connection = await upgraded('/ends-first')
+  await connection.until(/goodbye$/)
+  if (!connection.socket.readableEnded) await once(connection.socket, 'end')
+  connection.write('still ')
+  await expect.poll(() => received.get('/ends-first')?.text).toBe('still ')
+  connection.socket.end('here')
+  await expect
+    .poll(() => received.get('/ends-first'))
+    .toEqual({ text: 'still here', hasEnded: true })
+  await noneLeft()
+})
+
+test('that the origin declines is answered as the origin says', async () => {
+  const answer = await exchangeRaw(gateway(), request('/declines'))
+  expect(answer).toMatch(/^HTTP\/1\.1 426 Upgrade Required\r\n.*\r\n\r\nno\/1$/s)
+})
+
+test('to HTTP/2 is the ordinary request that it is', async () => {
+  const text = request('/', { protocol: 'h2c' }).replace('upgrade,', 'close, upgrade,')
+  expect(await exchangeRaw(gateway(), text)).toMatch(/^HTTP\/1\.1 200 OK\r\n.*ordinary/s)
+})

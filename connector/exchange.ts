@@ -27,9 +27,12 @@ import {
   asOriginError,
   type OriginControl,
   OriginError,
+  type OriginRequest,
   type OriginSink,
   type Origins,
 } from './origin.ts'
+import { rawRequest } from './raw-request.ts'
+import { isEventStream, type Owed, Silence } from './silence.ts'
 import {
   internalTarget,
   requestHeaders,
@@ -78,7 +81,16 @@ export class Exchange implements OriginSink {
   #sender: BodySender | undefined
   #receiver: BodyReceiver | undefined
   #requestBody: Readable | undefined
+  #requestTrailers: readonly string[] = []
   #socket: Duplex | undefined
+  #silence: Silence | undefined
+  #isStarted = false
+  /** The answer waits for room on its way to the client. */
+  #isHeldBack = false
+  #answerHeaders: readonly string[] = []
+  /** May be quiet for long. Of an answer it is looked up when somebody asks, which is never for the short ones. */
+  #isStream: boolean | undefined
+  #originBytes = 0
   #isClosed = false
 
   constructor(options: ExchangeOptions) {
@@ -89,15 +101,18 @@ export class Exchange implements OriginSink {
 
   start(): void {
     const { frame, application, origins } = this.#options
-    const request = {
+    const request: OriginRequest = {
       method: frame.method,
       target: internalTarget(this.#translation, frame.target),
       headers: requestHeaders(this.#translation, frame.headers),
       body: frame.bodyFollows && !frame.isUpgrade ? this.#receiveBody() : this.#wholeBody(),
     }
+    if (this.#requestBody) request.trailers = () => this.#requestTrailers
+    if (frame.isRaw) request.raw = rawRequest(frame, application, this.#translation)
     try {
       this.#abortOrigin = frame.isUpgrade
         ? origins.upgrade(application, request, {
+            started: () => this.started(),
             upgraded: (reason, headers, socket, first) =>
               this.#upgraded({ status: 101, reason, headers }, socket, first),
             declined: response => this.#declined(response),
@@ -146,6 +161,28 @@ export class Exchange implements OriginSink {
     this.#close(true)
   }
 
+  /** Fails when the origin has been silent for too long; called every now and then. */
+  checkSilence(now: number): void {
+    this.#silence ??= new Silence(this.#options.application.onPremisesPublishing)
+    const waiting = this.#requestBody?.readableLength ?? 0
+    const moved = this.#originBytes + (this.#receiver?.receivedBytes ?? 0) - waiting
+    const failure = this.#silence.look(this.#owed(), moved, now)
+    if (failure) this.failed(failure)
+  }
+
+  /** What it is the origin's turn to do; undefined while it waits for us, or for a connection. */
+  #owed(): Owed | undefined {
+    if (!this.#isStarted || this.#isHeldBack || this.#sender?.isEnded) return undefined
+    if (this.#sender || this.#head) {
+      this.#isStream ??= isEventStream(this.#answerHeaders)
+      return this.#isStream ? 'streamIdle' : 'idle'
+    }
+    const body = this.#requestBody
+    if (!body || body.readableEnded) return 'firstByte'
+    // Paused: the origin takes no more. Otherwise it is the client who sends nothing.
+    return body.readableFlowing === false ? 'idle' : undefined
+  }
+
   #wholeBody(): Buffer | null {
     return this.#options.frame.body.length > 0 ? this.#options.frame.body : null
   }
@@ -167,19 +204,28 @@ export class Exchange implements OriginSink {
     this.#receiver = new BodyReceiver({
       send,
       deliver: chunk => body.push(chunk),
-      onEnd: () => body.push(null),
+      onEnd: trailers => {
+        this.#requestTrailers = trailers
+        body.push(null)
+      },
     })
     this.#receiver.first(frame.body)
     return body
   }
 
+  started(): void {
+    this.#isStarted = true
+  }
+
   information(status: number, headers: string[]): void {
+    this.#originBytes++
     if (status === 101 || status === 100) return
     this.#options.send(encodeInformation(status, responseHeaders(this.#translation, headers)))
   }
 
   head(status: number, reason: string, headers: string[], control: OriginControl): void {
     this.#control = control
+    this.#answerHeaders = headers
     this.#head = { status, reason, headers: responseHeaders(this.#translation, headers) }
     const length = headerValue(headers, 'content-length')
     if (length === undefined) this.#flush = setImmediate(() => this.#stream())
@@ -198,13 +244,24 @@ export class Exchange implements OriginSink {
 
   data(chunk: Buffer): void {
     if (this.#isClosed) return
+    this.#originBytes += chunk.length
     if (this.#sender) {
-      if (!this.#sender.write(chunk)) this.#control?.pause()
+      if (!this.#sender.write(chunk)) this.#holdBack()
       return
     }
     this.#collected.push(chunk)
     this.#collectedBytes += chunk.length
     if (this.#collectedBytes > singleMessageBytes) this.#stream()
+  }
+
+  #holdBack(): void {
+    this.#isHeldBack = true
+    this.#control?.pause()
+  }
+
+  #goOn(): void {
+    this.#isHeldBack = false
+    this.#control?.resume()
   }
 
   end(trailers: string[]): void {
@@ -240,7 +297,7 @@ export class Exchange implements OriginSink {
       send: this.#options.send,
       creditBytes: initialCreditBytes,
       firstBytes: this.#collectedBytes,
-      onWritable: () => this.#control?.resume(),
+      onWritable: () => this.#goOn(),
       onEnded: () => this.#close(false),
     })
     this.#sendHead(head, true)
@@ -259,6 +316,7 @@ export class Exchange implements OriginSink {
   /** A switched protocol: the same two byte streams, between the origin's socket and the bus. */
   #upgraded(head: Head, socket: Duplex, first: Buffer): void {
     this.#socket = socket
+    this.#isStream = true
     this.#control = {
       pause: () => socket.pause(),
       resume: () => socket.resume(),
@@ -267,7 +325,7 @@ export class Exchange implements OriginSink {
     this.#sender = new BodySender({
       send: this.#options.send,
       creditBytes: initialCreditBytes,
-      onWritable: () => socket.resume(),
+      onWritable: () => this.#goOn(),
       onEnded: () => this.#closeWhenGone(socket),
     })
     this.#receiver = new BodyReceiver({

@@ -5,12 +5,21 @@
  */
 
 import { type ClientHttp2Session, connect } from 'node:http2'
-import { asOriginError, connectTimeoutMs, keepAliveTimeoutMs, OriginError } from './origin.ts'
+import type { Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
+import {
+  asOriginError,
+  connectTimeoutDetail,
+  keepAliveTimeoutMs,
+  OriginError,
+  tcpKeepAliveMs,
+} from './origin.ts'
 
 export interface OriginAddress {
   /** `https://host:port`, or `http://host:port` for HTTP/2 from the first byte (h2c). */
   readonly origin: string
   readonly verifiesCertificate: boolean
+  readonly connectTimeoutMs: number
 }
 
 /** Whoever waits for a connection. */
@@ -74,12 +83,16 @@ export class Http2Connection {
   #maxStreams = 1
   #error: Error | undefined
 
-  constructor({ origin, verifiesCertificate }: OriginAddress, listener: Listener) {
+  constructor(address: OriginAddress, listener: Listener) {
+    const { origin, verifiesCertificate, connectTimeoutMs } = address
     this.#listener = listener
     const session = connect(origin, { ...options, rejectUnauthorized: verifiesCertificate })
     this.session = session
-    const late = setTimeout(() => session.destroy(new OriginError(...tooLate)), connectTimeoutMs)
-    session.once('connect', () => this.#connected())
+    const late = setTimeout(
+      () => session.destroy(tooLate(connectTimeoutDetail(connectTimeoutMs))),
+      connectTimeoutMs,
+    )
+    session.once('connect', (_session, socket) => this.#connected(socket))
     session.on('remoteSettings', ({ maxConcurrentStreams = 100 }) => {
       clearTimeout(late)
       this.#maxStreams = maxConcurrentStreams
@@ -114,7 +127,8 @@ export class Http2Connection {
     return () => this.#streams--
   }
 
-  #connected(): void {
+  #connected(socket: Socket | TLSSocket): void {
+    socket.setKeepAlive(true, tcpKeepAliveMs)
     const { alpnProtocol } = this.session
     if (alpnProtocol !== 'h2' && alpnProtocol !== 'h2c') {
       return this.session.destroy(new OriginError(...noHttp2))
@@ -137,5 +151,5 @@ export class Http2Connection {
   }
 }
 
-const tooLate = ['origin_unreachable', 'no connection in time', false] as const
+const tooLate = (detail: string) => new OriginError('origin_unreachable', detail, false)
 const noHttp2 = ['origin_protocol_error', 'the origin does not offer HTTP/2', false] as const

@@ -6,7 +6,7 @@
 import { STATUS_CODES } from 'node:http'
 import { type ClientHttp2Stream, constants } from 'node:http2'
 import type { Readable } from 'node:stream'
-import { type Application, applicationServerTimeoutsMs } from '#infra/contracts/application.ts'
+import { type Application, originTimeoutsMs } from '#infra/contracts/application.ts'
 import { headerValue, isHopByHop } from '#infra/http.ts'
 import { type Http2Connection, Http2Connections, type Waiting } from './http2-connections.ts'
 import {
@@ -26,21 +26,21 @@ export function withHttp2(origins: Origins): Origins {
   const connectionsOf = ({ onPremisesPublishing }: Application) => {
     const { internalUrl, isBackendCertificateValidationEnabled } = onPremisesPublishing
     const { origin } = new URL(internalUrl)
-    const key = `${isBackendCertificateValidationEnabled} ${origin}`
+    const { connect: connectTimeoutMs } = originTimeoutsMs(onPremisesPublishing)
+    const key = `${isBackendCertificateValidationEnabled} ${connectTimeoutMs} ${origin}`
     let connections = all.get(key)
     if (!connections) {
       const verifiesCertificate = isBackendCertificateValidationEnabled
-      connections = new Http2Connections({ origin, verifiesCertificate })
+      connections = new Http2Connections({ origin, verifiesCertificate, connectTimeoutMs })
       all.set(key, connections)
     }
     return connections
   }
   return {
     send(application, request, sink) {
-      const { originHttpVersion, applicationServerTimeout } = application.onPremisesPublishing
+      const { originHttpVersion } = application.onPremisesPublishing
       if (originHttpVersion !== 'http2') return origins.send(application, request, sink)
-      const timeoutMs = applicationServerTimeoutsMs[applicationServerTimeout]
-      const sending = new Http2Request(connectionsOf(application), { request, sink, timeoutMs })
+      const sending = new Http2Request(connectionsOf(application), { request, sink })
       sending.start()
       return () => sending.abort()
     },
@@ -55,15 +55,12 @@ export function withHttp2(origins: Origins): Origins {
 interface Sending {
   readonly request: OriginRequest
   readonly sink: OriginSink
-  /** Until the head, and between two pieces of either body. */
-  readonly timeoutMs: number
 }
 
 class Http2Request implements Waiting {
   readonly #connections: Http2Connections
   readonly #sending: Sending
   #stream: ClientHttp2Stream | undefined
-  #idle: NodeJS.Timeout | undefined
   #isSendingBody = false
   #triesLeft = 1
   #hasHead = false
@@ -81,13 +78,13 @@ class Http2Request implements Waiting {
   }
 
   abort(): void {
-    this.#over()
+    this.#isOver = true
     this.#stream?.close(NGHTTP2_CANCEL)
   }
 
   failed(error: OriginError): void {
     if (this.#isOver) return
-    this.#over()
+    this.#isOver = true
     this.#sending.sink.failed(error)
     this.#stream?.close(NGHTTP2_CANCEL)
   }
@@ -97,13 +94,18 @@ class Http2Request implements Waiting {
     const { request } = this.#sending
     try {
       const headers = http2Headers(request, connection.session.encrypted ? 'https' : 'http')
-      const stream = connection.session.request(headers, { endStream: request.body === null })
+      const stream = connection.session.request(headers, {
+        endStream: request.body === null,
+        waitForTrailers: isStreaming(request.body),
+      })
+      stream.on('wantTrailers', () => stream.sendTrailers(trailersOf(request)))
       stream.once('close', connection.enter())
       this.#stream = stream
       this.#follow(stream)
     } catch (cause) {
       return this.failed(new OriginError('bad_request', String(cause), false, { cause }))
     }
+    this.#sending.sink.started()
     this.#sendBody(this.#stream, request.body)
   }
 
@@ -132,23 +134,15 @@ class Http2Request implements Waiting {
     if (!isWhole && request.method !== 'HEAD')
       this.#missingBytes = Number(headerValue(headers, 'content-length') ?? Number.NaN)
     this.#hasHead = true
-    this.#watch()
     sink.head(status, STATUS_CODES[status] ?? '', headers, {
-      pause: () => {
-        clearTimeout(this.#idle)
-        this.#stream?.pause()
-      },
-      resume: () => {
-        this.#watch()
-        this.#stream?.resume()
-      },
+      pause: () => this.#stream?.pause(),
+      resume: () => this.#stream?.resume(),
       abort: () => this.abort(),
     })
   }
 
   #data(chunk: Buffer): void {
     if (this.#isOver) return
-    this.#idle?.refresh()
     this.#missingBytes -= chunk.length
     this.#sending.sink.data(chunk)
   }
@@ -160,7 +154,7 @@ class Http2Request implements Waiting {
       const detail = `the answer ended ${this.#missingBytes} bytes too early`
       return this.failed(new OriginError('origin_unreachable', detail, true))
     }
-    this.#over()
+    this.#isOver = true
     this.#sending.sink.end(this.#trailers)
   }
 
@@ -171,7 +165,6 @@ class Http2Request implements Waiting {
     const isRefused = rstCode === NGHTTP2_REFUSED_STREAM && !isBegun(request.body)
     // Refused streams were never processed (RFC 9113 §8.7); of the others a connection may have ended at that moment.
     if (!this.#hasHead && (isRefused || isRepeatable(request)) && this.#triesLeft-- > 0) {
-      clearTimeout(this.#idle)
       if (this.#isSendingBody) (request.body as Readable).pause()
       return this.#connections.take(this)
     }
@@ -185,36 +178,17 @@ class Http2Request implements Waiting {
   #sendBody(stream: ClientHttp2Stream, body: OriginRequest['body']): void {
     if (body === null || Buffer.isBuffer(body)) {
       if (body) stream.end(body)
-      return this.#watch()
+      return
     }
     stream.on('drain', () => body.resume())
     if (this.#isSendingBody) return void (body.readableEnded ? stream.end() : body.resume())
     this.#isSendingBody = true
     body.on('data', (chunk: Buffer) => {
-      this.#idle?.refresh()
       if (!this.#stream?.write(chunk)) body.pause()
     })
-    body.once('end', () => {
-      this.#stream?.end()
-      this.#watch()
-    })
+    body.once('end', () => this.#stream?.end())
     // Nobody needs the rest: the answer is complete, or the client is gone.
     body.once('close', () => body.readableEnded || this.#stream?.close(NGHTTP2_CANCEL))
-  }
-
-  /** From here on the origin has to say something within the time. */
-  #watch(): void {
-    clearTimeout(this.#idle)
-    if (this.#isOver) return
-    const { timeoutMs } = this.#sending
-    const late = () =>
-      this.failed(new OriginError('origin_timeout', `nothing for ${timeoutMs} ms`, true))
-    this.#idle = setTimeout(late, timeoutMs)
-  }
-
-  #over(): void {
-    this.#isOver = true
-    clearTimeout(this.#idle)
   }
 }
 
@@ -230,6 +204,21 @@ const protocolErrors = new Set<number>([
 function startedError(error: Error): OriginError {
   const { code, message } = asOriginError(error)
   return new OriginError(code, message, true, { cause: error })
+}
+
+function isStreaming(body: Buffer | Readable | null): boolean {
+  return body !== null && !Buffer.isBuffer(body)
+}
+
+/** Without any, the stream ends with an empty frame. */
+function trailersOf({ trailers }: OriginRequest): Record<string, string[]> {
+  const list = trailers?.() ?? []
+  const fields: Record<string, string[]> = {}
+  for (let i = 0; i < list.length; i += 2) {
+    const name = (list[i] as string).toLowerCase()
+    fields[name] = [...(fields[name] ?? []), list[i + 1] as string]
+  }
+  return fields
 }
 
 function isBegun(body: Buffer | Readable | null): boolean {

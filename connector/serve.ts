@@ -8,7 +8,7 @@ import type { Subscription } from '@nats-io/transport-node'
 import type { Bus, Message } from '#infra/bus.ts'
 import type { Application } from '#infra/contracts/application.ts'
 import type { LeaseClaims } from '#infra/contracts/policy.ts'
-import { UnknownLeaseKey } from '#infra/lease.ts'
+import { type LeaseVerifier, UnknownLease, UnknownLeaseKey } from '#infra/lease.ts'
 import type { Logger } from '#infra/log.ts'
 import { queues, subjects } from '#infra/subjects.ts'
 import {
@@ -23,11 +23,13 @@ import { Exchange } from './exchange.ts'
 import type { Origins } from './origin.ts'
 import type { Readiness } from './readiness.ts'
 import { originOf } from './translate.ts'
+import { Uplink } from './uplink.ts'
 
 export interface ServeContext {
   bus: Bus
   log: Logger
-  connectorId: string
+  /** What this connector, or this worker of it, is called on the bus. */
+  memberId: string
   groupId: string
   maxExchanges: number
   clock: Clock
@@ -35,8 +37,7 @@ export interface ServeContext {
   readiness: Readiness
   /** The group's applications, by id. */
   applications: () => ReadonlyMap<string, Application>
-  /** @throws when the lease does not grant this application to this group now. */
-  verifyLease: (lease: string, applicationId: string, nowMs: number) => LeaseClaims
+  leases: LeaseVerifier
   /** Called when the connector joined or left the queue group. */
   onMembership: () => void
 }
@@ -54,6 +55,8 @@ export interface Serving extends AsyncDisposable {
 
 /** How often silent and expired exchanges are looked for. */
 const sweepMs = 50
+/** How often origins that keep silent are looked for. */
+const silenceSweepMs = 250
 
 export function serve(context: ServeContext): Serving {
   return new Server(context)
@@ -65,7 +68,8 @@ class Server implements Serving {
   /** Taken, not answered and not yet accepted, oldest first. */
   readonly #unanswered = new Map<string, Exchange>()
   readonly #down: Subscription
-  readonly #sweeper: NodeJS.Timeout
+  readonly #uplink: Uplink
+  readonly #sweepers: readonly NodeJS.Timeout[]
   #membership: Subscription | undefined
   #isDraining = false
   #emptied: (() => void) | undefined
@@ -74,12 +78,16 @@ class Server implements Serving {
 
   constructor(context: ServeContext) {
     this.#context = context
-    const { bus, connectorId } = context
-    const prefixLength = subjects.down(connectorId, '-').length - 1
-    this.#down = bus.subscribe(subjects.downTo(connectorId), {
+    const { bus, memberId } = context
+    this.#uplink = new Uplink(bus, memberId)
+    const prefixLength = subjects.down(memberId, '-').length - 1
+    this.#down = bus.subscribe(subjects.downTo(memberId), {
       callback: message => this.#receive(message.subject.slice(prefixLength), message),
     })
-    this.#sweeper = setInterval(() => this.#sweep(), sweepMs)
+    this.#sweepers = [
+      setInterval(() => this.#sweep(), sweepMs),
+      setInterval(() => this.#checkSilence(), silenceSweepMs),
+    ]
     this.#join()
   }
 
@@ -100,7 +108,12 @@ class Server implements Serving {
   async drain(graceMs: number): Promise<void> {
     this.#isDraining = true
     await this.#leave()
-    if (this.#open.size === 0) return
+    if (this.#open.size > 0) await this.#finish(graceMs)
+    // Whoever hears that this connector has stopped must have its last answers.
+    this.#uplink.flush()
+  }
+
+  async #finish(graceMs: number): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>()
     this.#emptied = resolve
     const grace = setTimeout(() => {
@@ -165,16 +178,17 @@ class Server implements Serving {
   }
 
   #start(frame: RequestFrame, applicationId: string): void {
-    const { applications, verifyLease, clock, origins, readiness, log } = this.#context
+    const { applications, leases, clock } = this.#context
+    const { origins, readiness, log } = this.#context
     const application = applications().get(applicationId) as Application
     let claims: LeaseClaims
     try {
-      claims = verifyLease(frame.lease, applicationId, clock.now() ?? Number.POSITIVE_INFINITY)
+      const expected = { applicationId, nowMs: clock.now() ?? Number.POSITIVE_INFINITY }
+      claims = frame.isLeaseReference
+        ? leases.recall(frame.lease, expected)
+        : leases.verify(frame.lease, expected)
     } catch (error) {
-      const detail = `lease: ${error instanceof Error ? error.message : String(error)}`
-      const isUnknownKey = error instanceof UnknownLeaseKey
-      const code = isUnknownKey ? 'not_informed' : 'connector_refused'
-      this.#send(frame, encodeRefused(code, detail, isUnknownKey))
+      this.#send(frame, refusalOfLease(error))
       return
     }
     const exchange = new Exchange({
@@ -215,18 +229,17 @@ class Server implements Serving {
   }
 
   #renew(exchange: Exchange, lease: string): void {
-    const { verifyLease, clock } = this.#context
-    const now = clock.now()
-    if (now === undefined) return
-    const claims = verifyLease(lease, exchange.claims.app, now)
+    const { leases, clock } = this.#context
+    const nowMs = clock.now()
+    if (nowMs === undefined) return
+    const claims = leases.verify(lease, { applicationId: exchange.claims.app, nowMs })
     if (claims.session === exchange.claims.session && claims.sub === exchange.claims.sub) {
       exchange.claims = claims
     }
   }
 
   #send(frame: RequestFrame, data: Buffer): void {
-    const { bus, connectorId } = this.#context
-    bus.publish(subjects.up(connectorId, frame.gatewayId, frame.exchangeId), data)
+    this.#uplink.send(frame.gatewayId, frame.exchangeId, data)
   }
 
   #sweep(): void {
@@ -243,10 +256,24 @@ class Server implements Serving {
     }
   }
 
+  #checkSilence(): void {
+    const now = performance.now()
+    for (const exchange of this.#open.values()) exchange.checkSilence(now)
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
-    clearInterval(this.#sweeper)
+    for (const sweeper of this.#sweepers) clearInterval(sweeper)
     await this.#leave()
     for (const exchange of this.#open.values()) exchange.cancel('connector_lost', 'connector stops')
+    this.#uplink.flush()
     this.#down.unsubscribe()
   }
+}
+
+/** Whoever sends the lease again, whole or a little later, may get further when that is what was missing. */
+function refusalOfLease(error: unknown): Buffer {
+  const detail = `lease: ${error instanceof Error ? error.message : String(error)}`
+  if (error instanceof UnknownLease) return encodeRefused('lease_unknown', detail, true)
+  if (error instanceof UnknownLeaseKey) return encodeRefused('not_informed', detail, true)
+  return encodeRefused('connector_refused', detail, false)
 }

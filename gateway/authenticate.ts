@@ -16,10 +16,10 @@ const embeddings = new Set(['object', 'embed'])
  * (Fetch Metadata, W3C; `Origin`, RFC 6454). Programs that send neither header are not browsers that carry a cookie
  * without their user's will.
  */
-export function mayUseSession(incoming: Incoming, ownOrigin: string): boolean {
+export function mayUseSession(incoming: Incoming, ownOrigin: () => string): boolean {
   const { fetchSite, fetchDest, origin, isNavigation, method } = incoming
   const isLink = isNavigation && safeMethods.has(method) && !embeddings.has(fetchDest ?? '')
   if (isLink) return true
   if (fetchSite !== undefined && fetchSite !== 'same-origin' && fetchSite !== 'none') return false
-  return origin === undefined || origin === ownOrigin
+  return origin === undefined || origin === ownOrigin()
 }

@@ -2,8 +2,9 @@
 
 import { isIP } from 'node:net'
 import { z } from 'zod'
-import { BusUrl, Flag, List, Port, WholeNumber } from '#infra/config.ts'
+import { BusUrl, Flag, List, Port, WholeNumber, WorkerCount } from '#infra/config.ts'
 import { logLevels } from '#infra/log.ts'
+import { usualPatience } from './front/patience.ts'
 
 const PortalUrl = z
   .url({
@@ -49,6 +50,8 @@ export const GatewayConfig = z
     SALLYPORT_LOG_LEVEL: z.enum(logLevels).default('info'),
     SALLYPORT_GATEWAY_HOST: z.string().default('127.0.0.1'),
     SALLYPORT_GATEWAY_PORT: Port.default(8080),
+    /** Processes that listen on this one port. */
+    SALLYPORT_GATEWAY_WORKERS: WorkerCount.default(1),
     /** PEM files of the certificate with its chain, and of its key: then it listens for HTTPS and HTTP/2. */
     SALLYPORT_GATEWAY_TLS_CERTIFICATE_PATH: z.string().optional(),
     SALLYPORT_GATEWAY_TLS_KEY_PATH: z.string().optional(),
@@ -72,6 +75,11 @@ export const GatewayConfig = z
     SALLYPORT_GATEWAY_RATE_OF_DECISIONS: Rate.default({ perSecond: 200, burst: 1_000 }),
     /** Connections of one address at once; 0: no limit. */
     SALLYPORT_GATEWAY_CONNECTIONS_PER_ADDRESS: WholeNumber(0, 1_000_000).default(0),
+    /** Seconds in which a client sends nothing of a body that is awaited, or takes nothing of what it asked for. */
+    SALLYPORT_GATEWAY_UPLOAD_IDLE_SECONDS: WholeNumber(1, 86_400).default(120),
+    SALLYPORT_GATEWAY_DOWNLOAD_IDLE_SECONDS: WholeNumber(1, 86_400).default(usualPatience.download),
+    /** Seconds between two requests of a connection. */
+    SALLYPORT_GATEWAY_KEEP_ALIVE_SECONDS: WholeNumber(1, 3_600).default(usualPatience.keepAlive),
     /** Seconds that requests under way get to finish after a signal. */
     SALLYPORT_GATEWAY_DRAIN_SECONDS: WholeNumber(0, 3_600).default(20),
     /** Where audit events wait while the bus is away; left out, they wait in memory only. */
@@ -120,6 +128,7 @@ export const GatewayConfig = z
     logLevel: env.SALLYPORT_LOG_LEVEL,
     host: env.SALLYPORT_GATEWAY_HOST,
     port: env.SALLYPORT_GATEWAY_PORT,
+    workers: env.SALLYPORT_GATEWAY_WORKERS,
     tls: tlsFiles(env.SALLYPORT_GATEWAY_TLS_CERTIFICATE_PATH, env.SALLYPORT_GATEWAY_TLS_KEY_PATH),
     portalUrl: env.SALLYPORT_GATEWAY_PORTAL_URL,
     identityProvider: {
@@ -137,6 +146,9 @@ export const GatewayConfig = z
       decision: env.SALLYPORT_GATEWAY_RATE_OF_DECISIONS,
     },
     connectionsPerAddress: env.SALLYPORT_GATEWAY_CONNECTIONS_PER_ADDRESS,
+    uploadIdleSeconds: env.SALLYPORT_GATEWAY_UPLOAD_IDLE_SECONDS,
+    downloadIdleSeconds: env.SALLYPORT_GATEWAY_DOWNLOAD_IDLE_SECONDS,
+    keepAliveSeconds: env.SALLYPORT_GATEWAY_KEEP_ALIVE_SECONDS,
     drainGraceMs: env.SALLYPORT_GATEWAY_DRAIN_SECONDS * 1_000,
     auditSpillFile: env.SALLYPORT_GATEWAY_AUDIT_SPILL_PATH,
   }))

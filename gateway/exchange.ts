@@ -7,20 +7,25 @@
  */
 
 import type { Application } from '#infra/contracts/application.ts'
+import { connectorIdOf } from '#infra/contracts/connector.ts'
 import { type FaultCode, isFaultCode } from '#infra/errors.ts'
 import { BodyReceiver, BodySender } from '#infra/exchange.ts'
+import { headerValue } from '#infra/http.ts'
+import { allowedTrailers } from '#infra/trailers.ts'
 import {
   encodeCancel,
   encodeRequest,
+  leaseReference,
   lostAfterMs,
   type RefusedFrame,
   type ResponseFrame,
   type UpFrame,
 } from '#infra/wire.ts'
-import { clientHeaders, switchingHead } from './answer.ts'
+import { clientHeaders, informationHeaders, switchingHead } from './answer.ts'
 import type { Grant, Question } from './authorize.ts'
 import { discardBody } from './discard.ts'
 import type { ClientRequest, ClientResponse, Upgrade } from './front/client.ts'
+import type { Awaited } from './front/patience.ts'
 import type { Incoming } from './incoming.ts'
 import type { Relay } from './relay.ts'
 import { UpgradedConnection } from './upgraded.ts'
@@ -71,23 +76,29 @@ const informWaitMs = 20
 /** Pause before an empty queue is asked again while members are known to be alive. */
 const emptyQueueWaitMs = 5
 
-/** What Node's `writeEarlyHints` accepts; it throws for anything else. */
-const linkValue = /^(?:<[^>]*>)(?:\s*;\s*[^;"\s]+(?:=(")?[^;"\s]*\1)?)*$/
-
 const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS'])
 
-export class Exchange {
+export class Exchange implements Awaited {
   readonly request: ExchangeRequest
+  /** The connector that took it, or the worker of one, as the bus knows it. */
   connectorId: string | undefined
   sentAt = 0
+  /** The latest one; goes with the request however often that is sent. */
+  lease: string
   leaseExpiresAtMs: number
+  /** When the relay asks for the next lease; undefined until it has looked. */
+  renewAtMs: number | undefined
   readonly #relay: Relay
   readonly #startedAt = performance.now()
+  #searchingSince = this.#startedAt
+  #hasWaitedInVain = false
   readonly #refusedBy = new Set<string>()
   #lastRefusal: RefusedFrame | undefined
   #exchangeId = ''
   #attempts = 0
   #hasRepeated = false
+  /** A connector did not know the lease by its reference. */
+  #needsWholeLease = false
   #status: number | null = null
   #respondedAt: number | null = null
   #wholeBytes = 0
@@ -99,6 +110,7 @@ export class Exchange {
   constructor(relay: Relay, request: ExchangeRequest) {
     this.#relay = relay
     this.request = request
+    this.lease = request.grant.lease
     this.leaseExpiresAtMs = request.grant.expiresAtMs
   }
 
@@ -181,19 +193,29 @@ export class Exchange {
   }
 
   #encode(gatewayId: string, exchangeId: string): Buffer {
-    const { incoming, grant, headers, body, bodyFollows, upgrade } = this.request
+    const { incoming, headers, body, bodyFollows, upgrade } = this.request
+    const isLeaseReference = !this.#needsWholeLease && this.#isLeaseKnown()
     return encodeRequest({
       gatewayId,
       exchangeId,
       startBeforeMs: Date.now() + lostAfterMs,
-      lease: grant.lease,
+      lease: isLeaseReference ? leaseReference(this.lease) : this.lease,
+      isLeaseReference,
       method: incoming.method,
       target: incoming.target,
       headers,
       body,
       bodyFollows,
       isUpgrade: upgrade !== undefined,
+      isRaw: upgrade?.isRaw === true,
     })
+  }
+
+  /** Every member of the group has had it, so a request need not carry it: it is as long as all the rest. */
+  #isLeaseKnown(): boolean {
+    const { grant, application } = this.request
+    const alive = this.#relay.context.members.liveIn(application.connectorGroupId)
+    return this.lease === grant.lease && alive > 0 && grant.knownTo.size >= alive
   }
 
   #take(frame: UpFrame): void {
@@ -212,7 +234,7 @@ export class Exchange {
         this.#grantBody(frame.bytes)
         break
       case 'information':
-        if (frame.status === 103) this.#earlyHints(frame.headers)
+        this.#inform(frame.status, frame.headers)
         break
       case 'refused':
         this.#refused(frame)
@@ -227,10 +249,12 @@ export class Exchange {
 
   #refused(frame: RefusedFrame): void {
     if (!frame.neverStarted) return this.#failAsRefused(frame)
+    if (frame.code === 'lease_unknown' && !this.#needsWholeLease) return this.#sendWithLease()
     this.#lastRefusal = frame
     const mayInform = performance.now() - this.#startedAt < maxInformMs
     if (frame.code === 'not_informed' && mayInform) return this.#sendIn(informWaitMs)
     this.#refusedBy.add(this.connectorId ?? '')
+    if (frame.code === 'not_ready') this.#afterWaiting()
     const { members } = this.#relay.context
     const hasOthers =
       members.liveIn(this.request.application.connectorGroupId) > this.#refusedBy.size
@@ -239,8 +263,22 @@ export class Exchange {
     else this.#failAsRefused(frame)
   }
 
+  #sendWithLease(): void {
+    this.#needsWholeLease = true
+    this.#attempts--
+    this.#send()
+  }
+
   #maySearch(searchMs = maxSearchMs): boolean {
-    return this.#attempts < maxAttempts && performance.now() - this.#startedAt < searchMs
+    return this.#attempts < maxAttempts && performance.now() - this.#searchingSince < searchMs
+  }
+
+  /** A member that got no connection in time has used up the search. Others may reach the origin: it begins anew, once. */
+  #afterWaiting(): void {
+    const now = performance.now()
+    if (this.#hasWaitedInVain || now - this.sentAt < maxReachSearchMs) return
+    this.#hasWaitedInVain = true
+    this.#searchingSince = now
   }
 
   #failAsRefused({ code, detail }: RefusedFrame): void {
@@ -266,6 +304,7 @@ export class Exchange {
   #responded(status: number): void {
     this.#status = status
     this.#respondedAt = performance.now()
+    if (this.connectorId !== undefined) this.request.grant.knownTo.add(this.connectorId)
   }
 
   #stream({ status, reason, body }: ResponseFrame, headers: string[]): void {
@@ -276,7 +315,7 @@ export class Exchange {
       send: data => this.sendDown(data),
       deliver: chunk => res.write(chunk),
       onEnd: trailers => {
-        res.endWith(trailers)
+        res.endWith(allowedTrailers(trailers))
         this.#done({})
       },
     })
@@ -295,32 +334,51 @@ export class Exchange {
       onWritable: () => req.resume(),
     })
     this.#sender = sender
+    if (!this.#isGrpc()) this.#relay.context.uploads.add(this)
     req.on('data', (chunk: Buffer) => {
       if (!sender.write(chunk)) req.pause()
     })
-    req.on('end', () => !req.aborted && sender.end())
+    req.on('end', () => !req.aborted && sender.end(allowedTrailers(req.rawTrailers)))
   }
 
-  #earlyHints(headers: readonly string[]): void {
-    const links = headers.filter(
-      (value, i) =>
-        i % 2 === 1 && headers[i - 1]?.toLowerCase() === 'link' && linkValue.test(value),
+  /** What the origin says on the way to its answer; 100 is between it and the connector (RFC 9110 §15.2). */
+  #inform(status: number, headers: readonly string[]): void {
+    if (status <= 101 || status > 199) return
+    this.request.res.sendInformation(status, informationHeaders(headers))
+  }
+
+  /** A call may be open for hours before its client says something. */
+  #isGrpc(): boolean {
+    return /^application\/grpc\b/i.test(headerValue(this.request.headers, 'content-type') ?? '')
+  }
+
+  get isClientsTurn(): boolean {
+    return this.#sender?.isEnded === false && this.request.req.readableFlowing !== false
+  }
+
+  get movedBytes(): number {
+    return (this.#sender?.sentBytes ?? 0) + (this.#receiver?.receivedBytes ?? 0)
+  }
+
+  stalled(): void {
+    this.#cancelConnector('aborted')
+    this.#fail(
+      'request_timeout',
+      `nothing of the body for ${this.#relay.context.uploads.seconds} s`,
     )
-    const isPossible = links.length > 0 && this.request.incoming.isNavigation
-    if (isPossible) this.request.res.writeEarlyHints({ link: links })
   }
 
   #switchProtocols(frame: ResponseFrame): void {
     const { upgrade, incoming } = this.request
     if (!upgrade) throw new Error('an unasked switch of protocols')
-    const { socket, first } = upgrade
+    const { socket, first, isRaw = false } = upgrade
     this.#responded(frame.status)
     upgrade.takeOver()
-    socket.write(switchingHead(frame, incoming.requestId), 'latin1')
+    if (!isRaw) socket.write(switchingHead(frame, incoming.requestId), 'latin1')
     this.#upgraded = new UpgradedConnection({
       socket,
       first,
-      isWebSocket: incoming.protocolUpgrade?.toLowerCase() === 'websocket',
+      isWebSocket: !isRaw && incoming.protocolUpgrade?.toLowerCase() === 'websocket',
       send: data => this.sendDown(data),
       onClosed: () => {
         this.#cancelConnector('aborted')
@@ -354,19 +412,22 @@ export class Exchange {
     if (fault === 'session_revoked') connection.close(closeCodes.accessEnded, 'access has ended')
     else if (fault === 'connector_lost' || fault === 'bus_unavailable') {
       connection.close(closeCodes.serviceRestart, 'connection lost, come again')
-    } else connection.destroy()
+      // The client has been told by the connector what it did.
+    } else if (fault === 'bad_request') connection.end()
+    else connection.destroy()
   }
 
   #done(end: Pick<Outcome, 'fault' | 'faultDetail' | 'isAborted'>): void {
     if (this.#isDone) return
     this.#isDone = true
     this.#relay.forget(this.#exchangeId)
+    if (this.#sender) this.#relay.context.uploads.delete(this)
     // An answer that came before the end of the request body.
     if (this.#status !== null && this.#status !== 101) discardBody(this.request.req)
     this.request.onDone({
       ...end,
       status: this.#status,
-      connectorId: this.connectorId ?? null,
+      connectorId: this.connectorId === undefined ? null : connectorIdOf(this.connectorId),
       attempts: this.#attempts,
       requestBytes: this.request.body.length + (this.#sender?.sentBytes ?? 0),
       responseBytes: this.#receiver?.receivedBytes ?? this.#wholeBytes,

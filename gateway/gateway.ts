@@ -3,46 +3,55 @@
  * any gateway serves any session, and any number of them may run.
  */
 
-import { openAudit } from '#infra/audit.ts'
+import { type Audit, openAudit } from '#infra/audit.ts'
 import { type Bus, connectBus, parseJson } from '#infra/bus.ts'
 import { type Application, PublishedEntry } from '#infra/contracts/application.ts'
 import { Revocation, revocationKey } from '#infra/contracts/policy.ts'
+import type { FaultCode } from '#infra/errors.ts'
 import type { Service } from '#infra/lifecycle.ts'
 import { createLogger, type Logger } from '#infra/log.ts'
 import { type Snapshot, watchBucket } from '#infra/snapshot.ts'
 import { buckets, subjects } from '#infra/subjects.ts'
+import type { Worker } from '#infra/worker.ts'
 import { Authorizer } from './authorize.ts'
 import { trustedProxies } from './client-address.ts'
 import type { GatewayConfig } from './config.ts'
 import { readCertificate } from './front/certificate.ts'
 import { createFront, type Front } from './front/front.ts'
+import { Patience } from './front/patience.ts'
 import { HandoverCodes } from './handover.ts'
 import { createIdentityProvider } from './identity-provider.ts'
 import { IncomingReader } from './incoming.ts'
-import { Limits, limitConnections } from './limits.ts'
+import { CountLimit, Limits, limitConnections } from './limits.ts'
 import { followMembers } from './members.ts'
+import { problemMessage } from './problem.ts'
 import { indexApplications, type Publication } from './publish.ts'
 import { Relay } from './relay.ts'
 import { createRequestPath } from './server.ts'
 import { type SessionRecord, SessionStore } from './session.ts'
+import { shareLimits } from './shared-limits.ts'
 import { SignIn } from './sign-in.ts'
+import { spillFileOf } from './spill-file.ts'
 
 /** Signing in is the one path that waits for the store. */
 const storeTimeoutMs = 5_000
 
-export async function startGateway(config: GatewayConfig, signal?: AbortSignal): Promise<Service> {
-  const log = createLogger('gateway', config.logLevel)
+export interface GatewaySurroundings {
+  signal?: AbortSignal | undefined
+  /** Set when this process is one of several that are the gateway. */
+  worker?: Worker | undefined
+}
+
+export async function startGateway(
+  config: GatewayConfig,
+  { signal, worker }: GatewaySurroundings = {},
+): Promise<Service> {
+  const log = logOf(config, worker)
   const watching = { log, ...(signal && { signal }) }
   await using stack = new AsyncDisposableStack()
   const certificate = config.tls && stack.use(readCertificate(config.tls, log))
   const bus = stack.use(await connectBus({ url: config.busUrl, role: 'gateway', ...watching }))
-  const audit = stack.use(
-    openAudit(bus, {
-      service: 'gateway',
-      log,
-      ...(config.auditSpillFile !== undefined && { spillFile: config.auditSpillFile }),
-    }),
-  )
+  const audit = stack.use(auditOf(bus, log, { config, worker }))
   const { applications, sessions, codes } = await openState(bus, watching, stack)
   const publication = followPublication(applications)
   const { portalUrl } = config
@@ -50,7 +59,8 @@ export async function startGateway(config: GatewayConfig, signal?: AbortSignal):
   const signIn = new SignIn({ bus, portalUrl, provider, sessions, codes, publication })
   const authorizer = new Authorizer(bus, log, () => applications.revision)
   const members = stack.use(followMembers(bus))
-  const relay = stack.use(new Relay({ bus, log, members, authorizer }))
+  const uploads = stack.use(new Patience(config.uploadIdleSeconds))
+  const relay = stack.use(new Relay({ bus, log, members, authorizer, uploads }))
   followChanges(bus, { applications, authorizer, relay })
   const portal = {
     portalUrl,
@@ -59,10 +69,11 @@ export async function startGateway(config: GatewayConfig, signal?: AbortSignal):
     applications: () => applications.entries,
     unavailable: () => [...(bus.isConnected ? [] : ['bus']), ...(audit.isHealthy ? [] : ['audit'])],
   }
+  const { limits, connections } = openLimits(config, worker, stack)
   const isTrustedProxy = trustedProxies(config.trustedProxies)
   const reader = new IncomingReader(bus.instance, isTrustedProxy)
   const listener = createRequestPath({
-    limits: new Limits(config.rates),
+    limits,
     audit,
     authorizer,
     log,
@@ -72,11 +83,14 @@ export async function startGateway(config: GatewayConfig, signal?: AbortSignal):
     relay,
     sessions,
     signIn,
+    uploads,
     isSecure: certificate !== undefined,
   })
-  const front = createFront({ listener, certificate })
-  limitConnections(front.server, config.connectionsPerAddress, isTrustedProxy)
-  const port = await front.listen(config.host, config.port)
+  const refusal = (fault: FaultCode) => problemMessage(fault, reader.nextId())
+  const patience = { download: config.downloadIdleSeconds, keepAlive: config.keepAliveSeconds }
+  const front = createFront({ listener, refusal, certificate, patience })
+  limitConnections(front.server, connections, isTrustedProxy)
+  const port = await front.listen(config.host, config.port, worker !== undefined)
   stack.defer(() => close(front, relay, config.drainGraceMs))
   // Ready means that the server has the subscriptions, not that they are on their way.
   await bus.connection.flush()
@@ -87,6 +101,34 @@ export async function startGateway(config: GatewayConfig, signal?: AbortSignal):
     drainMs: config.drainGraceMs,
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   }
+}
+
+function logOf({ logLevel }: GatewayConfig, worker: Worker | undefined): Logger {
+  const log = createLogger('gateway', logLevel)
+  return worker ? log.child({ worker: worker.place.slot }) : log
+}
+
+interface Recording {
+  config: GatewayConfig
+  worker: Worker | undefined
+}
+
+function auditOf(bus: Bus, log: Logger, { config, worker }: Recording): Audit {
+  const path = config.auditSpillFile
+  const spilling = path !== undefined && { spillFile: spillFileOf(path, worker?.place) }
+  return openAudit(bus, { service: 'gateway', log, ...spilling })
+}
+
+function openLimits(
+  config: GatewayConfig,
+  worker: Worker | undefined,
+  stack: AsyncDisposableStack,
+) {
+  const isShared = worker !== undefined
+  const limits = new Limits(config.rates, isShared)
+  const connections = new CountLimit(config.connectionsPerAddress, isShared)
+  if (worker) stack.use(shareLimits(limits, connections, worker))
+  return { limits, connections }
 }
 
 /** The index of what is published, built anew when applications change. */
@@ -143,13 +185,31 @@ function followChanges(bus: Bus, { applications, authorizer, relay }: Changing):
 }
 
 /** Whether a session was ended, by itself or with everything of its user up to a time. */
-function isRevoked(
-  revocations: ReadonlyMap<string, Revocation>,
-  { sessionId, userPrincipalName, signedInAtMs }: SessionRecord,
-): boolean {
-  if (revocations.has(revocationKey('session', sessionId))) return true
-  const ofUser = revocations.get(revocationKey('user', userPrincipalName.toLowerCase()))
-  return ofUser !== undefined && signedInAtMs <= ofUser.atMs
+function isRevoked(revocations: ReadonlyMap<string, Revocation>, session: SessionRecord): boolean {
+  const { ofSession, ofUser } = tombstonesOf(session)
+  if (revocations.has(ofSession)) return true
+  const revoked = revocations.get(ofUser)
+  return revoked !== undefined && session.signedInAtMs <= revoked.atMs
+}
+
+interface Tombstones {
+  readonly ofSession: string
+  readonly ofUser: string
+}
+
+/** Built once for each session in memory: they are looked up with every request. */
+const tombstones = new WeakMap<SessionRecord, Tombstones>()
+
+function tombstonesOf(session: SessionRecord): Tombstones {
+  let keys = tombstones.get(session)
+  if (!keys) {
+    keys = {
+      ofSession: revocationKey('session', session.sessionId),
+      ofUser: revocationKey('user', session.userPrincipalName.toLowerCase()),
+    }
+    tombstones.set(session, keys)
+  }
+  return keys
 }
 
 /** Takes no new connection, lets requests under way finish, and ends what is left after the grace. */

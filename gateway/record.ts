@@ -50,7 +50,7 @@ export function recordRefused(
 ): void {
   audit.record({
     ...common(access),
-    outcome: isChallenge ? 'challenged' : FAULTS[fault].status < 500 ? 'denied' : 'failed',
+    outcome: isChallenge ? 'challenged' : isFailure(fault) ? 'failed' : 'denied',
     status: res.statusCode,
     connector: null,
     attempts: 0,
@@ -60,6 +60,11 @@ export function recordRefused(
     responseBytes: 0,
     respondedMs: null,
   })
+}
+
+/** Nobody decided anything against the request. */
+function isFailure(fault: FaultCode): boolean {
+  return FAULTS[fault].status >= 500 || fault === 'request_timeout'
 }
 
 function common(access: Access) {

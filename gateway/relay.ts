@@ -5,13 +5,22 @@
  */
 
 import type { Subscription } from '@nats-io/transport-node'
-import type { Bus, Message } from '#infra/bus.ts'
+import type { Bus } from '#infra/bus.ts'
+import type { Application } from '#infra/contracts/application.ts'
 import type { Revocation } from '#infra/contracts/policy.ts'
 import type { Logger } from '#infra/log.ts'
 import { subjects } from '#infra/subjects.ts'
-import { decodeUp, encodeCancel, encodeLease, lostAfterMs, type UpFrame } from '#infra/wire.ts'
+import {
+  decodeBatch,
+  decodeUp,
+  encodeCancel,
+  encodeLease,
+  lostAfterMs,
+  type UpFrame,
+} from '#infra/wire.ts'
 import { type Authorizer, isTouched } from './authorize.ts'
 import { Exchange, type ExchangeRequest } from './exchange.ts'
+import type { Patience } from './front/patience.ts'
 import type { Members } from './members.ts'
 
 export interface RelayContext {
@@ -19,14 +28,22 @@ export interface RelayContext {
   log: Logger
   members: Members
   authorizer: Authorizer
+  /** Looks for clients that send nothing of a body. */
+  uploads: Patience
 }
 
 /** How often silent exchanges are looked for, and leases about to end. */
 const silenceSweepMs = 50
-const leaseSweepMs = 2_000
+const leaseSweepMs = 200
 
-/** A long exchange gets its next lease when the present one has less than this left. */
+/** A long exchange gets its next lease when the present one has less than this left; of a short one, half of it. */
 const renewBeforeMs = 25_000
+
+/** Pause before policy is asked again for a lease that it did not renew. */
+const renewAgainMs = 2_000
+
+/** Stands in the subject of answers to several exchanges in place of their ids. */
+const batched = subjects.up('', '', '').slice(-1)
 
 /** Requests wait so long for a bus that is away before they fail. */
 const busWaitMs = 1_000
@@ -40,6 +57,7 @@ export class Relay implements Disposable {
   /** Sent, and nobody has answered yet; oldest first. */
   readonly #silent = new Map<string, Exchange>()
   readonly #inbox: string
+  readonly #subjects = new WeakMap<Application, string>()
   readonly #gatewayId: string
   readonly #subscriptions: Subscription[]
   readonly #timers: NodeJS.Timeout[]
@@ -107,15 +125,23 @@ export class Relay implements Disposable {
   /** Puts an attempt of an exchange on the bus under a new id. */
   send(exchange: Exchange, encode: (gatewayId: string, exchangeId: string) => Buffer): string {
     const exchangeId = `${this.#gatewayId}${(++this.#count).toString(36)}`
-    const { connectorGroupId, id } = exchange.request.application
     this.#open.set(exchangeId, exchange)
     this.#silent.set(exchangeId, exchange)
     this.context.bus.publish(
-      subjects.exchange(connectorGroupId, id),
+      this.#subjectOf(exchange.request.application),
       encode(this.#gatewayId, exchangeId),
       { reply: `${this.#inbox}.${exchangeId}` },
     )
     return exchangeId
+  }
+
+  #subjectOf(application: Application): string {
+    let subject = this.#subjects.get(application)
+    if (subject === undefined) {
+      subject = subjects.exchange(application.connectorGroupId, application.id)
+      this.#subjects.set(application, subject)
+    }
+    return subject
   }
 
   /** Sends a frame to the connector that took an exchange. */
@@ -147,7 +173,8 @@ export class Relay implements Disposable {
     return this.context.bus.subscribe(subjects.upTo(this.#gatewayId), {
       callback: message => {
         const [connectorId = '', , exchangeId = ''] = message.subject.slice(prefixLength).split('.')
-        this.#receive(connectorId, exchangeId, message)
+        if (exchangeId === batched) this.#receiveBatch(connectorId, message.data)
+        else this.#receive(connectorId, exchangeId, message.data)
       },
     })
   }
@@ -164,11 +191,21 @@ export class Relay implements Disposable {
     })
   }
 
-  #receive(connectorId: string, exchangeId: string, message: Message): void {
+  #receiveBatch(connectorId: string, message: Buffer): void {
+    try {
+      for (const { exchangeId, frame } of decodeBatch(message)) {
+        this.#receive(connectorId, exchangeId, frame)
+      }
+    } catch (error) {
+      this.context.log.warn({ error, connector: connectorId }, 'unreadable batch of answers')
+    }
+  }
+
+  #receive(connectorId: string, exchangeId: string, message: Buffer): void {
     const exchange = this.#open.get(exchangeId)
     let frame: UpFrame
     try {
-      frame = decodeUp(message.data)
+      frame = decodeUp(message)
     } catch (error) {
       this.context.log.warn({ error, connector: connectorId }, 'unreadable answer')
       exchange?.broken('the connector sent what is no frame')
@@ -191,9 +228,13 @@ export class Relay implements Disposable {
   }
 
   #sweepLeases(): void {
-    const soon = Date.now() + renewBeforeMs
+    const now = Date.now()
     for (const exchange of this.#open.values()) {
-      if (exchange.leaseExpiresAtMs <= soon) this.#renewOrWarn(exchange)
+      const leftMs = exchange.leaseExpiresAtMs - now
+      exchange.renewAtMs ??= now + Math.max(leftMs - renewBeforeMs, leftMs / 2 - leaseSweepMs)
+      if (exchange.renewAtMs > now) continue
+      exchange.renewAtMs = now + Math.min(renewAgainMs, Math.max(leftMs / 2, leaseSweepMs))
+      this.#renewOrWarn(exchange)
     }
   }
 
@@ -206,7 +247,9 @@ export class Relay implements Disposable {
   async #renew(exchange: Exchange): Promise<void> {
     const answer = await this.context.authorizer.ask(exchange.request.question)
     if (answer.lease === undefined) return exchange.revoked()
+    exchange.lease = answer.lease
     exchange.leaseExpiresAtMs = answer.expiresAtMs
+    exchange.renewAtMs = undefined
     exchange.sendDown(encodeLease(answer.lease))
   }
 

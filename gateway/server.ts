@@ -14,6 +14,7 @@
 
 import type { Audit } from '#infra/audit.ts'
 import type { Application } from '#infra/contracts/application.ts'
+import { allowHeader } from '#infra/contracts/http-methods.ts'
 import { asSallyportError, type FaultCode, SallyportError } from '#infra/errors.ts'
 import { isAmbiguousBetweenPaths } from '#infra/http.ts'
 import type { Logger } from '#infra/log.ts'
@@ -23,8 +24,11 @@ import type { Authorizer, Grant, Question } from './authorize.ts'
 import { clientOf } from './facts.ts'
 import { forwardedHeaders } from './forwarded.ts'
 import type { Arrival, ClientRequest, ClientResponse, RequestListener } from './front/client.ts'
+import type { Patience } from './front/patience.ts'
 import type { Incoming, IncomingReader } from './incoming.ts'
 import { type Limits, TooManyRequests } from './limits.ts'
+import { mayForward } from './max-forwards.ts'
+import { MethodNotAllowed, requireMethod } from './methods.ts'
 import {
   controlPrefix,
   isControl,
@@ -52,6 +56,8 @@ export interface ServerContext {
   relay: Relay
   sessions: SessionStore
   signIn: SignIn
+  /** Looks for clients that send nothing of a body. */
+  uploads: Patience
 }
 
 /** One request with everything that may have to be done with it. */
@@ -64,7 +70,12 @@ interface Visit {
   readonly expectsContinue: boolean
   /** When the client may ask again. */
   retryAfterSeconds?: number
+  /** The methods that may be used. */
+  allow?: string
 }
+
+/** Less than the time that a lease in memory is good for at least. */
+const freshGrantMs = 250
 
 /** A session that policy does not accept right after a sign-in would send the user round in circles. */
 const freshSessionMs = 15_000
@@ -97,23 +108,68 @@ async function handle(context: ServerContext, visit: Visit, portalHostname: stri
   visit.access.application = application
   const isOpen = application.onPremisesPublishing.externalAuthenticationType === 'passthru'
   if (!isOpen) {
-    const session = await authenticate(context, visit, application)
+    const session =
+      rememberedSession(context, visit, application) ??
+      (await authenticate(context, visit, application))
     if (!session) return
     visit.access.session = session
     limits.admit('user', session.userPrincipalName)
   }
+  requireMethod(application, incoming.method)
   const question = questionOf(visit, application)
   const grant = context.authorizer.remembered(question) ?? (await ask(context, visit, question))
-  if (grant) await relay(context, visit, application, question, grant)
+  if (!grant) return
+  visit.access.decision = grant.decision
+  visit.access.decidedAt ??= performance.now()
+  if (visit.expectsContinue) visit.res.writeContinue()
+  if (incoming.method === 'OPTIONS' && !mayForward(incoming.headers))
+    return answerOptions(context, visit, application)
+  if (!isSmall(incoming)) return relay(context, visit, application, question, grant, noBytes)
+  await relayWithBody(context, visit, application, question, grant)
+}
+
+/** Whether there is a body that goes with the head in one message. */
+function isSmall({ hasBody, trailer, contentLength }: Incoming): boolean {
+  if (!hasBody || trailer !== undefined) return false
+  return contentLength !== undefined && contentLength <= singleMessageBytes
+}
+
+async function relayWithBody(
+  context: ServerContext,
+  visit: Visit,
+  application: Application,
+  question: Question,
+  grant: Grant,
+): Promise<void> {
+  const decidedAt = performance.now()
+  const body = await readBody(visit.req, context.uploads)
+  if (body === undefined) return
+  // While a client took its time over the body, access may have ended.
+  const isFresh = performance.now() - decidedAt < freshGrantMs
+  const known = isFresh ? grant : context.authorizer.remembered(question)
+  const current = known ?? (await ask(context, visit, question))
+  if (current) relay(context, visit, application, question, current, body)
 }
 
 /** The portal changes state by POST only, and only from its own pages. */
 async function servePortalSafely(context: ServerContext, visit: Visit): Promise<void> {
   const { incoming } = visit
-  if (!mayUseSession(incoming, new URL(context.portal.portalUrl).origin)) {
+  if (!mayUseSession(incoming, () => new URL(context.portal.portalUrl).origin)) {
     throw new SallyportError('cross_origin_refused', incoming.origin ?? incoming.fetchSite ?? '')
   }
   await servePortal(context.portal, visit)
+}
+
+/** The session that is in memory and may be used: the case of nearly every request, without a wait. */
+function rememberedSession(
+  context: ServerContext,
+  { incoming }: Visit,
+  application: Application,
+): Session | undefined {
+  const cookie = incoming.cookies.get(sessionCookie)
+  if (cookie === undefined) return undefined
+  if (!mayUseSession(incoming, () => ownOrigin(incoming, application))) return undefined
+  return context.sessions.remembered(cookie, incoming.hostname) ?? undefined
 }
 
 /** The session, or undefined when the request has been answered. */
@@ -124,15 +180,12 @@ async function authenticate(
 ): Promise<Session | undefined> {
   const { incoming } = visit
   const cookie = incoming.cookies.get(sessionCookie)
-  if (cookie !== undefined && !mayUseSession(incoming, ownOrigin(incoming, application))) {
+  if (cookie !== undefined && !mayUseSession(incoming, () => ownOrigin(incoming, application))) {
     refuse(context, visit, 'cross_origin_refused', incoming.origin ?? incoming.fetchSite)
     return undefined
   }
   if (cookie !== undefined) {
-    const remembered = context.sessions.remembered(cookie, incoming.hostname)
-    const session =
-      remembered ??
-      (remembered === null ? await context.sessions.read(cookie, incoming.hostname) : undefined)
+    const session = await context.sessions.read(cookie, incoming.hostname)
     if (session) return session
   }
   challenge(context, visit, 'unauthenticated', false)
@@ -180,22 +233,15 @@ async function ask(
   return undefined
 }
 
-async function relay(
+function relay(
   context: ServerContext,
   visit: Visit,
   application: Application,
   question: Question,
   grant: Grant,
-): Promise<void> {
+  body: Buffer,
+): void {
   const { incoming, req, res, access, upgrade } = visit
-  access.decision = grant.decision
-  access.decidedAt ??= performance.now()
-  if (visit.expectsContinue) res.writeContinue()
-  const isSmall =
-    incoming.contentLength !== undefined && incoming.contentLength <= singleMessageBytes
-  const isWhole = !incoming.hasBody || isSmall
-  const body = incoming.hasBody && isSmall ? await readBody(req) : noBytes
-  if (body === undefined) return
   const scheme = incoming.forwardedProto ?? (context.isSecure ? 'https' : schemeOf(application))
   context.relay.start({
     incoming,
@@ -204,7 +250,7 @@ async function relay(
     grant,
     headers: originHeaders(visit, application, scheme),
     body,
-    bodyFollows: !isWhole || upgrade !== undefined,
+    bodyFollows: (incoming.hasBody && !isSmall(incoming)) || upgrade !== undefined,
     req,
     res,
     upgrade,
@@ -221,21 +267,48 @@ function originHeaders({ incoming, upgrade }: Visit, application: Application, s
   const { originHttpVersion } = application.onPremisesPublishing
   // HTTP/1.1 origins get no TE: the connector takes trailers from them without asking.
   if (incoming.acceptsTrailers && originHttpVersion === 'http2') headers.push('TE', 'trailers')
+  if (incoming.trailer !== undefined && incoming.hasBody) headers.push('Trailer', incoming.trailer)
+  // Its framing goes on with the bytes of the connection.
+  if (upgrade?.isRaw && incoming.isChunked) headers.push('Transfer-Encoding', 'chunked')
   return headers
+}
+
+/** The request was to go no further than here. */
+function answerOptions({ audit }: ServerContext, visit: Visit, application: Application): void {
+  const { allowedHttpMethods } = application.onPremisesPublishing
+  const { res, access } = visit
+  res.sendWhole(204, 'No Content', ['Allow', allowHeader(allowedHttpMethods)], noBytes)
+  const respondedAt = performance.now()
+  const nothing = { connectorId: null, attempts: 0, requestBytes: 0, responseBytes: 0 }
+  recordAnswered(audit, access, { ...nothing, status: 204, respondedAt })
 }
 
 const noBytes = Buffer.alloc(0)
 
-/** A small body, whole; undefined when the client went away meanwhile. */
-function readBody(req: ClientRequest): Promise<Buffer | undefined> {
-  return new Promise(resolve => {
+/**
+ * A small body, whole; undefined when the client went away meanwhile.
+ * @throws SallyportError `request_timeout` when the client sends nothing of it for too long.
+ */
+function readBody(req: ClientRequest, uploads: Patience): Promise<Buffer | undefined> {
+  return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
-    req.on('data', (chunk: Buffer) => chunks.push(chunk))
-    req.on('end', () => {
-      if (req.aborted) resolve(undefined)
-      else resolve(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks))
+    const stalled = () =>
+      reject(new SallyportError('request_timeout', `nothing of the body for ${uploads.seconds} s`))
+    const awaited = { isClientsTurn: true, movedBytes: 0, stalled }
+    const over = (body: Buffer | undefined) => {
+      uploads.delete(awaited)
+      resolve(body)
+    }
+    uploads.add(awaited)
+    req.on('data', (chunk: Buffer) => {
+      awaited.movedBytes += chunk.length
+      chunks.push(chunk)
     })
-    req.on('close', () => resolve(undefined))
+    req.on('end', () => {
+      if (req.aborted) over(undefined)
+      else over(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks))
+    })
+    req.on('close', () => over(undefined))
   })
 }
 
@@ -272,9 +345,10 @@ function refuse(
 }
 
 function problem(context: ServerContext, visit: Visit, fault: FaultCode) {
-  const { incoming, retryAfterSeconds } = visit
+  const { incoming, retryAfterSeconds, allow } = visit
   return {
     ...(retryAfterSeconds !== undefined && { retryAfterSeconds }),
+    ...(allow !== undefined && { allow }),
     fault,
     requestId: incoming.requestId,
     incoming,
@@ -307,5 +381,6 @@ function fail(context: ServerContext, visit: Visit, cause: unknown): void {
   const { requestId } = visit.incoming
   if (error.fault.status >= 500) context.log.error({ error, requestId }, 'a request failed')
   if (error instanceof TooManyRequests) visit.retryAfterSeconds = error.retryAfterSeconds
+  if (error instanceof MethodNotAllowed) visit.allow = error.allow
   refuse(context, visit, error.code, error.message)
 }

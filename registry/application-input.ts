@@ -66,11 +66,13 @@ type Publishing = OnPremisesPublishing
 const enforcedPublishing = Object.fromEntries(
   Object.entries(OnPremisesPublishing.shape).map(([name, schema]) => [
     name,
-    schema instanceof z.ZodDefault
-      ? (schema.unwrap() as z.ZodType).nullable().optional()
-      : schema.optional(),
+    schema instanceof z.ZodDefault ? orNull(schema.unwrap()).optional() : schema.optional(),
   ]),
 ) as { [Name in keyof Publishing]: z.ZodOptional<z.ZodNullable<z.ZodType<Publishing[Name]>>> }
+
+function orNull(schema: unknown) {
+  return schema instanceof z.ZodNullable ? schema : (schema as z.ZodType).nullable()
+}
 
 const PublishingPatch = z.strictObject({ ...enforcedPublishing, ...notEnforcedPublishing })
 export type PublishingPatch = z.output<typeof PublishingPatch>

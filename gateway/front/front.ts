@@ -1,35 +1,45 @@
 /**
  * The listening socket: plain TCP for HTTP/1.1, or TLS with ALPN. A TLS client that negotiated `h2` speaks HTTP/2,
- * everybody else HTTP/1.1. HTTP/2 over plain TCP is not offered: browsers do not speak it.
+ * everybody else HTTP/1.1. HTTP/2 over plain TCP is not offered: browsers do not speak it. Of HTTP/1.1 the first two
+ * octets tell whether Node's parser can read it.
  */
 
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import type { AddressInfo, Server as NetServer } from 'node:net'
+import type { Server as NetServer, Socket } from 'node:net'
 import { type TLSSocket, type TlsOptions, Server as TlsServer } from 'node:tls'
-import { SallyportError } from '#infra/errors.ts'
+import { problemMessage } from '../problem.ts'
 import type { Certificate } from './certificate.ts'
 import type { RequestListener } from './client.ts'
+import { FirstBytes } from './first-bytes.ts'
 import { createHttp1Server, type Http1Server } from './http1.ts'
 import { createHttp2Front, type Http2Front } from './http2.ts'
+import { listen } from './listen.ts'
+import { followConnections, Patience, usualPatience } from './patience.ts'
+import { createRawFront, type RawFront } from './raw.ts'
+import type { Refusal } from './unreadable.ts'
 
 export interface FrontOptions {
   listener: RequestListener
+  /** The answer to what could not be read. */
+  refusal?: Refusal
   /** Without one it speaks HTTP/1.1 over plain TCP. */
   certificate?: Certificate | undefined
+  /** With clients that are slow, in seconds. */
+  patience?: Partial<typeof usualPatience>
 }
 
 export interface Front {
   /** Gets every TCP connection, before any TLS. */
   readonly server: NetServer
-  /** Resolves with the port. */
-  listen(host: string, port: number): Promise<number>
+  /** Resolves with the port, which may be shared with other workers. */
+  listen(host: string, port: number, isShared?: boolean): Promise<number>
   /** Takes no new connection; resolves when the requests under way and their connections have ended. */
   close(): Promise<void>
   /** Cuts every connection. */
   destroy(): void
 }
 
-const backlog = 4_096
 const idleSweepMs = 100
 
 const tlsOptions = {
@@ -38,52 +48,71 @@ const tlsOptions = {
   handshakeTimeout: 10_000,
 } satisfies TlsOptions
 
-export function createFront({ listener, certificate }: FrontOptions): Front {
+interface Parts {
+  readonly http1: Http1Server
+  readonly http2: Http2Front | undefined
+  readonly raw: RawFront
+  readonly firstBytes: FirstBytes
+}
+
+const usualRefusal: Refusal = fault => problemMessage(fault, randomUUID())
+
+export function createFront({ listener, certificate, ...options }: FrontOptions): Front {
+  const refusal = options.refusal ?? usualRefusal
   const tls = certificate && { ...tlsOptions, ...certificate.current }
-  const http1 = createHttp1Server(listener, tls)
-  const http2 = certificate && createHttp2Front(listener)
-  if (http1 instanceof TlsServer && http2) shareConnections(http1, http2)
+  const http1 = createHttp1Server(listener, refusal, tls)
+  const patience = { ...usualPatience, ...options.patience }
+  const downloads = new Patience(patience.download)
+  const http2 = certificate && createHttp2Front(listener, { patience, downloads })
+  http1.headersTimeout = patience.head * 1_000
+  http1.keepAliveTimeout = patience.keepAlive * 1_000
+  const raw = createRawFront(listener, { refusal, headSeconds: patience.head })
+  const firstBytes = shareConnections({ http1, http2, raw }, patience.head)
+  followConnections(http1, downloads)
   certificate?.onChange(pair => {
     if (http1 instanceof TlsServer) http1.setSecureContext({ ...tlsOptions, ...pair })
   })
   return {
     server: http1,
-    listen: (host, port) => listen(http1, host, port),
-    close: () => close(http1, http2),
+    listen: (host, port, isShared) => listen(http1, host, port, isShared),
+    close: () =>
+      close({ http1, http2, raw, firstBytes }).finally(() => downloads[Symbol.dispose]()),
     destroy() {
       http2?.destroy()
+      raw.close()
       http1.closeAllConnections()
     },
   }
 }
 
-/** Each TLS connection goes to the server whose protocol was negotiated. */
-function shareConnections(http1: TlsServer, http2: Http2Front): void {
-  const serveHttp1 = http1.listeners('secureConnection')
-  http1.removeAllListeners('secureConnection')
-  http1.on('secureConnection', (socket: TLSSocket) => {
-    if (socket.alpnProtocol === 'h2') http2.accept(socket)
-    else for (const serve of serveHttp1) serve.call(http1, socket)
+/** Each connection goes to whoever can read it: by the protocol that was negotiated, then by its first bytes. */
+function shareConnections(
+  { http1, http2, raw }: Omit<Parts, 'firstBytes'>,
+  silenceSeconds: number,
+): FirstBytes {
+  const event = http1 instanceof TlsServer ? 'secureConnection' : 'connection'
+  const serveHttp1 = http1.listeners(event)
+  http1.removeAllListeners(event)
+  const firstBytes = new FirstBytes({
+    silenceSeconds,
+    ordinary(socket) {
+      for (const serve of serveHttp1) serve.call(http1, socket)
+    },
+    raw: (socket, first) => raw.accept(socket, first),
   })
+  http1.on(event, (socket: Socket) => {
+    if (http2 && (socket as TLSSocket).alpnProtocol === 'h2') http2.accept(socket as TLSSocket)
+    else firstBytes.accept(socket)
+  })
+  return firstBytes
 }
 
-async function listen(server: NetServer, host: string, port: number): Promise<number> {
-  server.listen({ host, port, backlog })
-  try {
-    await once(server, 'listening')
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException
-    const reason =
-      code === 'EADDRINUSE' ? 'another program uses this port' : (code ?? 'unknown error')
-    throw new SallyportError('internal', `cannot listen on ${host}:${port}: ${reason}`, { cause })
-  }
-  return (server.address() as AddressInfo).port
-}
-
-async function close(http1: Http1Server, http2: Http2Front | undefined) {
+async function close({ http1, http2, raw, firstBytes }: Parts): Promise<void> {
   const closed = once(http1, 'close')
   http1.close()
   http2?.close()
+  firstBytes.close()
+  raw.close()
   // One that becomes idle only now is of no more use either.
   const sweeper = setInterval(() => http1.closeIdleConnections(), idleSweepMs)
   http1.closeIdleConnections()

@@ -26,10 +26,12 @@ import {
   type ClientResponse,
   hasLength,
   hasNoBody,
+  lengthless,
   type RequestListener,
 } from './client.ts'
+import type { Awaited, Patience, usualPatience } from './patience.ts'
 
-const { NGHTTP2_NO_ERROR, NGHTTP2_INTERNAL_ERROR } = constants
+const { NGHTTP2_NO_ERROR, NGHTTP2_CANCEL, NGHTTP2_INTERNAL_ERROR } = constants
 
 /** What a client may have under way on one connection (RFC 9113 §5.1.2, §6.9, §10.5). */
 const settings = {
@@ -49,9 +51,6 @@ const options = {
   strictSingleValueFields: false,
 }
 
-/** A connection without a stream is closed after so long. */
-const idleTimeoutMs = 65_000
-
 /** How long requests may still arrive after a client was told to send no more (RFC 9113 §6.8). */
 const lastRequestsMs = 500
 const highestStreamId = 2 ** 31 - 1
@@ -67,7 +66,26 @@ class Http2Request extends Http2ServerRequest {
   }
 }
 
-class Http2Response extends Http2ServerResponse<Http2Request> implements ClientResponse {
+class Http2Response extends Http2ServerResponse<Http2Request> implements ClientResponse, Awaited {
+  #writtenBytes = 0
+
+  get isClientsTurn(): boolean {
+    return this.stream.writableLength > 0
+  }
+
+  get movedBytes(): number {
+    return this.#writtenBytes - this.stream.writableLength
+  }
+
+  stalled(): void {
+    this.stream.close(NGHTTP2_CANCEL)
+  }
+
+  override write(chunk: Buffer): boolean {
+    this.#writtenBytes += chunk.length
+    return super.write(chunk)
+  }
+
   get isGone(): boolean {
     return this.stream.destroyed || this.stream.closed
   }
@@ -79,7 +97,7 @@ class Http2Response extends Http2ServerResponse<Http2Request> implements ClientR
   sendWhole(status: number, _reason: string, headers: string[], body: Buffer): void {
     const isEmpty = hasNoBody(this.req.method, status) || body.length === 0
     if (body.length > 0 && !hasLength(headers)) headers.push('Content-Length', `${body.length}`)
-    this.#respond(status, headers, { endStream: isEmpty })
+    this.#respond(status, lengthless(status, headers), { endStream: isEmpty })
     if (isEmpty) this.end()
     else this.end(body)
   }
@@ -88,6 +106,12 @@ class Http2Response extends Http2ServerResponse<Http2Request> implements ClientR
     if (this.isGone) return
     this.stream.respond(http2Headers(headers, [':status', `${status}`]), how)
     this.statusCode = status
+  }
+
+  sendInformation(status: number, headers: readonly string[]): void {
+    if (this.isGone || this.stream.headersSent) return
+    const fields = recordOf(http2Headers(headers))
+    this.stream.additionalHeaders({ ...fields, ':status': status })
   }
 
   endWith(trailers: readonly string[]): void {
@@ -117,22 +141,35 @@ export interface Http2Front {
   destroy(): void
 }
 
-export function createHttp2Front(listener: RequestListener): Http2Front {
+export interface Http2Options {
+  patience: typeof usualPatience
+  downloads: Patience
+}
+
+export function createHttp2Front(
+  listener: RequestListener,
+  { patience, downloads }: Http2Options,
+): Http2Front {
   const server = createServer({
     ...options,
     Http2ServerRequest: Http2Request,
     Http2ServerResponse: Http2Response,
   })
-  const begin = (how: Arrival) => (req: Http2Request, res: Http2Response) => listener(req, res, how)
+  const begin = (how: Arrival) => (req: Http2Request, res: Http2Response) => {
+    downloads.add(res)
+    req.stream.once('close', () => downloads.delete(res))
+    listener(req, res, how)
+  }
   server.on('request', begin({}))
   server.on('checkContinue', begin({ expectsContinue: true }))
+  server.on('checkExpectation', begin({}))
   const sessions = new Set<Session>()
   let isClosing = false
   server.on('session', session => {
     sessions.add(session)
     session.once('close', () => sessions.delete(session))
     session.setLocalWindowSize(connectionWindowBytes)
-    closeWhenIdle(session)
+    closeWhenIdle(session, patience.keepAlive * 1_000)
     if (isClosing) closeGently(session)
   })
   return {
@@ -147,7 +184,8 @@ export function createHttp2Front(listener: RequestListener): Http2Front {
   }
 }
 
-function closeWhenIdle(session: Session): void {
+/** A connection without a stream is closed after a while. */
+function closeWhenIdle(session: Session, idleTimeoutMs: number): void {
   let open = 0
   session.on('stream', stream => {
     open++

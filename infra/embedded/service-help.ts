@@ -17,6 +17,8 @@ export const serviceVariables: Readonly<Record<ServiceRole, Variables>> = {
     ...commonVariables,
     SALLYPORT_GATEWAY_HOST: 'address to listen at (default 127.0.0.1)',
     SALLYPORT_GATEWAY_PORT: 'port to listen at, 0 for a free one (default 8080)',
+    SALLYPORT_GATEWAY_WORKERS:
+      'processes that listen on this one port, or auto for one per core (default 1)',
     SALLYPORT_GATEWAY_TLS_CERTIFICATE_PATH:
       'PEM file of certificate and chain: listens for HTTPS with HTTP/2 (default: plain HTTP)',
     SALLYPORT_GATEWAY_TLS_KEY_PATH: 'PEM file of its key; both are read again when they change',
@@ -37,6 +39,12 @@ export const serviceVariables: Readonly<Record<ServiceRole, Variables>> = {
     SALLYPORT_GATEWAY_RATE_OF_DECISIONS: 'questions to policy, of one address (default 200/1000)',
     SALLYPORT_GATEWAY_CONNECTIONS_PER_ADDRESS:
       'connections of one address at once, 0 for no limit (default 0)',
+    SALLYPORT_GATEWAY_UPLOAD_IDLE_SECONDS:
+      'how long a client may send nothing of a body that is awaited (default 120)',
+    SALLYPORT_GATEWAY_DOWNLOAD_IDLE_SECONDS:
+      'how long a client may take nothing of what was sent to it (default 300)',
+    SALLYPORT_GATEWAY_KEEP_ALIVE_SECONDS:
+      'how long a connection may wait for its next request (default 65)',
     SALLYPORT_GATEWAY_DRAIN_SECONDS:
       'how long requests under way may take to end when it stops (default 20)',
     SALLYPORT_GATEWAY_AUDIT_SPILL_PATH:
@@ -46,7 +54,10 @@ export const serviceVariables: Readonly<Record<ServiceRole, Variables>> = {
     ...commonVariables,
     SALLYPORT_CONNECTOR_ID: 'its name, unique (default: host name and a random end)',
     SALLYPORT_CONNECTOR_GROUP: 'the connector group it serves (default default)',
-    SALLYPORT_CONNECTOR_MAX_EXCHANGES: 'exchanges at once, then others take over (default 128)',
+    SALLYPORT_CONNECTOR_WORKERS:
+      'processes that share its work, or auto for one per core (default 1)',
+    SALLYPORT_CONNECTOR_MAX_EXCHANGES:
+      'exchanges at once of all its workers, then others take over (default 128 for each worker)',
     SALLYPORT_CONNECTOR_DRAIN_SECONDS:
       'how long exchanges under way may take to end when it stops (default 20)',
   },

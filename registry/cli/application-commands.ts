@@ -15,8 +15,9 @@ import { type AdminClient, RefusedBySystem } from './client.ts'
 import type { ClientCommand } from './command.ts'
 import { CommandFailure, UsageError } from './failure.ts'
 import { print, printable, printJson, table } from './text.ts'
+import { type TimeoutOptions, timeoutsOf, withTimeouts } from './timeout-options.ts'
 
-interface PublishOptions {
+interface PublishOptions extends TimeoutOptions {
   passthrough?: true
   http2?: true
   group?: string
@@ -66,14 +67,16 @@ function addPublish(add: ClientCommand): void {
     'publish an application of the private network, or change how it is published',
     {
       setUp: command =>
-        command
-          .option('--passthrough', 'let everybody in without signing in')
-          .option('--http2', 'speak HTTP/2 with the application, as gRPC needs')
-          .option('--group <id>', 'connector group that reaches the application')
-          .option('--assign-user <upn>', 'let this user in (repeatable)', collect, [])
-          .option('--assign-group <name>', 'let this group in (repeatable)', collect, [])
-          .option('--all-users', 'let every signed-in user in')
-          .option('--external-url <url>', 'address for users; made from the name unless given'),
+        withTimeouts(
+          command
+            .option('--passthrough', 'let everybody in without signing in')
+            .option('--http2', 'speak HTTP/2 with the application, as gRPC needs')
+            .option('--group <id>', 'connector group that reaches the application')
+            .option('--assign-user <upn>', 'let this user in (repeatable)', collect, [])
+            .option('--assign-group <name>', 'let this group in (repeatable)', collect, [])
+            .option('--all-users', 'let every signed-in user in')
+            .option('--external-url <url>', 'address for users; made from the name unless given'),
+        ),
       run: async ({ client, args: [argument], options }) => {
         const { id, displayName, internalUrl } = parseNameAndUrl(argument)
         const body = { ...publishBody(options, internalUrl), ...(displayName && { displayName }) }
@@ -151,6 +154,7 @@ function publishBody(options: PublishOptions, internalUrl: string) {
       ...(externalUrl !== undefined && { externalUrl }),
       ...(passthrough && { externalAuthenticationType: 'passthru' }),
       ...(http2 && { originHttpVersion: 'http2' }),
+      ...timeoutsOf(options),
     },
   }
 }

@@ -1,7 +1,8 @@
 /**
  * The WebSocket side of the test origin: /ws echoes messages and answers `close CODE REASON` and `reset`; /ws/refused
  * answers 403 with a body and two cookies in place of the upgrade; /ws/cookies sets cookies on the 101;
- * /ws/first sends a message right after the 101; /ws/headers the request's raw headers; /ws/resets breaks the connection before it.
+ * /ws/first sends a message right after the 101; /ws/headers the request's raw headers; /ws/resets breaks the connection before it, /ws/hangs
+ * never answers.
  */
 
 import type { IncomingMessage, Server } from 'node:http'
@@ -20,6 +21,7 @@ export function acceptWebSockets(server: Server): void {
   })
   server.on('upgrade', (req: IncomingMessage, socket: Socket, first: Buffer) => {
     socket.on('error', () => undefined)
+    if (req.url === '/ws/hangs') return
     if (req.url === '/ws/resets') socket.resetAndDestroy()
     else if (req.url === '/ws/refused') refuse(socket)
     else sockets.handleUpgrade(req, socket, first, ws => converse(ws, req, socket))

@@ -5,7 +5,7 @@
  */
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { frameTypes } from '#infra/wire.ts'
+import { decodeBatch, frameTypes } from '#infra/wire.ts'
 import { accessEvents, readAudit } from '../harness/audit-trail.ts'
 import { type CountingOrigin, startCountingOrigin } from '../harness/counting-origin.ts'
 import { drive, failures, startDriving } from '../harness/load.ts'
@@ -39,7 +39,9 @@ async function countFrames(type: number): Promise<() => number> {
   let count = 0
   bus.subscribe('sallyport.up.>', {
     callback: ({ data }) => {
-      if (data[0] === type) count++
+      const isBatch = data[0] === frameTypes.batch
+      const frames = isBatch ? decodeBatch(data).map(({ frame }) => frame) : [data]
+      count += frames.filter(frame => frame[0] === type).length
     },
   })
   await bus.connection.flush()

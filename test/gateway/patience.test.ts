@@ -1,0 +1,129 @@
+/** Clients that are slow with a head, idle between requests, or do not read: over either HTTP version. */
+
+import { once } from 'node:events'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { createLogger } from '#infra/log.ts'
+import { readCertificate } from '../../gateway/front/certificate.ts'
+import type { RequestListener } from '../../gateway/front/client.ts'
+import { createFront, type Front } from '../../gateway/front/front.ts'
+import { createCertificate, type TestCertificate } from '../harness/certificate.ts'
+import { connectRaw } from '../harness/client.ts'
+import { Http2Client, headOf } from '../harness/http2-client.ts'
+
+const patience = { head: 1, keepAlive: 1, download: 2 }
+
+/** Answers, at /endless with more than any client reads. */
+const listener: RequestListener = (req, res) => {
+  if (req.url !== '/endless') return res.sendWhole(200, 'OK', [], Buffer.from('hello'))
+  res.sendHead(200, 'OK', [])
+  const more = () => {
+    while (!res.isGone && res.write(Buffer.alloc(64 * 1024)));
+  }
+  res.on('drain', more)
+  more()
+}
+
+let certificate: TestCertificate
+let plain: Front
+let secure: Front
+let url: string
+let secureUrl: string
+beforeAll(async () => {
+  certificate = await createCertificate()
+  const read = readCertificate(certificate, createLogger('gateway', 'silent'))
+  plain = createFront({ listener, patience })
+  secure = createFront({ listener, patience, certificate: read })
+  url = `http://127.0.0.1:${await plain.listen('127.0.0.1', 0)}`
+  secureUrl = `https://127.0.0.1:${await secure.listen('127.0.0.1', 0)}`
+  read[Symbol.dispose]()
+})
+afterAll(async () => {
+  for (const front of [plain, secure]) {
+    const closed = front.close()
+    front.destroy()
+    await closed
+  }
+  await certificate[Symbol.asyncDispose]()
+})
+
+async function secondsUntil(event: Promise<unknown>): Promise<number> {
+  const startedAt = performance.now()
+  await event
+  return (performance.now() - startedAt) / 1_000
+}
+
+describe.concurrent('over HTTP/1.1', () => {
+  test('a head that does not come to its end is answered 408, however many octets it gets in between', async () => {
+    using connection = await connectRaw(url)
+    connection.write('GET / HTTP/1.1\r\nHost: x\r\n')
+    const dripping = setInterval(() => connection.write('X'), 300)
+    // Node looks for them every five seconds.
+    const seconds = await secondsUntil(connection.closed)
+    clearInterval(dripping)
+    expect(seconds).toBeLessThan(8)
+    expect(await connection.closed).toMatch(/^HTTP\/1\.1 408 /)
+  })
+
+  test('a connection that says nothing is closed', async () => {
+    using connection = await connectRaw(url)
+    expect(await secondsUntil(connection.closed)).toBeLessThan(8)
+  })
+
+  test('a connection between two requests is closed when the time is over, not before', async () => {
+    using connection = await connectRaw(url)
+    for (let i = 0; i < 3; i++) {
+      connection.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n')
+      await once(connection.socket, 'data')
+    }
+    const seconds = await secondsUntil(connection.closed)
+    expect(seconds).toBeGreaterThan(0.9)
+    // Node adds a second, so that no request crosses the end.
+    expect(seconds).toBeLessThan(4)
+  })
+
+  test('a client that reads nothing is cut off, one that reads slowly is not', async () => {
+    using stalled = await connectRaw(url)
+    using slow = await connectRaw(url)
+    for (const { socket } of [stalled, slow]) {
+      socket.write('GET /endless HTTP/1.1\r\nHost: x\r\n\r\n')
+      await once(socket, 'data')
+      socket.pause()
+    }
+    const reading = setInterval(() => {
+      slow.socket.resume()
+      setImmediate(() => slow.socket.pause())
+    }, 200)
+    // Its own writing finds out: a paused reader is told of nothing.
+    const writing = setInterval(() => stalled.socket.write('\r\n'), 100)
+    const seconds = await secondsUntil(stalled.closed)
+    clearInterval(writing)
+    expect(seconds).toBeGreaterThan(1.5)
+    expect(seconds).toBeLessThan(8)
+    expect(slow.socket.destroyed).toBe(false)
+    clearInterval(reading)
+  })
+})
+
+describe.concurrent('over HTTP/2', () => {
+  const connect = () => new Http2Client({ gateway: secureUrl, ca: certificate.cert, host: 'app' })
+
+  test('a connection without a stream is closed when the time is over', async () => {
+    using client = connect()
+    expect((await client.send('/')).status).toBe(200)
+    const seconds = await secondsUntil(once(client.session, 'close'))
+    expect(seconds).toBeGreaterThan(0.9)
+    expect(seconds).toBeLessThan(4)
+  })
+
+  test('a stream of which nothing is read is reset; others of its connection go on', async () => {
+    using client = connect()
+    const stalled = client.start('/endless')
+    await headOf(stalled)
+    stalled.pause()
+    const reset = new Promise(resolve => stalled.once('aborted', resolve).once('close', resolve))
+    const seconds = await secondsUntil(reset)
+    expect(seconds).toBeGreaterThan(1.5)
+    expect(seconds).toBeLessThan(8)
+    expect((await client.send('/')).status).toBe(200)
+  })
+})

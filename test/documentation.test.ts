@@ -4,8 +4,11 @@ import { globSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { describe, expect, test } from 'vitest'
+import type { ZodType } from 'zod'
+import { OnPremisesPublishing } from '#infra/contracts/application.ts'
 import { serviceVariables } from '#infra/embedded/service-help.ts'
 import { FAULTS } from '#infra/errors.ts'
+import { GatewayConfig } from '../gateway/config.ts'
 import { addClientCommands } from '../registry/cli/commands.ts'
 
 const root = join(import.meta.dirname, '..')
@@ -43,6 +46,27 @@ test('every variable that a document names is one that a service or the command 
   ])
   const named = documents.flatMap(path => read(path).match(/SALLYPORT_[A-Z_]*[A-Z]/g) ?? [])
   expect(named.filter(name => !known.has(name))).toEqual([])
+})
+
+test('the time-outs of the README are those that an application and a gateway have', () => {
+  const table = readme.slice(readme.indexOf('## How long'), readme.indexOf('## When something'))
+  const settings = [...table.matchAll(/`(\w+InSeconds)`, `(--[a-z-]+)`/g)]
+  const known = Object.keys(OnPremisesPublishing.shape).filter(name => name.endsWith('InSeconds'))
+  expect(settings.map(([, name]) => name).toSorted()).toEqual(known.toSorted())
+  const program = new Command()
+  addClientCommands(program, {})
+  const publish = program.commands.find(command => command.name() === 'publish')
+  const options = publish?.options.map(({ long }) => long) ?? []
+  const documented = [...settings.map(([, , option]) => option), '--timeout']
+  expect(options.filter(option => option?.endsWith('timeout')).toSorted()).toEqual(
+    documented.toSorted(),
+  )
+  const rows = [...table.matchAll(/\| (\d+) s \| `(SALLYPORT_\w+)`/g)]
+  expect(rows.length).toBe(3)
+  for (const [, seconds, name = ''] of rows) {
+    const schema = (GatewayConfig.in.shape as Record<string, ZodType>)[name]
+    expect(schema?.parse(undefined), name).toBe(Number(seconds))
+  }
 })
 
 describe('commands of the README', () => {

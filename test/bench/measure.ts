@@ -1,107 +1,113 @@
-/** One round of one case on one target, and all rounds of a case on all targets in turn. */
+/**
+ * All rounds of one case. Its subjects are measured in turn, round after round and each round beginning with another
+ * one, so that the noise of a shared machine meets them alike; only ratios within one run mean anything.
+ */
 
-import type { Case, Effort } from './cases.ts'
-import type { Child } from './child.ts'
-import { cpuMicroseconds, difference } from './cpu.ts'
-import { load } from './load.ts'
-import { percentile } from './statistics.ts'
-import type { Target } from './targets/target.ts'
-import { firstBytes, transfer } from './transfer.ts'
+import type { Bench } from './bench.ts'
+import type { Case, Opened, Round, Subject } from './case.ts'
+import { describeRound, inOneLine } from './report/format.ts'
 
-export interface Round {
-  readonly requestsPerSecond: number
-  readonly p50Ms: number
-  readonly p99Ms: number
-  readonly megabytesPerSecond?: number
-  /** µs on a CPU for each request, by process; `origin` is not part of the target. */
-  readonly cpu: Readonly<Record<string, number>>
-}
-
-export interface Bench {
-  readonly origin: Child
-  readonly targets: readonly Target[]
-  readonly effort: Effort
-  readonly wrk: string | undefined
-  /** `performance.now()` at the start. */
-  readonly startedMs: number
-  readonly report: (line: string) => void
-}
-
-/** What came of one case for one target: its rounds, and the failure that ended them. */
+/** What came of one case for one subject: its rounds, or the reason why there are none that count. */
 export interface Measured {
-  readonly target: Target
-  readonly rounds: Round[]
-  failure?: string
+  readonly subject: string
+  readonly rounds: readonly Round[]
+  readonly note?: string
+  /** It was there, and gave something else than what is measured. */
+  readonly hasFailed?: boolean
 }
 
-/** A target that fails once is left out of the rest of the case: a rate of failures would mean nothing. */
-export async function measure(bench: Bench, each: Case): Promise<Measured[]> {
-  const { targets, effort, report } = bench
-  const all = targets.map((target): Measured => ({ target, rounds: [] }))
-  const count = effort.rounds[each.kind]
-  for (let round = 0; round < count; round++) {
-    if (performance.now() - bench.startedMs > effort.deadlineMs) {
-      report(`${each.name}: no time for round ${round + 1} of ${count}`)
-      break
-    }
-    report(`${each.name}: round ${round + 1} of ${count}`)
-    for (const measured of all) {
-      if (measured.failure === undefined) await addRound(bench, each, measured)
+export interface CaseResult {
+  readonly case: string
+  readonly about: string
+  readonly reference: string
+  readonly remark?: string
+  readonly measured: readonly Measured[]
+}
+
+export async function measureCase(bench: Bench, each: Case): Promise<CaseResult> {
+  const { name, about, reference } = each
+  const result = { case: name, about, reference }
+  if (isLate(bench)) {
+    bench.report(`${name}: no time left`)
+    return { ...result, measured: [] }
+  }
+  await using opened = await openCase(bench, each)
+  const all = opened.subjects.map(subject => new Series(subject))
+  const count = bench.effort.rounds ?? each.rounds
+  for (let round = 0; round < count && !isLate(bench); round++) {
+    for (const series of rotated(all, round)) {
+      bench.signal.throwIfAborted()
+      await series.add(bench, `${name} ${round + 1}/${count}`)
     }
   }
-  return all
+  const missing = opened.missing.map(({ name: subject, ...why }) => ({
+    subject,
+    rounds: [],
+    ...why,
+  }))
+  const measured = [...all.map(series => series.result()), ...missing]
+  return { ...result, measured, ...(opened.remark !== undefined && { remark: opened.remark }) }
 }
 
-async function addRound(bench: Bench, each: Case, measured: Measured): Promise<void> {
+/** The subject of a case that failed as a whole. */
+export const everybody = 'all'
+
+/** One that cannot even be opened fails as a whole, and the run goes on. */
+async function openCase(bench: Bench, each: Case): Promise<Opened> {
   try {
-    measured.rounds.push(await measureOnce(bench, each, measured.target))
+    return await each.open(bench)
   } catch (error) {
-    measured.failure = error instanceof Error ? error.message : String(error)
-    bench.report(`${each.name}: ${measured.failure}`)
+    bench.signal.throwIfAborted()
+    const note = `FAILED to start: ${inOneLine(error)}`
+    bench.report(`${each.name}: ${note}`)
     process.exitCode = 1
+    const missing = [{ name: everybody, note, hasFailed: true }]
+    return { subjects: [], missing, [Symbol.asyncDispose]: async () => {} }
   }
 }
 
-type Result = Omit<Round, 'cpu'> & { requests: number }
-
-async function measureOnce(bench: Bench, each: Case, target: Target): Promise<Round> {
-  const processes = { ...target.processes, origin: [bench.origin.pid] }
-  const before = cpuMicroseconds(processes)
-  const { requests, ...result } = await perform(bench, each, target)
-  const used = Object.entries(difference(before, cpuMicroseconds(processes)))
-  return { ...result, cpu: Object.fromEntries(used.map(([name, us]) => [name, us / requests])) }
+function isLate({ startedMs, effort }: Bench): boolean {
+  return performance.now() - startedMs > effort.deadlineMs
 }
 
-function perform({ effort, wrk }: Bench, each: Case, target: Target): Promise<Result> {
-  switch (each.kind) {
-    case 'requests':
-      return load(target, { ...each, seconds: effort.seconds, wrk })
-    case 'transfer':
-      return performTransfer(target, each.direction, each.bytes * effort.transferShare)
-    case 'first-byte':
-      return performFirstBytes(target, each.path, effort.firstBytes)
+function rotated<Item>(items: readonly Item[], by: number): Item[] {
+  const start = items.length === 0 ? 0 : by % items.length
+  return [...items.slice(start), ...items.slice(0, start)]
+}
+
+class Series {
+  readonly #subject: Subject
+  readonly #rounds: Round[] = []
+  #isPrepared = false
+  #failure: string | undefined
+
+  constructor(subject: Subject) {
+    this.#subject = subject
   }
-}
 
-async function performTransfer(target: Target, direction: 'down' | 'up', bytes: number) {
-  const elapsedMs = await transfer(target, direction, bytes)
-  return {
-    requests: 1,
-    requestsPerSecond: 1_000 / elapsedMs,
-    p50Ms: elapsedMs,
-    p99Ms: elapsedMs,
-    megabytesPerSecond: bytes / 1_000 / elapsedMs,
+  /** One that fails once is left out of the rest of the case: a rate of failures would mean nothing. */
+  async add({ report, signal }: Bench, about: string): Promise<void> {
+    if (this.#failure !== undefined) return
+    try {
+      if (!this.#isPrepared) await this.#subject.prepare?.()
+      this.#isPrepared = true
+      const round = await this.#subject.measure()
+      this.#rounds.push(round)
+      report(`${about}  ${this.#subject.name}: ${describeRound(round)}`)
+    } catch (error) {
+      signal.throwIfAborted()
+      this.#failure = inOneLine(error)
+      report(`${about}  ${this.#subject.name}: FAILED: ${this.#failure}`)
+      process.exitCode = 1
+    }
   }
-}
 
-/** The rate is that of first bytes, without the rest of the stream. */
-async function performFirstBytes(target: Target, path: string, count: number) {
-  const times = await firstBytes(target, path, count)
-  const p50Ms = percentile(times, 0.5)
-  return {
-    requests: count,
-    requestsPerSecond: 1_000 / p50Ms,
-    p50Ms,
-    p99Ms: percentile(times, 0.99),
+  result(): Measured {
+    const { name: subject } = this.#subject
+    if (this.#failure !== undefined) {
+      return { subject, rounds: [], note: `FAILED: ${this.#failure}`, hasFailed: true }
+    }
+    if (this.#rounds.length > 0) return { subject, rounds: this.#rounds }
+    return { subject, rounds: [], note: 'not measured: no time left' }
   }
 }

@@ -1,98 +1,84 @@
 /**
- * `npm run bench`: direct, nginx, a plain Node hop and Sallyport, in one interleaved run. `--quick` ends within a
- * minute. Writes RESULTS.md and results.json beside this file; progress goes to standard error.
+ * `npm run bench`: Sallyport, the proxies and tunnels that people would take instead, and no hop at all, in one
+ * interleaved run (`-- --help`). Progress goes to standard error, what came of it to standard output and to files. Ends
+ * with 1 when anything that was measured failed; what it has started ends with it, also after Ctrl-C.
  */
 
-import { once } from 'node:events'
-import { writeFile } from 'node:fs/promises'
-import { parseArgs } from 'node:util'
-import { type Case, cases, full, quick } from './cases.ts'
-import { startChild } from './child.ts'
-import { load } from './load.ts'
-import { type Bench, measure } from './measure.ts'
-import { firstLineOf, installMissing, programPath } from './programs.ts'
-import { pageOf, type Row, rowsOf } from './report.ts'
-import { direct } from './targets/direct.ts'
-import { fastifyProxy } from './targets/fastify-proxy.ts'
-import { nginx } from './targets/nginx.ts'
-import { nodeProxy } from './targets/node-proxy.ts'
-import { sallyport } from './targets/sallyport.ts'
-import { isMissing, type MissingTarget, type Target } from './targets/target.ts'
+import { fileURLToPath } from 'node:url'
+import type { Bench } from './bench.ts'
+import { cases } from './cases/all.ts'
+import { startChild } from './machine/child.ts'
+import { installMissing, programPath } from './machine/programs.ts'
+import { type CaseResult, measureCase } from './measure.ts'
+import { type Options, readOptions, Told } from './options.ts'
+import { circumstancesOf } from './report/circumstances.ts'
+import { table } from './report/format.ts'
+import type { Judged } from './report/goal.ts'
+import { reportOf, writeReport } from './report/write.ts'
+import { startTargets } from './targets/all.ts'
 
-const { values: options } = parseArgs({
-  options: {
-    quick: { type: 'boolean', default: false },
-    /** Only cases whose name contains this. */
-    case: { type: 'string', default: '' },
-  },
-})
+const ownFolder = fileURLToPath(new URL('.', import.meta.url))
 
-const report = (line: string) => void process.stderr.write(`${line}\n`)
+const startedMs = performance.now()
 
-async function run(): Promise<void> {
-  const startedMs = performance.now()
-  const effort = options.quick ? quick : full
-  const chosen = cases.filter(({ name }) => name.includes(options.case))
+function report(line: string): void {
+  const seconds = Math.round((performance.now() - startedMs) / 1_000)
+  process.stderr.write(`${String(seconds).padStart(5)} s  ${line}\n`)
+}
+
+async function run(options: Options, signal: AbortSignal): Promise<void> {
+  const { effort, targets: names, output, isWhole } = options
   await installMissing(['nginx', 'wrk'], report)
-  const wrk = await programPath('wrk')
   await using stack = new AsyncDisposableStack()
   const origin = stack.use(await startChild('origin-process.ts', {}))
   report('starting the targets')
-  const targets: Target[] = []
-  const missing: MissingTarget[] = []
-  for (const start of [direct, nginx, nodeProxy, fastifyProxy, sallyport]) {
-    const started = await start(origin)
-    if (isMissing(started)) missing.push(started)
-    else targets.push(stack.use(started))
+  const plain = stack.use(await startTargets(names, { origin }))
+  for (const { name, note } of plain.missing) report(`${name}: ${note}`)
+  const wrk = await programPath('wrk')
+  const bench: Bench = { origin, effort, names, plain, wrk, startedMs, signal, report }
+  const results = await measureAll(bench, options)
+  const made = reportOf(results, await circumstancesOf(bench))
+  const folder = output ?? (isWhole ? ownFolder : undefined)
+  if (folder !== undefined) await writeReport(made, folder)
+  process.stdout.write(`\n${summary(made.judged)}\n`)
+  report(folder === undefined ? 'nothing written (see --output)' : `written to ${folder}`)
+}
+
+async function measureAll(bench: Bench, options: Options): Promise<CaseResult[]> {
+  const results: CaseResult[] = []
+  for (const each of cases.filter(({ name }) => options.cases.includes(name))) {
+    bench.signal.throwIfAborted()
+    results.push(await measureCase(bench, each))
   }
-  const bench: Bench = { origin, targets, effort, wrk, startedMs, report }
-  await warmUp(bench)
-  const rows = await Promise.race([measureAll(bench, chosen, missing), stopped()])
-  const loader = wrk ? ((await firstLineOf(wrk, ['-v'])).split(' Copyright')[0] ?? 'wrk') : 'own'
-  if (chosen.length === cases.length) {
-    await write('RESULTS.md', pageOf(rows, { effort, targets, loader }))
-    await write('results.json', `${JSON.stringify({ rows }, undefined, 2)}\n`)
-  }
+  return results
 }
 
-/** Rejects at a signal, so that everything started is ended in order. */
-async function stopped(): Promise<never> {
-  await Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')])
-  throw new Error('stopped by a signal')
+/** Rows that this run has something to say on. */
+function summary(judged: readonly Judged[]): string {
+  const rows = judged
+    .filter(({ must }) => must.verdict !== 'not measured')
+    .map(({ about, measured, must, aim }) => [
+      about,
+      measured,
+      `${must.bound}: ${must.verdict}`,
+      `${aim.bound}: ${aim.verdict}`,
+    ])
+  return table(['', 'measured', 'must', 'aim'], rows)
 }
 
-async function warmUp({ targets, effort, wrk, report }: Bench): Promise<void> {
-  for (const target of targets) {
-    report(`warming up ${target.name}`)
-    await load(target, { path: '/json', connections: 64, seconds: effort.warmUpSeconds, wrk })
-  }
+const stopping = new AbortController()
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => {
+    report(`${signal}: ending what was started`)
+    stopping.abort(new Told('stopped before the end', 130))
+  })
 }
 
-async function measureAll(
-  bench: Bench,
-  chosen: readonly Case[],
-  missing: readonly MissingTarget[],
-): Promise<Row[]> {
-  const rows: Row[] = []
-  for (const each of chosen) {
-    const own = rowsOf(each, await measure(bench, each), missing)
-    for (const row of own) report(`  ${summary(row)}`)
-    rows.push(...own)
-  }
-  return rows
+try {
+  await run(readOptions(process.argv.slice(2)), stopping.signal)
+} catch (error) {
+  const told = stopping.signal.aborted ? stopping.signal.reason : error
+  if (!(told instanceof Told)) throw error
+  process[told.exitCode === 0 ? 'stdout' : 'stderr'].write(`${told.message}\n`)
+  process.exitCode = told.exitCode
 }
-
-function summary(row: Row): string {
-  if (row.note) return `${row.target}: ${row.note}`
-  const rate = row.megabytesPerSecond
-    ? `${row.megabytesPerSecond} MB/s`
-    : `${row.requestsPerSecond} requests/s`
-  const by = Object.entries(row.cpuByProcess ?? {}).map(([name, us]) => `${name} ${us}`)
-  return `${row.target}: ${rate}, ${row.ratioToNginx} of nginx, p50 ${row.p50Ms} ms, p99 ${row.p99Ms} ms, CPU µs ${by.join(', ')}`
-}
-
-function write(file: string, content: string): Promise<void> {
-  return writeFile(new URL(file, import.meta.url), content)
-}
-
-await run()

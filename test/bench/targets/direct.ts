@@ -1,15 +1,14 @@
 /** No hop at all: what the origin and the load generator allow. */
 
-import type { Child } from '../child.ts'
-import type { Target } from './target.ts'
+import type { StartOptions, Target } from './target.ts'
 
-export function direct(origin: Child): Target {
+export async function direct({ origin }: StartOptions): Promise<Target> {
   return {
     name: 'direct',
     port: origin.port,
     headers: {},
     processes: {},
-    version: `node ${process.versions.node}`,
+    version: `Node.js ${process.versions.node}`,
     [Symbol.asyncDispose]: async () => {},
   }
 }

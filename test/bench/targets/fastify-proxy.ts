@@ -1,31 +1,33 @@
-/** @fastify/http-proxy, the proxy that people reach for in Node. Not a dependency: measured where it is installed. */
+/** @fastify/http-proxy, the proxy that people reach for in Node. Measured where it is installed (NODE_PATH counts). */
 
-import { type Child, startChild } from '../child.ts'
-import type { MissingTarget, Target } from './target.ts'
+import { createRequire } from 'node:module'
+import { startChild } from '../machine/child.ts'
+import { type MissingTarget, notInstalled, type StartOptions, type Target } from './target.ts'
 
-/** A variable, so that nothing tries to resolve it before it is known to be there. */
-export const fastifyProxyPackage: string = '@fastify/http-proxy'
+const packageName = '@fastify/http-proxy'
+const require = createRequire(import.meta.url)
 
-export async function fastifyProxy(origin: Child): Promise<Target | MissingTarget> {
-  if (!isInstalled()) return { name: 'fastify-proxy', note: 'not measured: not installed' }
+export async function fastifyProxy({ origin }: StartOptions): Promise<Target | MissingTarget> {
+  const version = installedVersion()
+  if (version === undefined) return notInstalled('fastify-proxy', packageName)
   const child = await startChild('fastify-proxy-process.ts', {
     ORIGIN: `http://127.0.0.1:${origin.port}`,
+    NODE_PATH: process.env.NODE_PATH ?? '',
   })
   return {
     name: 'fastify-proxy',
     port: child.port,
     headers: {},
     processes: { proxy: [child.pid] },
-    version: fastifyProxyPackage,
+    version: `${packageName} ${version}`,
     [Symbol.asyncDispose]: () => child[Symbol.asyncDispose](),
   }
 }
 
-function isInstalled(): boolean {
+function installedVersion(): string | undefined {
   try {
-    import.meta.resolve(fastifyProxyPackage)
-    return true
+    return require(`${packageName}/package.json`).version
   } catch {
-    return false
+    return undefined
   }
 }

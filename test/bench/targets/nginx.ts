@@ -3,69 +3,65 @@
  * are not buffered, as ours are not.
  */
 
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { connect } from 'node:net'
-import { tmpdir } from 'node:os'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { freePort } from '#infra/embedded/ports.ts'
-import { type Child, end } from '../child.ts'
-import { firstLineOf, programPath } from '../programs.ts'
-import type { MissingTarget, Target } from './target.ts'
+import { startDaemon } from '../machine/daemon.ts'
+import { temporaryFolder } from '../machine/folder.ts'
+import { programPath, versionOf } from '../machine/programs.ts'
+import { type MissingTarget, notInstalled, type StartOptions, type Target } from './target.ts'
 
-export async function nginx(origin: Child): Promise<Target | MissingTarget> {
+export async function nginx(options: StartOptions): Promise<Target | MissingTarget> {
   const program = await programPath('nginx')
-  if (!program) return { name: 'nginx', note: 'not measured: nginx is not installed' }
+  if (!program) return notInstalled('nginx', 'nginx')
   await using stack = new AsyncDisposableStack()
-  const folder = await mkdtemp(join(tmpdir(), 'sallyport-bench-'))
-  stack.defer(() => rm(folder, { recursive: true, force: true }))
+  const folder = stack.use(await temporaryFolder()).path
   const port = await freePort()
   const file = join(folder, 'nginx.conf')
-  await writeFile(file, configuration(folder, port, origin.port))
-  const child = spawn(program, ['-c', file, '-p', folder], { stdio: ['ignore', 'ignore', 'pipe'] })
-  stack.defer(() => end(child))
-  await Promise.race([
-    listening(port),
-    once(child, 'exit').then(() => Promise.reject(new Error(`nginx ended; see ${folder}`))),
-  ])
-  const master = child.pid ?? 0
-  const workers = await readFile(`/proc/${master}/task/${master}/children`, 'utf8')
+  await writeFile(file, configuration(folder, port, options))
+  const daemon = stack.use(await startDaemon(program, ['-c', file, '-p', folder], { port, folder }))
   const owned = stack.move()
   return {
     name: 'nginx',
     port,
+    isSecure: options.certificate !== undefined,
     headers: {},
-    processes: { nginx: [master, ...workers.trim().split(/\s+/).map(Number)] },
-    version: await firstLineOf(program, ['-v']),
+    processes: { nginx: [daemon.pid] },
+    version: `${await versionOf(program, ['-v'])}, 1 worker, connections kept alive`,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   }
 }
 
-function configuration(folder: string, port: number, originPort: number): string {
+function configuration(folder: string, port: number, { origin, certificate }: StartOptions) {
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
   return `
 ${process.getuid?.() === 0 ? 'user root;' : ''}
 daemon off;
 worker_processes 1;
+worker_rlimit_nofile 20000;
 pid ${folder}/nginx.pid;
 error_log ${folder}/error.log;
-events { worker_connections 1024; }
+events { worker_connections 10000; }
 http {
   access_log off;
   ${temporary.map(name => `${name}_temp_path ${folder}/${name};`).join('\n  ')}
   client_max_body_size 0;
   keepalive_requests 1000000000;
+  map $http_upgrade $connection_header { default upgrade; '' ''; }
   upstream origin {
-    server 127.0.0.1:${originPort};
+    server 127.0.0.1:${origin.port};
     keepalive 64;
     keepalive_requests 1000000000;
   }
   server {
-    listen 127.0.0.1:${port};
+    listen 127.0.0.1:${port}${certificate ? ' ssl' : ''};
+    ${certificate ? `ssl_certificate ${certificate.certificatePath};` : ''}
+    ${certificate ? `ssl_certificate_key ${certificate.keyPath};` : ''}
+    ${certificate ? 'ssl_protocols TLSv1.3;' : ''}
     proxy_http_version 1.1;
-    proxy_set_header Connection "";
+    proxy_set_header Connection $connection_header;
+    proxy_set_header Upgrade $http_upgrade;
+    proxy_read_timeout 600s;
     location / { proxy_pass http://origin; }
     location ~ ^/(download|upload|stream) {
       proxy_buffering off;
@@ -75,20 +71,4 @@ http {
   }
 }
 `
-}
-
-const listeningWithinMs = 10_000
-
-async function listening(port: number): Promise<void> {
-  for (const until = Date.now() + listeningWithinMs; Date.now() < until; ) {
-    const socket = connect(port, '127.0.0.1')
-    const isUp = await once(socket, 'connect').then(
-      () => true,
-      () => false,
-    )
-    socket.destroy()
-    if (isUp) return
-    await sleep(20)
-  }
-  throw new Error(`nginx does not listen on port ${port}`)
 }

@@ -1,9 +1,9 @@
 /** One hop of plain Node: node:http and undici, no identity, no bus. */
 
-import { type Child, startChild } from '../child.ts'
-import type { Target } from './target.ts'
+import { startChild } from '../machine/child.ts'
+import type { StartOptions, Target } from './target.ts'
 
-export async function nodeProxy(origin: Child): Promise<Target> {
+export async function nodeProxy({ origin }: StartOptions): Promise<Target> {
   const child = await startChild('node-proxy-process.ts', {
     ORIGIN: `http://127.0.0.1:${origin.port}`,
   })
@@ -12,7 +12,7 @@ export async function nodeProxy(origin: Child): Promise<Target> {
     port: child.port,
     headers: {},
     processes: { proxy: [child.pid] },
-    version: `node ${process.versions.node}, undici dispatch`,
+    version: `Node.js ${process.versions.node}, node:http and undici's dispatch`,
     [Symbol.asyncDispose]: () => child[Symbol.asyncDispose](),
   }
 }

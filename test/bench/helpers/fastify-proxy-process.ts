@@ -1,11 +1,12 @@
 /** @fastify/http-proxy as its documentation sets it up. Started only where it is installed. */
 
+import { createRequire } from 'node:module'
 import fastify from 'fastify'
 import { listen } from './listen.ts'
-import { fastifyProxyPackage } from './targets/fastify-proxy.ts'
 
-const { default: proxy } = await import(fastifyProxyPackage)
 const server = fastify()
-await server.register(proxy, { upstream: process.env.ORIGIN ?? '' })
+await server.register(createRequire(import.meta.url)('@fastify/http-proxy'), {
+  upstream: process.env.ORIGIN ?? '',
+})
 await server.ready()
 listen(server.server)

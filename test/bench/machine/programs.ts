@@ -1,14 +1,15 @@
-/** Programs of the machine: found on the path, installed from Debian's packages where that is possible. */
+/** Programs of the machine: found on the path; two of them installed from Debian's packages where that is possible. */
 
 import { execFile } from 'node:child_process'
 import { access, constants } from 'node:fs/promises'
+import { homedir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { promisify } from 'node:util'
 
 const run = promisify(execFile)
 
-/** Where system programs are that an ordinary user's path leaves out. */
-const furtherFolders = ['/usr/sbin', '/usr/local/sbin']
+/** System programs that an ordinary user's path leaves out, and what Go has installed. */
+const furtherFolders = ['/usr/sbin', '/usr/local/sbin', join(homedir(), 'go', 'bin')]
 
 export async function programPath(program: string): Promise<string | undefined> {
   const folders = [...(process.env.PATH ?? '').split(delimiter), ...furtherFolders]
@@ -21,6 +22,19 @@ export async function programPath(program: string): Promise<string | undefined> 
     if (isThere) return path
   }
   return undefined
+}
+
+/** The paths of all of these, or the name of the first that is not there. */
+export async function programPaths<Name extends string>(
+  ...names: readonly Name[]
+): Promise<Record<Name, string> | { missing: Name }> {
+  const paths = await Promise.all(names.map(programPath))
+  const missing = names.find((_, index) => paths[index] === undefined)
+  if (missing !== undefined) return { missing }
+  return Object.fromEntries(names.map((name, index) => [name, paths[index]])) as Record<
+    Name,
+    string
+  >
 }
 
 /** Installs what is missing where this process may; otherwise it stays missing and the results say so. */
@@ -49,8 +63,9 @@ export async function installMissing(
   }
 }
 
-/** Of what a program prints about itself. */
-export async function firstLineOf(program: string, options: string[]): Promise<string> {
+/** Of what a program prints about itself, the first line that has a digit in it. */
+export async function versionOf(program: string, options: string[]): Promise<string> {
   const { stdout, stderr } = await run(program, options).catch(error => error)
-  return `${stdout}${stderr}`.split('\n')[0] ?? ''
+  const lines = `${stdout}\n${stderr}`.split('\n')
+  return lines.find(line => /\d/.test(line))?.trim() ?? 'unknown'
 }

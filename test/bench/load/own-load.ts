@@ -3,22 +3,24 @@
  * answer to the last one is complete. It understands as much HTTP as the bench's own answers need.
  */
 
-import { once } from 'node:events'
-import { connect, type Socket } from 'node:net'
-import type { LoadOptions, LoadResult } from './load.ts'
-import { percentile } from './statistics.ts'
-import type { Target } from './targets/target.ts'
+import type { Socket } from 'node:net'
+import { bodyBytes } from '../helpers/answers.ts'
+import { percentile } from '../machine/statistics.ts'
+import type { Target } from '../targets/target.ts'
+import type { LoadOptions, LoadResult } from './requests.ts'
+import { openSocket, requestText } from './socket.ts'
 
 export async function generateLoad(
   target: Target,
-  { path, connections, seconds }: LoadOptions,
+  { path, connections, seconds, signal }: LoadOptions,
 ): Promise<LoadResult> {
-  const request = requestText(target, 'GET', path)
-  const untilMs = performance.now() + seconds * 1_000
   const startedMs = performance.now()
+  const untilMs = startedMs + seconds * 1_000
+  const isOver = () => signal.aborted || performance.now() >= untilMs
   const latencies = await Promise.all(
-    Array.from({ length: connections }, () => repeat(target, request, untilMs)),
+    Array.from({ length: connections }, () => repeat(target, path, isOver)),
   )
+  signal.throwIfAborted()
   const elapsedMs = performance.now() - startedMs
   const all = latencies.flat()
   return {
@@ -29,27 +31,15 @@ export async function generateLoad(
   }
 }
 
-/** The head of a request. */
-export function requestText(
-  target: Target,
-  method: string,
-  path: string,
-  more: Record<string, string> = {},
-): string {
-  const headers = { Host: `127.0.0.1:${target.port}`, ...target.headers, ...more }
-  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
-  return `${method} ${path} HTTP/1.1\r\n${lines.join('')}\r\n`
-}
-
 /** Latencies in ms of the requests of one connection. */
-async function repeat(target: Target, request: string, untilMs: number): Promise<number[]> {
-  const socket = connect({ port: target.port, host: '127.0.0.1', noDelay: true })
-  await once(socket, 'connect')
+async function repeat(target: Target, path: string, isOver: () => boolean): Promise<number[]> {
+  const request = requestText(target, 'GET', path)
+  const socket = await openSocket(target)
   const latencies: number[] = []
-  while (performance.now() < untilMs) {
+  while (!isOver()) {
     const sentMs = performance.now()
     socket.write(request)
-    await wholeAnswer(socket)
+    await wholeAnswer(socket, bodyBytes(path))
     latencies.push(performance.now() - sentMs)
   }
   socket.destroy()
@@ -57,13 +47,13 @@ async function repeat(target: Target, request: string, untilMs: number): Promise
 }
 
 /** Resolves when an answer has arrived completely. */
-function wholeAnswer(socket: Socket): Promise<void> {
+function wholeAnswer(socket: Socket, leastBytes: number): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   let received: Buffer = Buffer.alloc(0)
   const onData = (chunk: Buffer) => {
     received = received.length === 0 ? chunk : Buffer.concat([received, chunk])
     try {
-      if (isComplete(received)) resolve()
+      if (isComplete(received, leastBytes)) resolve()
     } catch (error) {
       reject(error)
     }
@@ -75,13 +65,15 @@ function wholeAnswer(socket: Socket): Promise<void> {
   })
 }
 
-function isComplete(received: Buffer): boolean {
+function isComplete(received: Buffer, leastBytes: number): boolean {
   const headEnd = received.indexOf('\r\n\r\n')
   if (headEnd < 0) return false
   const head = received.toString('latin1', 0, headEnd)
-  if (!/^HTTP\/1\.1 2/.test(head))
-    throw new Error(`an answer was not 2xx: ${head.split('\r\n')[0]}`)
+  if (!head.startsWith('HTTP/1.1 200'))
+    throw new Error(`an answer was not a 200: ${head.split('\r\n')[0]}`)
   const length = /\r\ncontent-length: *(\d+)/i.exec(head)?.[1]
+  if (length !== undefined && Number(length) < leastBytes)
+    throw new Error(`an answer has ${length} bytes; the origin's have ${leastBytes}`)
   return length === undefined
     ? received.subarray(-5).equals(Buffer.from('0\r\n\r\n'))
     : received.length >= headEnd + 4 + Number(length)

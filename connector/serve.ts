@@ -8,14 +8,17 @@ import type { Subscription } from '@nats-io/transport-node'
 import type { Bus, Message } from '#infra/bus.ts'
 import type { Application } from '#infra/contracts/application.ts'
 import type { LeaseClaims } from '#infra/contracts/policy.ts'
+import { FrameGatherer } from '#infra/gather.ts'
 import { type LeaseVerifier, UnknownLease, UnknownLeaseKey } from '#infra/lease.ts'
 import type { Logger } from '#infra/log.ts'
 import { queues, subjects } from '#infra/subjects.ts'
 import {
   acceptAfterMs,
+  decodeBatch,
   decodeDown,
   decodeRequest,
   encodeRefused,
+  frameTypes,
   type RequestFrame,
 } from '#infra/wire.ts'
 import type { Clock } from './clock.ts'
@@ -23,7 +26,6 @@ import { Exchange } from './exchange.ts'
 import type { Origins } from './origin.ts'
 import type { Readiness } from './readiness.ts'
 import { originOf } from './translate.ts'
-import { Uplink } from './uplink.ts'
 
 export interface ServeContext {
   bus: Bus
@@ -68,7 +70,7 @@ class Server implements Serving {
   /** Taken, not answered and not yet accepted, oldest first. */
   readonly #unanswered = new Map<string, Exchange>()
   readonly #down: Subscription
-  readonly #uplink: Uplink
+  readonly #answers: FrameGatherer<string>
   readonly #sweepers: readonly NodeJS.Timeout[]
   #membership: Subscription | undefined
   #isDraining = false
@@ -79,7 +81,12 @@ class Server implements Serving {
   constructor(context: ServeContext) {
     this.#context = context
     const { bus, memberId } = context
-    this.#uplink = new Uplink(bus, memberId)
+    this.#answers = new FrameGatherer(bus, {
+      publish: (gatewayId, message, [exchangeId = '', ...more]) => {
+        const isBatch = more.length > 0
+        bus.publish(subjects.up(memberId, gatewayId, isBatch ? '' : exchangeId), message)
+      },
+    })
     const prefixLength = subjects.down(memberId, '-').length - 1
     this.#down = bus.subscribe(subjects.downTo(memberId), {
       callback: message => this.#receive(message.subject.slice(prefixLength), message),
@@ -110,7 +117,7 @@ class Server implements Serving {
     await this.#leave()
     if (this.#open.size > 0) await this.#finish(graceMs)
     // Whoever hears that this connector has stopped must have its last answers.
-    this.#uplink.flush()
+    this.#answers.flush()
   }
 
   async #finish(graceMs: number): Promise<void> {
@@ -142,15 +149,22 @@ class Server implements Serving {
     await membership.drain().catch(error => this.#context.log.warn({ error }, 'drain failed'))
   }
 
-  #take(message: Message): void {
-    let frame: RequestFrame
+  #take({ subject, data }: Message): void {
+    const applicationId = subject.slice(subject.lastIndexOf('.') + 1)
+    for (const frame of this.#requestsIn(data, subject)) this.#takeOne(frame, applicationId)
+  }
+
+  #requestsIn(data: Buffer, subject: string): RequestFrame[] {
     try {
-      frame = decodeRequest(message.data)
+      if (data[0] !== frameTypes.batch) return [decodeRequest(data)]
+      return decodeBatch(data).map(({ frame }) => decodeRequest(frame))
     } catch (error) {
-      this.#context.log.warn({ error, subject: message.subject }, 'unreadable request')
-      return
+      this.#context.log.warn({ error, subject }, 'unreadable request')
+      return []
     }
-    const applicationId = message.subject.slice(message.subject.lastIndexOf('.') + 1)
+  }
+
+  #takeOne(frame: RequestFrame, applicationId: string): void {
     const refusal = this.#reasonToRefuse(frame, applicationId)
     if (refusal) {
       const { code, detail } = refusal
@@ -239,7 +253,7 @@ class Server implements Serving {
   }
 
   #send(frame: RequestFrame, data: Buffer): void {
-    this.#uplink.send(frame.gatewayId, frame.exchangeId, data)
+    this.#answers.add(frame.gatewayId, frame.exchangeId, data)
   }
 
   #sweep(): void {
@@ -265,7 +279,7 @@ class Server implements Serving {
     for (const sweeper of this.#sweepers) clearInterval(sweeper)
     await this.#leave()
     for (const exchange of this.#open.values()) exchange.cancel('connector_lost', 'connector stops')
-    this.#uplink.flush()
+    this.#answers.flush()
     this.#down.unsubscribe()
   }
 }

@@ -1,9 +1,9 @@
-/** What a connector sends up: every frame arrives, those of an exchange in their order, with few messages. */
+/** Frames that travel together: every one arrives, those of an exchange in their order, with few messages. */
 
 import { expect, test } from 'vitest'
+import { FrameGatherer } from '#infra/gather.ts'
 import { subjects } from '#infra/subjects.ts'
 import { chunkBytes, decodeBatch, encodeData } from '#infra/wire.ts'
-import { Uplink } from '../../connector/uplink.ts'
 import { startTestNats } from '../harness/nats.ts'
 
 test('frames for one gateway travel together, in their order, and each gateway gets its own', async () => {
@@ -23,9 +23,12 @@ test('frames for one gateway travel together, in their order, and each gateway g
     },
   })
   await gateway.connection.flush()
-  const uplink = new Uplink(connector, 'c1')
+  const gatherer = new FrameGatherer<string>(connector, {
+    publish: (to, message, [exchangeId = '', ...more]) =>
+      void connector.publish(subjects.up('c1', to, more.length > 0 ? '' : exchangeId), message),
+  })
   const send = (gatewayId: string, exchangeId: string, text: string, bytes = 100) =>
-    uplink.send(gatewayId, exchangeId, encodeData(Buffer.from(text.padEnd(bytes))))
+    gatherer.add(gatewayId, exchangeId, encodeData(Buffer.from(text.padEnd(bytes))))
   for (const text of ['a1', 'a2']) send('g1', 'a', text)
   send('g2', 'x', 'no')
   send('g1', 'b', 'b1')
@@ -36,4 +39,19 @@ test('frames for one gateway travel together, in their order, and each gateway g
   expect(of('a')).toEqual(['a1', 'a2', 'a3', 'a4', 'a5'])
   expect(of('b')).toEqual(['b1'])
   expect(messages).toBe(3)
+})
+
+test('no message holds more frames than may share one', async () => {
+  await using nats = await startTestNats()
+  const bus = await nats.connect('gateway', 'g1')
+  const published: (readonly string[])[] = []
+  const gatherer = new FrameGatherer<string>(bus, {
+    publish: (_to, _message, exchangeIds) => void published.push(exchangeIds),
+    share: (_to, frames) => Math.ceil(frames / 3),
+  })
+  for (const id of ['a', 'b', 'c', 'd', 'e', 'f', 'g']) {
+    gatherer.add('x', id, encodeData(Buffer.from(id)))
+  }
+  gatherer.flush()
+  expect(published).toEqual([['a', 'b', 'c'], ['d', 'e', 'f'], ['g']])
 })

@@ -8,8 +8,8 @@ import type { Subscription } from '@nats-io/transport-node'
 import type { Bus } from '#infra/bus.ts'
 import type { Application } from '#infra/contracts/application.ts'
 import type { Revocation } from '#infra/contracts/policy.ts'
-import { FrameGatherer } from '#infra/gather.ts'
 import type { Logger } from '#infra/log.ts'
+import type { StreamBudget } from '#infra/stream-budget.ts'
 import { subjects } from '#infra/subjects.ts'
 import {
   decodeBatch,
@@ -29,6 +29,8 @@ export interface RelayContext {
   log: Logger
   members: Members
   authorizer: Authorizer
+  /** What all bodies and upgraded connections of this process share. */
+  budget: StreamBudget
   /** Looks for clients that send nothing of a body. */
   uploads: Patience
 }
@@ -46,9 +48,6 @@ const renewAgainMs = 2_000
 /** Stands in the subject of answers to several exchanges in place of their ids. */
 const batched = subjects.up('', '', '').slice(-1)
 
-/** At most so many requests share a message. */
-const maxShared = 16
-
 /** Requests wait so long for a bus that is away before they fail. */
 const busWaitMs = 1_000
 
@@ -62,7 +61,6 @@ export class Relay implements Disposable {
   readonly #silent = new Map<string, Exchange>()
   readonly #inbox: string
   readonly #subjects = new WeakMap<Application, string>()
-  readonly #requests: FrameGatherer<Application>
   readonly #gatewayId: string
   readonly #subscriptions: Subscription[]
   readonly #timers: NodeJS.Timeout[]
@@ -76,7 +74,6 @@ export class Relay implements Disposable {
     const { bus, members } = context
     this.#gatewayId = bus.instance
     this.#inbox = `${subjects.inbox('gateway', bus.instance)}.x`
-    this.#requests = this.#gatherRequests()
     this.#subscriptions = [this.#subscribeAnswers(), this.#subscribeNoResponders()]
     this.#timers = [
       setInterval(() => this.#sweepSilent(), silenceSweepMs),
@@ -133,8 +130,11 @@ export class Relay implements Disposable {
     const exchangeId = `${this.#gatewayId}${(++this.#count).toString(36)}`
     this.#open.set(exchangeId, exchange)
     this.#silent.set(exchangeId, exchange)
-    const { application } = exchange.request
-    this.#requests.add(application, exchangeId, encode(this.#gatewayId, exchangeId))
+    this.context.bus.publish(
+      this.#subjectOf(exchange.request.application),
+      encode(this.#gatewayId, exchangeId),
+      { reply: `${this.#inbox}.${exchangeId}` },
+    )
     return exchangeId
   }
 
@@ -187,33 +187,11 @@ export class Relay implements Disposable {
     return this.context.bus.subscribe(`${this.#inbox}.*`, {
       callback: message => {
         if (message.headers?.code !== 503) return
-        for (const exchangeId of this.#idsIn(message.subject.slice(this.#inbox.length + 1))) {
-          this.#silent.delete(exchangeId)
-          this.#open.get(exchangeId)?.noResponders()
-        }
+        const exchangeId = message.subject.slice(this.#inbox.length + 1)
+        this.#silent.delete(exchangeId)
+        this.#open.get(exchangeId)?.noResponders()
       },
     })
-  }
-
-  /**
-   * Requests of one turn share messages, but as many are sent as there are members: each goes to one of them.
-   * The reply subject names all in it, for the server's answer that nobody took them.
-   */
-  #gatherRequests(): FrameGatherer<Application> {
-    const { bus, members } = this.context
-    return new FrameGatherer(bus, {
-      publish: (application, message, exchangeIds) => {
-        const counts = exchangeIds.map(exchangeId => exchangeId.slice(this.#gatewayId.length))
-        const reply = `${this.#inbox}.${counts.join('_')}`
-        bus.publish(this.#subjectOf(application), message, { reply })
-      },
-      share: ({ connectorGroupId }, requests) =>
-        Math.min(maxShared, Math.ceil(requests / Math.max(1, members.liveIn(connectorGroupId)))),
-    })
-  }
-
-  #idsIn(reply: string): string[] {
-    return reply.split('_').map(count => this.#gatewayId + count)
   }
 
   #receiveBatch(connectorId: string, message: Buffer): void {

@@ -12,67 +12,26 @@
  *   record        exactly one access event, however it ended
  */
 
-import type { Audit } from '#infra/audit.ts'
 import type { Application } from '#infra/contracts/application.ts'
 import { allowHeader } from '#infra/contracts/http-methods.ts'
-import { asSallyportError, type FaultCode, SallyportError } from '#infra/errors.ts'
+import { SallyportError } from '#infra/errors.ts'
 import { isAmbiguousBetweenPaths } from '#infra/http.ts'
-import type { Logger } from '#infra/log.ts'
-import { singleMessageBytes } from '#infra/wire.ts'
 import { mayUseSession } from './authenticate.ts'
-import type { Authorizer, Grant, Question } from './authorize.ts'
+import type { Grant, Question } from './authorize.ts'
 import { clientOf } from './facts.ts'
 import { forwardedHeaders } from './forwarded.ts'
-import type { Arrival, ClientRequest, ClientResponse, RequestListener } from './front/client.ts'
-import type { Patience } from './front/patience.ts'
-import type { Incoming, IncomingReader } from './incoming.ts'
-import { type Limits, TooManyRequests } from './limits.ts'
+import type { RequestListener } from './front/client.ts'
+import type { Incoming } from './incoming.ts'
 import { mayForward } from './max-forwards.ts'
-import { MethodNotAllowed, requireMethod } from './methods.ts'
-import {
-  controlPrefix,
-  isControl,
-  type PortalContext,
-  serveControl,
-  servePortal,
-} from './portal.ts'
+import { requireMethod } from './methods.ts'
+import { isControl, serveControl, servePortal } from './portal.ts'
 import { sendProblem } from './problem.ts'
-import { applicationAt, externalOrigin, type Publication } from './publish.ts'
-import { type Access, recordAnswered, recordRefused } from './record.ts'
-import type { Relay } from './relay.ts'
-import { type Session, type SessionStore, sessionCookie } from './session.ts'
-import type { SignIn } from './sign-in.ts'
-
-export interface ServerContext {
-  audit: Audit
-  authorizer: Authorizer
-  limits: Limits
-  log: Logger
-  portal: PortalContext
-  /** Clients speak TLS with the gateway itself. */
-  isSecure: boolean
-  publication: () => Publication
-  reader: IncomingReader
-  relay: Relay
-  sessions: SessionStore
-  signIn: SignIn
-  /** Looks for clients that send nothing of a body. */
-  uploads: Patience
-}
-
-/** One request with everything that may have to be done with it. */
-interface Visit {
-  readonly req: ClientRequest
-  readonly res: ClientResponse
-  readonly incoming: Incoming
-  readonly access: Access
-  readonly upgrade: Arrival['upgrade']
-  readonly expectsContinue: boolean
-  /** When the client may ask again. */
-  retryAfterSeconds?: number
-  /** The methods that may be used. */
-  allow?: string
-}
+import { applicationAt, externalOrigin } from './publish.ts'
+import { recordAnswered } from './record.ts'
+import { challenge, fail, problem, refuse, refuseUnread } from './refusals.ts'
+import { type Session, sessionCookie } from './session.ts'
+import { isSmall, readBody } from './small-body.ts'
+import type { ServerContext, Visit } from './visit.ts'
 
 /** Less than the time that a lease in memory is good for at least. */
 const freshGrantMs = 250
@@ -126,12 +85,6 @@ async function handle(context: ServerContext, visit: Visit, portalHostname: stri
     return answerOptions(context, visit, application)
   if (!isSmall(incoming)) return relay(context, visit, application, question, grant, noBytes)
   await relayWithBody(context, visit, application, question, grant)
-}
-
-/** Whether there is a body that goes with the head in one message. */
-function isSmall({ hasBody, trailer, contentLength }: Incoming): boolean {
-  if (!hasBody || trailer !== undefined) return false
-  return contentLength !== undefined && contentLength <= singleMessageBytes
 }
 
 async function relayWithBody(
@@ -285,102 +238,6 @@ function answerOptions({ audit }: ServerContext, visit: Visit, application: Appl
 
 const noBytes = Buffer.alloc(0)
 
-/**
- * A small body, whole; undefined when the client went away meanwhile.
- * @throws SallyportError `request_timeout` when the client sends nothing of it for too long.
- */
-function readBody(req: ClientRequest, uploads: Patience): Promise<Buffer | undefined> {
-  return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = []
-    const stalled = () =>
-      reject(new SallyportError('request_timeout', `nothing of the body for ${uploads.seconds} s`))
-    const awaited = { isClientsTurn: true, movedBytes: 0, stalled }
-    const over = (body: Buffer | undefined) => {
-      uploads.delete(awaited)
-      resolve(body)
-    }
-    uploads.add(awaited)
-    req.on('data', (chunk: Buffer) => {
-      awaited.movedBytes += chunk.length
-      chunks.push(chunk)
-    })
-    req.on('end', () => {
-      if (req.aborted) over(undefined)
-      else over(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks))
-    })
-    req.on('close', () => over(undefined))
-  })
-}
-
 function schemeOf({ onPremisesPublishing }: Application): string {
   return onPremisesPublishing.externalUrl.startsWith('https:') ? 'https' : 'http'
-}
-
-/** A person is sent to sign in; a program is told where. */
-function challenge(context: ServerContext, visit: Visit, fault: FaultCode, isFresh: boolean): void {
-  const { incoming, res, access } = visit
-  if (incoming.isNavigation) context.signIn.redirectToPortal(visit, { isFresh })
-  else
-    sendProblem(res, { ...problem(context, visit, fault), signInUrl: signInUrl(context, incoming) })
-  recordRefused(context.audit, access, { fault, isChallenge: true }, res)
-}
-
-/** A script opens this in a window, and repeats its request when the window is back at the target. */
-function signInUrl({ publication }: ServerContext, { hostname, path }: Incoming): string {
-  const paths = publication().at(hostname)
-  const application = paths && applicationAt(paths, path)
-  return application ? `${externalOrigin(application, hostname)}${controlPrefix}sign-in` : ''
-}
-
-function refuse(
-  context: ServerContext,
-  visit: Visit,
-  fault: FaultCode,
-  detail?: string,
-  reasons?: readonly string[],
-): void {
-  const { res, access } = visit
-  sendProblem(res, { ...problem(context, visit, fault), ...(reasons && { reasons }) })
-  recordRefused(context.audit, access, { fault, ...(detail !== undefined && { detail }) }, res)
-}
-
-function problem(context: ServerContext, visit: Visit, fault: FaultCode) {
-  const { incoming, retryAfterSeconds, allow } = visit
-  return {
-    ...(retryAfterSeconds !== undefined && { retryAfterSeconds }),
-    ...(allow !== undefined && { allow }),
-    fault,
-    requestId: incoming.requestId,
-    incoming,
-    portalUrl: context.portal.portalUrl,
-    allowedOrigin: publishedOrigin(context, incoming),
-  }
-}
-
-/** The origin of the page that asks, if it is one of ours: only such a page may read why it was refused. */
-function publishedOrigin(
-  { publication, portal }: ServerContext,
-  { origin }: Incoming,
-): string | undefined {
-  const hostname = origin === undefined ? undefined : URL.parse(origin)?.hostname
-  if (hostname === undefined) return undefined
-  const isOurs = hostname === new URL(portal.portalUrl).hostname || publication().at(hostname)
-  return isOurs ? origin : undefined
-}
-
-function refuseUnread(
-  { portal }: ServerContext,
-  res: ClientResponse,
-  { fault, requestId }: { fault: FaultCode; requestId: string },
-): void {
-  sendProblem(res, { fault, requestId, portalUrl: portal.portalUrl })
-}
-
-function fail(context: ServerContext, visit: Visit, cause: unknown): void {
-  const error = asSallyportError(cause)
-  const { requestId } = visit.incoming
-  if (error.fault.status >= 500) context.log.error({ error, requestId }, 'a request failed')
-  if (error instanceof TooManyRequests) visit.retryAfterSeconds = error.retryAfterSeconds
-  if (error instanceof MethodNotAllowed) visit.allow = error.allow
-  refuse(context, visit, error.code, error.message)
 }

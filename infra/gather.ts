@@ -10,8 +10,6 @@ import { type BatchedFrame, encodeBatch } from './wire.ts'
 export interface GathererOptions<To> {
   /** Where a message goes: all frames of one exchange, or those of several as a batch. */
   publish: (to: To, message: Buffer, exchangeIds: readonly string[]) => void
-  /** At most so many of these frames may share a message. */
-  share?: (to: To, frames: number) => number
 }
 
 /** A batch ends when it holds so much; a frame larger than a quarter of it goes by itself. */
@@ -50,7 +48,6 @@ export class FrameGatherer<To> {
   }
 
   #send(to: To, frames: readonly BatchedFrame[]): void {
-    const most = this.#options.share?.(to, frames.length) ?? frames.length
     let batch: BatchedFrame[] = []
     const end = () => {
       this.#publish(to, batch)
@@ -58,7 +55,7 @@ export class FrameGatherer<To> {
     }
     for (const each of frames) {
       const isLarge = each.frame.length > batchBytes / 4
-      if (isLarge || batch.length >= most) end()
+      if (isLarge) end()
       batch.push(each)
       if (isLarge) end()
     }

@@ -40,18 +40,3 @@ test('frames for one gateway travel together, in their order, and each gateway g
   expect(of('b')).toEqual(['b1'])
   expect(messages).toBe(3)
 })
-
-test('no message holds more frames than may share one', async () => {
-  await using nats = await startTestNats()
-  const bus = await nats.connect('gateway', 'g1')
-  const published: (readonly string[])[] = []
-  const gatherer = new FrameGatherer<string>(bus, {
-    publish: (_to, _message, exchangeIds) => void published.push(exchangeIds),
-    share: (_to, frames) => Math.ceil(frames / 3),
-  })
-  for (const id of ['a', 'b', 'c', 'd', 'e', 'f', 'g']) {
-    gatherer.add('x', id, encodeData(Buffer.from(id)))
-  }
-  gatherer.flush()
-  expect(published).toEqual([['a', 'b', 'c'], ['d', 'e', 'f'], ['g']])
-})

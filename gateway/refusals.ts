@@ -1,0 +1,89 @@
+/**
+ * How a request is turned away: a person is sent to sign in or shown a page, a program gets a problem document, and
+ * the audit trail one event.
+ */
+
+import { asSallyportError, type FaultCode } from '#infra/errors.ts'
+import type { ClientResponse } from './front/client.ts'
+import type { Incoming } from './incoming.ts'
+import { TooManyRequests } from './limits.ts'
+import { MethodNotAllowed } from './methods.ts'
+import { controlPrefix } from './portal.ts'
+import { sendProblem } from './problem.ts'
+import { applicationAt, externalOrigin } from './publish.ts'
+import { recordRefused } from './record.ts'
+import type { ServerContext, Visit } from './visit.ts'
+
+/** A person is sent to sign in; a program is told where. */
+export function challenge(
+  context: ServerContext,
+  visit: Visit,
+  fault: FaultCode,
+  isFresh: boolean,
+): void {
+  const { incoming, res, access } = visit
+  if (incoming.isNavigation) context.signIn.redirectToPortal(visit, { isFresh })
+  else
+    sendProblem(res, { ...problem(context, visit, fault), signInUrl: signInUrl(context, incoming) })
+  recordRefused(context.audit, access, { fault, isChallenge: true }, res)
+}
+
+/** A script opens this in a window, and repeats its request when the window is back at the target. */
+function signInUrl({ publication }: ServerContext, { hostname, path }: Incoming): string {
+  const paths = publication().at(hostname)
+  const application = paths && applicationAt(paths, path)
+  return application ? `${externalOrigin(application, hostname)}${controlPrefix}sign-in` : ''
+}
+
+export function refuse(
+  context: ServerContext,
+  visit: Visit,
+  fault: FaultCode,
+  detail?: string,
+  reasons?: readonly string[],
+): void {
+  const { res, access } = visit
+  sendProblem(res, { ...problem(context, visit, fault), ...(reasons && { reasons }) })
+  recordRefused(context.audit, access, { fault, ...(detail !== undefined && { detail }) }, res)
+}
+
+export function problem(context: ServerContext, visit: Visit, fault: FaultCode) {
+  const { incoming, retryAfterSeconds, allow } = visit
+  return {
+    ...(retryAfterSeconds !== undefined && { retryAfterSeconds }),
+    ...(allow !== undefined && { allow }),
+    fault,
+    requestId: incoming.requestId,
+    incoming,
+    portalUrl: context.portal.portalUrl,
+    allowedOrigin: publishedOrigin(context, incoming),
+  }
+}
+
+/** The origin of the page that asks, if it is one of ours: only such a page may read why it was refused. */
+function publishedOrigin(
+  { publication, portal }: ServerContext,
+  { origin }: Incoming,
+): string | undefined {
+  const hostname = origin === undefined ? undefined : URL.parse(origin)?.hostname
+  if (hostname === undefined) return undefined
+  const isOurs = hostname === new URL(portal.portalUrl).hostname || publication().at(hostname)
+  return isOurs ? origin : undefined
+}
+
+export function refuseUnread(
+  { portal }: ServerContext,
+  res: ClientResponse,
+  { fault, requestId }: { fault: FaultCode; requestId: string },
+): void {
+  sendProblem(res, { fault, requestId, portalUrl: portal.portalUrl })
+}
+
+export function fail(context: ServerContext, visit: Visit, cause: unknown): void {
+  const error = asSallyportError(cause)
+  const { requestId } = visit.incoming
+  if (error.fault.status >= 500) context.log.error({ error, requestId }, 'a request failed')
+  if (error instanceof TooManyRequests) visit.retryAfterSeconds = error.retryAfterSeconds
+  if (error instanceof MethodNotAllowed) visit.allow = error.allow
+  refuse(context, visit, error.code, error.message)
+}

@@ -3,7 +3,7 @@
 import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
 import { z } from 'zod'
-import { BusUrl, WholeNumber, WorkerCount } from '#infra/config.ts'
+import { BusUrl, StreamMemory, WholeNumber, WorkerCount } from '#infra/config.ts'
 import { Slug } from '#infra/contracts/application.ts'
 import { connectorIdPattern, defaultConnectorGroupId } from '#infra/contracts/connector.ts'
 import { logLevels } from '#infra/log.ts'
@@ -24,6 +24,8 @@ export const ConnectorConfig = z
     SALLYPORT_CONNECTOR_WORKERS: WorkerCount.default(1),
     /** Exchanges at once, long ones included, of all workers together; above it the connector leaves the queue group. */
     SALLYPORT_CONNECTOR_MAX_EXCHANGES: WholeNumber(1, 100_000).optional(),
+    /** What windows of bodies and connections may take, in each worker. */
+    SALLYPORT_CONNECTOR_STREAM_MEMORY_MIB: StreamMemory,
     /** Seconds that open exchanges get to finish after a signal. */
     SALLYPORT_CONNECTOR_DRAIN_SECONDS: WholeNumber(0, 3_600).default(20),
   })
@@ -42,6 +44,7 @@ export const ConnectorConfig = z
     connectorId: env.SALLYPORT_CONNECTOR_ID,
     groupId: env.SALLYPORT_CONNECTOR_GROUP,
     drainGraceMs: env.SALLYPORT_CONNECTOR_DRAIN_SECONDS * 1_000,
+    streamMemoryBytes: env.SALLYPORT_CONNECTOR_STREAM_MEMORY_MIB * 2 ** 20,
     workers: env.SALLYPORT_CONNECTOR_WORKERS,
     maxExchanges:
       env.SALLYPORT_CONNECTOR_MAX_EXCHANGES ??

@@ -2,7 +2,7 @@
 
 import { isIP } from 'node:net'
 import { z } from 'zod'
-import { BusUrl, Flag, List, Port, WholeNumber, WorkerCount } from '#infra/config.ts'
+import { BusUrl, Flag, List, Port, StreamMemory, WholeNumber, WorkerCount } from '#infra/config.ts'
 import { logLevels } from '#infra/log.ts'
 import { usualPatience } from './front/patience.ts'
 
@@ -78,6 +78,8 @@ export const GatewayConfig = z
     /** Seconds in which a client sends nothing of a body that is awaited, or takes nothing of what it asked for. */
     SALLYPORT_GATEWAY_UPLOAD_IDLE_SECONDS: WholeNumber(1, 86_400).default(120),
     SALLYPORT_GATEWAY_DOWNLOAD_IDLE_SECONDS: WholeNumber(1, 86_400).default(usualPatience.download),
+    /** What windows of bodies and connections may take, in each worker. */
+    SALLYPORT_GATEWAY_STREAM_MEMORY_MIB: StreamMemory,
     /** Seconds between two requests of a connection. */
     SALLYPORT_GATEWAY_KEEP_ALIVE_SECONDS: WholeNumber(1, 3_600).default(usualPatience.keepAlive),
     /** Seconds that requests under way get to finish after a signal. */
@@ -149,6 +151,7 @@ export const GatewayConfig = z
     uploadIdleSeconds: env.SALLYPORT_GATEWAY_UPLOAD_IDLE_SECONDS,
     downloadIdleSeconds: env.SALLYPORT_GATEWAY_DOWNLOAD_IDLE_SECONDS,
     keepAliveSeconds: env.SALLYPORT_GATEWAY_KEEP_ALIVE_SECONDS,
+    streamMemoryBytes: env.SALLYPORT_GATEWAY_STREAM_MEMORY_MIB * 2 ** 20,
     drainGraceMs: env.SALLYPORT_GATEWAY_DRAIN_SECONDS * 1_000,
     auditSpillFile: env.SALLYPORT_GATEWAY_AUDIT_SPILL_PATH,
   }))

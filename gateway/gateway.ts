@@ -11,6 +11,7 @@ import type { FaultCode } from '#infra/errors.ts'
 import type { Service } from '#infra/lifecycle.ts'
 import { createLogger, type Logger } from '#infra/log.ts'
 import { type Snapshot, watchBucket } from '#infra/snapshot.ts'
+import { StreamBudget } from '#infra/stream-budget.ts'
 import { buckets, subjects } from '#infra/subjects.ts'
 import type { Worker } from '#infra/worker.ts'
 import { Authorizer } from './authorize.ts'
@@ -25,7 +26,7 @@ import { IncomingReader } from './incoming.ts'
 import { CountLimit, Limits, limitConnections } from './limits.ts'
 import { followMembers } from './members.ts'
 import { problemMessage } from './problem.ts'
-import { indexApplications, type Publication } from './publish.ts'
+import { type Publication, PublicationIndex } from './publish.ts'
 import { Relay } from './relay.ts'
 import { createRequestPath } from './server.ts'
 import { type SessionRecord, SessionStore } from './session.ts'
@@ -60,7 +61,8 @@ export async function startGateway(
   const authorizer = new Authorizer(bus, log, () => applications.revision)
   const members = stack.use(followMembers(bus))
   const uploads = stack.use(new Patience(config.uploadIdleSeconds))
-  const relay = stack.use(new Relay({ bus, log, members, authorizer, uploads }))
+  const budget = new StreamBudget({ memoryBytes: config.streamMemoryBytes })
+  const relay = stack.use(new Relay({ bus, log, members, authorizer, budget, uploads }))
   followChanges(bus, { applications, authorizer, relay })
   const portal = {
     portalUrl,
@@ -131,12 +133,10 @@ function openLimits(
   return { limits, connections }
 }
 
-/** The index of what is published, built anew when applications change. */
+/** The index of what is published, which follows the applications. */
 function followPublication(applications: Snapshot<Application>): () => Publication {
-  let publication = indexApplications(applications.entries.values())
-  applications.onChange(() => {
-    publication = indexApplications(applications.entries.values())
-  })
+  const publication = new PublicationIndex(applications.entries.values())
+  applications.onChange(changes => publication.apply(changes))
   return () => publication
 }
 

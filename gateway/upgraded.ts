@@ -6,6 +6,7 @@
 
 import type { Duplex } from 'node:stream'
 import { BodyReceiver, BodySender } from '#infra/exchange.ts'
+import type { StreamBudget } from '#infra/stream-budget.ts'
 import { initialCreditBytes } from '#infra/wire.ts'
 import { closeFrame, FrameBoundary } from './websocket.ts'
 
@@ -16,6 +17,7 @@ export interface UpgradedOptions {
   isWebSocket: boolean
   /** Puts a frame on the bus. */
   send: (frame: Buffer) => void
+  budget: StreamBudget
   onClosed: () => void
 }
 
@@ -29,7 +31,7 @@ export class UpgradedConnection {
   readonly #frames: FrameBoundary | undefined
   #closing: Buffer | undefined
 
-  constructor({ socket, first, isWebSocket, send, onClosed }: UpgradedOptions) {
+  constructor({ socket, first, isWebSocket, send, budget, onClosed }: UpgradedOptions) {
     this.#socket = socket
     this.#frames = isWebSocket ? new FrameBoundary() : undefined
     const sender = new BodySender({
@@ -39,6 +41,7 @@ export class UpgradedConnection {
     })
     this.sender = sender
     this.receiver = new BodyReceiver({
+      budget,
       send,
       deliver: chunk => this.#toClient(chunk),
       onEnd: () => socket.end(),

@@ -77,6 +77,9 @@ export const WholeNumber = (least: number, most: number) =>
       error: `must be a whole number from ${least} to ${most}`,
     })
 
+/** MiB that the windows of a process's streams may take; from one on there is room for a download. */
+export const StreamMemory = WholeNumber(1, 65_536).default(256)
+
 const mostWorkers = 256
 
 /** How many processes share a service's work; `auto`: one for each core that this process may use. */

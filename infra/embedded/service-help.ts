@@ -43,6 +43,8 @@ export const serviceVariables: Readonly<Record<ServiceRole, Variables>> = {
       'how long a client may send nothing of a body that is awaited (default 120)',
     SALLYPORT_GATEWAY_DOWNLOAD_IDLE_SECONDS:
       'how long a client may take nothing of what was sent to it (default 300)',
+    SALLYPORT_GATEWAY_STREAM_MEMORY_MIB:
+      'memory for the windows of large bodies and open connections, of each worker (default 256)',
     SALLYPORT_GATEWAY_KEEP_ALIVE_SECONDS:
       'how long a connection may wait for its next request (default 65)',
     SALLYPORT_GATEWAY_DRAIN_SECONDS:
@@ -58,6 +60,8 @@ export const serviceVariables: Readonly<Record<ServiceRole, Variables>> = {
       'processes that share its work, or auto for one per core (default 1)',
     SALLYPORT_CONNECTOR_MAX_EXCHANGES:
       'exchanges at once of all its workers, then others take over (default 128 for each worker)',
+    SALLYPORT_CONNECTOR_STREAM_MEMORY_MIB:
+      'memory for the windows of large bodies and open connections, of each worker (default 256)',
     SALLYPORT_CONNECTOR_DRAIN_SECONDS:
       'how long exchanges under way may take to end when it stops (default 20)',
   },

@@ -1,7 +1,7 @@
 /** Credit: a sender never sends more than was granted, a receiver never takes more, nothing is lost unnoticed. */
 
 import { expect, test } from 'vitest'
-import { BodyReceiver, BodySender } from '#infra/exchange.ts'
+import { BodyReceiver, BodySender, frameBytes } from '#infra/exchange.ts'
 import { chunkBytes, decodeDown, initialCreditBytes, WireError } from '#infra/wire.ts'
 
 function sender(creditBytes: number) {
@@ -37,9 +37,10 @@ test('a sender without any credit sends nothing, not even an empty frame', () =>
 })
 
 test('a chunk larger than a frame is cut', () => {
-  const { body, sent } = sender(10 * chunkBytes)
-  expect(body.write(Buffer.alloc(2.5 * chunkBytes))).toBe(true)
-  expect(sent.map(frame => frame.length - 1)).toEqual([chunkBytes, chunkBytes, chunkBytes / 2])
+  const { body, sent } = sender(10 * frameBytes)
+  expect(body.write(Buffer.alloc(2.5 * frameBytes))).toBe(true)
+  expect(sent.map(frame => frame.length - 1)).toEqual([frameBytes, frameBytes, frameBytes / 2])
+  expect(frameBytes).toBeLessThanOrEqual(chunkBytes)
 })
 
 test('the end waits for everything before it, and says how long the body was', () => {

@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
 import { pipeline } from 'node:stream/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { initialCreditBytes } from '#infra/wire.ts'
 import { bodyStream, digestOfBody } from '../harness/bodies.ts'
 import { Client, type Opened } from '../harness/client.ts'
 import { mib, watchMemory } from '../harness/memory.ts'
@@ -33,6 +34,8 @@ afterAll(async () => {
 
 /** Room for what a process grows anyway, under a load of any kind. */
 const allowedMib = 64
+/** Gateway and connector. */
+const processes = 2
 const expectBounded = (growth: Record<string, number>) => {
   for (const [name, grown] of Object.entries(growth)) {
     expect(grown, `${name} has grown by ${grown} MiB`).toBeLessThan(allowedMib)
@@ -131,6 +134,26 @@ describe('a slow reader', () => {
     expect(performance.now() - startedAt).toBeLessThan(5_000)
     // Their windows are 16 MiB together, and the sockets' buffers outside of user space.
     expect(Math.max(...Object.values(memory.growthMib()))).toBeLessThan(192)
+    for (const { request } of stalled) request.destroy()
+  })
+
+  test('is one of a hundred that hold three windows each at most, while others go on', async () => {
+    using memory = await watchMemory(system)
+    const stalled = await Promise.all(
+      Array.from({ length: 100 }, () => stall(`/bytes/${20 * mib}`)),
+    )
+    for (let i = 0; i < 4; i++) {
+      expect(await client.digest(`/bytes/${20 * mib}`)).toEqual(digestOfBody(20 * mib))
+    }
+    const grownMib = Object.values(memory.growthMib()).reduce((sum, grown) => sum + grown, 0)
+    const heldMib = (stalled.length * 3 * initialCreditBytes) / mib
+    expect(grownMib).toBeLessThan(heldMib + processes * allowedMib)
+    // The server cuts off who does not take what it has for him; the streams would have ended with it.
+    expect(await system.logs()).not.toContain('connection to the bus lost')
+    const [first] = stalled
+    const received = []
+    for await (const chunk of first?.stream ?? []) received.push(chunk)
+    expect(Buffer.concat(received)).toHaveLength(20 * mib)
     for (const { request } of stalled) request.destroy()
   })
 })

@@ -9,6 +9,7 @@ import { Revocation } from '#infra/contracts/policy.ts'
 import { createLeaseVerifier } from '#infra/lease.ts'
 import type { Service } from '#infra/lifecycle.ts'
 import { createLogger, type Logger } from '#infra/log.ts'
+import { StreamBudget } from '#infra/stream-budget.ts'
 import { subjects } from '#infra/subjects.ts'
 import { version } from '#infra/version.ts'
 import type { Worker } from '#infra/worker.ts'
@@ -79,10 +80,10 @@ export async function startConnector(
       maxExchanges,
       clock,
       origins,
+      budget: new StreamBudget({ memoryBytes: config.streamMemoryBytes }),
       readiness,
       applications,
       leases,
-      onMembership: () => reports.turn(),
     }),
   )
   followRevocations(bus, serving, log)

@@ -11,7 +11,9 @@ import type { LeaseClaims } from '#infra/contracts/policy.ts'
 import { BodyReceiver, BodySender } from '#infra/exchange.ts'
 import { headerValue } from '#infra/http.ts'
 import type { Logger } from '#infra/log.ts'
+import type { StreamBudget } from '#infra/stream-budget.ts'
 import {
+  chunkBytes,
   type DownFrame,
   encodeAccepted,
   encodeCancel,
@@ -46,10 +48,12 @@ export interface ExchangeOptions {
   application: Application
   claims: LeaseClaims
   origins: Origins
+  /** What all bodies and upgraded connections of this process share. */
+  budget: StreamBudget
   log: Logger
   send: (frame: Buffer) => void
-  /** The first answer has been given. */
-  onAnswered: () => void
+  /** The first answer has been given, with this status. */
+  onAnswered: (status: number) => void
   /** No connection to the origin could be made. */
   onUnreachable: (reason: string) => void
   onClosed: () => void
@@ -164,7 +168,7 @@ export class Exchange implements OriginSink {
   /** Fails when the origin has been silent for too long; called every now and then. */
   checkSilence(now: number): void {
     this.#silence ??= new Silence(this.#options.application.onPremisesPublishing)
-    const waiting = this.#requestBody?.readableLength ?? 0
+    const waiting = (this.#requestBody?.readableLength ?? 0) + (this.#receiver?.waitingBytes ?? 0)
     const moved = this.#originBytes + (this.#receiver?.receivedBytes ?? 0) - waiting
     const failure = this.#silence.look(this.#owed(), moved, now)
     if (failure) this.failed(failure)
@@ -188,20 +192,21 @@ export class Exchange implements OriginSink {
   }
 
   #receiveBody(): Readable {
-    const { frame, send } = this.#options
+    const { frame, send, budget } = this.#options
     let isAskedFor = false
     const body = new Readable({
-      highWaterMark: initialCreditBytes,
+      highWaterMark: chunkBytes,
       read: () => {
-        if (isAskedFor) return this.#receiver?.drained()
         // The gateway holds the body back until an origin takes it: until then another connector still may.
+        if (!isAskedFor) send(encodeCredit(initialCreditBytes))
         isAskedFor = true
-        send(encodeCredit(initialCreditBytes))
+        this.#receiver?.drained()
       },
     })
     body.on('error', () => undefined)
     this.#requestBody = body
     this.#receiver = new BodyReceiver({
+      budget,
       send,
       deliver: chunk => body.push(chunk),
       onEnd: trailers => {
@@ -310,7 +315,7 @@ export class Exchange implements OriginSink {
     this.#head = undefined
     this.#collected = []
     this.#options.send(encodeResponse({ ...head, body, bodyFollows, isUpgrade }))
-    this.#options.onAnswered()
+    this.#options.onAnswered(head.status)
   }
 
   /** A switched protocol: the same two byte streams, between the origin's socket and the bus. */
@@ -329,6 +334,7 @@ export class Exchange implements OriginSink {
       onEnded: () => this.#closeWhenGone(socket),
     })
     this.#receiver = new BodyReceiver({
+      budget: this.#options.budget,
       send: this.#options.send,
       deliver: chunk => socket.write(chunk),
       onEnd: () => socket.end(),
@@ -372,6 +378,7 @@ export class Exchange implements OriginSink {
     if (this.#isClosed) return
     this.#isClosed = true
     this.#clearFlush()
+    this.#receiver?.close()
     // An answer that came before the end of the request body leaves that body unfinished.
     if (this.#requestBody && !this.#requestBody.readableEnded) this.#requestBody.destroy()
     if (abortsOrigin) {

@@ -1,7 +1,8 @@
 /**
  * Takes exchanges from the group's queue and answers them. Being subscribed means being ready: a connector that has
  * as much as it can take leaves the queue group by draining (never by unsubscribing: that loses what is on its way)
- * and comes back at three quarters; what still arrives is answered with `busy`.
+ * and comes back at three quarters; what still arrives is answered with `busy`. One that is slow leaves earlier
+ * (pace.ts), and takes what still arrives.
  */
 
 import type { Subscription } from '@nats-io/transport-node'
@@ -11,19 +12,20 @@ import type { LeaseClaims } from '#infra/contracts/policy.ts'
 import { FrameGatherer } from '#infra/gather.ts'
 import { type LeaseVerifier, UnknownLease, UnknownLeaseKey } from '#infra/lease.ts'
 import type { Logger } from '#infra/log.ts'
+import { PassingMap } from '#infra/passing-map.ts'
+import type { StreamBudget } from '#infra/stream-budget.ts'
 import { queues, subjects } from '#infra/subjects.ts'
 import {
   acceptAfterMs,
-  decodeBatch,
   decodeDown,
   decodeRequest,
   encodeRefused,
-  frameTypes,
   type RequestFrame,
 } from '#infra/wire.ts'
 import type { Clock } from './clock.ts'
 import { Exchange } from './exchange.ts'
 import type { Origins } from './origin.ts'
+import { Pace } from './pace.ts'
 import type { Readiness } from './readiness.ts'
 import { originOf } from './translate.ts'
 
@@ -36,16 +38,16 @@ export interface ServeContext {
   maxExchanges: number
   clock: Clock
   origins: Origins
+  budget: StreamBudget
   readiness: Readiness
   /** The group's applications, by id. */
   applications: () => ReadonlyMap<string, Application>
   leases: LeaseVerifier
-  /** Called when the connector joined or left the queue group. */
-  onMembership: () => void
 }
 
 export interface Serving extends AsyncDisposable {
-  readonly isMember: boolean
+  /** Outside the queue for want of room. */
+  readonly isSaturated: boolean
   readonly openExchanges: number
   readonly exchangesServed: number
   readonly lastExchangeAt: number | undefined
@@ -66,12 +68,13 @@ export function serve(context: ServeContext): Serving {
 
 class Server implements Serving {
   readonly #context: ServeContext
-  readonly #open = new Map<string, Exchange>()
+  readonly #open = new PassingMap<Exchange>()
   /** Taken, not answered and not yet accepted, oldest first. */
-  readonly #unanswered = new Map<string, Exchange>()
+  readonly #unanswered = new PassingMap<Exchange>()
   readonly #down: Subscription
   readonly #answers: FrameGatherer<string>
   readonly #sweepers: readonly NodeJS.Timeout[]
+  readonly #pace: Pace
   #membership: Subscription | undefined
   #isDraining = false
   #emptied: (() => void) | undefined
@@ -95,11 +98,16 @@ class Server implements Serving {
       setInterval(() => this.#sweep(), sweepMs),
       setInterval(() => this.#checkSilence(), silenceSweepMs),
     ]
+    this.#pace = new Pace({ ...context, onRelease: () => this.#comeBack() })
     this.#join()
   }
 
-  get isMember(): boolean {
-    return this.#membership !== undefined
+  get isSaturated(): boolean {
+    return this.#membership === undefined && !this.#hasRoom
+  }
+
+  get #hasRoom(): boolean {
+    return this.#open.size <= this.#context.maxExchanges * 0.75
   }
 
   get openExchanges(): number {
@@ -133,38 +141,29 @@ class Server implements Serving {
   }
 
   #join(): void {
-    const { bus, groupId, onMembership } = this.#context
+    const { bus, groupId } = this.#context
     this.#membership = bus.subscribe(subjects.exchangesOf(groupId), {
       queue: queues.connectors(groupId),
       callback: message => this.#take(message),
     })
-    onMembership()
   }
 
   async #leave(): Promise<void> {
     const membership = this.#membership
     if (!membership) return
     this.#membership = undefined
-    this.#context.onMembership()
     await membership.drain().catch(error => this.#context.log.warn({ error }, 'drain failed'))
   }
 
   #take({ subject, data }: Message): void {
     const applicationId = subject.slice(subject.lastIndexOf('.') + 1)
-    for (const frame of this.#requestsIn(data, subject)) this.#takeOne(frame, applicationId)
-  }
-
-  #requestsIn(data: Buffer, subject: string): RequestFrame[] {
+    let frame: RequestFrame
     try {
-      if (data[0] !== frameTypes.batch) return [decodeRequest(data)]
-      return decodeBatch(data).map(({ frame }) => decodeRequest(frame))
+      frame = decodeRequest(data)
     } catch (error) {
       this.#context.log.warn({ error, subject }, 'unreadable request')
-      return []
+      return
     }
-  }
-
-  #takeOne(frame: RequestFrame, applicationId: string): void {
     const refusal = this.#reasonToRefuse(frame, applicationId)
     if (refusal) {
       const { code, detail } = refusal
@@ -193,7 +192,7 @@ class Server implements Serving {
 
   #start(frame: RequestFrame, applicationId: string): void {
     const { applications, leases, clock } = this.#context
-    const { origins, readiness, log } = this.#context
+    const { origins, readiness, budget, log } = this.#context
     const application = applications().get(applicationId) as Application
     let claims: LeaseClaims
     try {
@@ -210,9 +209,15 @@ class Server implements Serving {
       application,
       claims,
       origins,
+      budget,
       log,
       send: data => this.#send(frame, data),
-      onAnswered: () => this.#unanswered.delete(frame.exchangeId),
+      onAnswered: status => {
+        const isFirst = this.#unanswered.delete(frame.exchangeId)
+        // Whoever only says that it cannot answer is fast and should not be preferred for it.
+        if (isFirst && status < 500)
+          this.#pace.answered(applicationId, performance.now() - exchange.startedAt)
+      },
       onUnreachable: reason => readiness.failed(originOf(application), reason),
       onClosed: () => this.#close(frame.exchangeId),
     })
@@ -220,7 +225,8 @@ class Server implements Serving {
     this.#unanswered.set(frame.exchangeId, exchange)
     this.exchangesServed++
     this.lastExchangeAt = Date.now()
-    if (this.#open.size >= this.#context.maxExchanges) void this.#leave()
+    const isSlow = this.#pace.took(exchange.startedAt)
+    if (isSlow || this.#open.size >= this.#context.maxExchanges) void this.#leave()
     exchange.start()
   }
 
@@ -229,9 +235,12 @@ class Server implements Serving {
     if (!this.#open.delete(exchangeId)) return
     if (this.#isDraining) {
       if (this.#open.size === 0) this.#emptied?.()
-    } else if (!this.#membership && this.#open.size <= this.#context.maxExchanges * 0.75) {
-      this.#join()
-    }
+    } else if (!this.#membership) this.#comeBack()
+  }
+
+  #comeBack(): void {
+    if (this.#membership || this.#isDraining || !this.#hasRoom) return
+    if (!this.#pace.isWaiting) this.#join()
   }
 
   #receive(exchangeId: string, message: Message): void {
@@ -261,6 +270,8 @@ class Server implements Serving {
     for (const [exchangeId, exchange] of this.#unanswered) {
       if (exchange.startedAt > acceptBefore) break
       this.#unanswered.delete(exchangeId)
+      // Whatever it is that takes so long: the answer itself may never come.
+      this.#pace.answered(exchange.claims.app, acceptAfterMs)
       exchange.accept()
     }
     const now = this.#context.clock.now()
@@ -277,6 +288,8 @@ class Server implements Serving {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const sweeper of this.#sweepers) clearInterval(sweeper)
+    this.#isDraining = true
+    this.#pace[Symbol.dispose]()
     await this.#leave()
     for (const exchange of this.#open.values()) exchange.cancel('connector_lost', 'connector stops')
     this.#answers.flush()

@@ -69,7 +69,7 @@ function statusOf(
     connectorId,
     ...(place && { worker: place.number }),
     groupId,
-    state: fixed ?? (serving?.isMember ? 'serving' : 'saturated'),
+    state: fixed ?? (serving?.isSaturated === false ? 'serving' : 'saturated'),
     version,
     machineName: hostname(),
     startedDateTime,

@@ -68,7 +68,9 @@ export interface Outcome {
  * an origin that only some members reach is worth a longer search, which ends as soon as all of them have refused.
  */
 const maxAttempts = 32
-const maxSearchMs = 40
+/** So many are made however long they take: on a busy machine one refusal may come later than the search should end. */
+const leastAttempts = 4
+const maxSearchMs = 30
 const maxReachSearchMs = 500
 /** How long connectors may take to hear of an application or a lease key that this gateway knows, and the pauses. */
 const maxInformMs = 1_000
@@ -132,7 +134,9 @@ export class Exchange implements Awaited {
 
   noResponders(): void {
     const { members } = this.#relay.context
-    const isAlive = members.liveIn(this.request.application.connectorGroupId) > 0
+    const { connectorGroupId } = this.request.application
+    const isAlive = members.liveIn(connectorGroupId) > 0
+    if (isAlive) members.call(connectorGroupId)
     // Connectors come back to the bus a little after or before this gateway.
     if (this.#relay.isSettling) return this.#sendIn(informWaitMs)
     if (isAlive && this.#maySearch()) return this.#sendIn(emptyQueueWaitMs)
@@ -144,6 +148,8 @@ export class Exchange implements Awaited {
   /** The connector, or the way to it, is gone or silent. */
   lost(detail: string): void {
     const { method, hasBody } = this.request.incoming
+    // Nothing is missing but a client that takes it.
+    if (this.#receiver?.isComplete && !this.#upgraded) return
     const mayRepeat =
       safeMethods.has(method) && !hasBody && !this.request.upgrade && this.#status === null
     if (!mayRepeat || this.#hasRepeated) return this.#fail('connector_lost', detail)
@@ -270,6 +276,7 @@ export class Exchange implements Awaited {
   }
 
   #maySearch(searchMs = maxSearchMs): boolean {
+    if (this.#attempts < leastAttempts) return true
     return this.#attempts < maxAttempts && performance.now() - this.#searchingSince < searchMs
   }
 
@@ -312,6 +319,7 @@ export class Exchange implements Awaited {
     res.sendHead(status, reason, headers)
     this.#responded(status)
     this.#receiver = new BodyReceiver({
+      budget: this.#relay.context.budget,
       send: data => this.sendDown(data),
       deliver: chunk => res.write(chunk),
       onEnd: trailers => {
@@ -380,6 +388,7 @@ export class Exchange implements Awaited {
       first,
       isWebSocket: !isRaw && incoming.protocolUpgrade?.toLowerCase() === 'websocket',
       send: data => this.sendDown(data),
+      budget: this.#relay.context.budget,
       onClosed: () => {
         this.#cancelConnector('aborted')
         this.#done({})
@@ -421,6 +430,7 @@ export class Exchange implements Awaited {
     if (this.#isDone) return
     this.#isDone = true
     this.#relay.forget(this.#exchangeId)
+    this.#receiver?.close()
     if (this.#sender) this.#relay.context.uploads.delete(this)
     // An answer that came before the end of the request body.
     if (this.#status !== null && this.#status !== 101) discardBody(this.request.req)

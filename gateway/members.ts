@@ -12,13 +12,19 @@ export interface Members extends Disposable {
   liveIn(groupId: string): number
   /** Calls back with the id of each member that stopped, was lost, or fell silent. */
   onGone(listener: (memberId: string) => void): void
+  /** Asks members that hold back to come: nobody else is in the group's queue. */
+  call(groupId: string): void
 }
+
+/** Requests that find the queue empty at about the same time call once. */
+const callIntervalMs = 20
 
 const sweepMs = 1_000
 
 export function followMembers(bus: Bus): Members {
   const groups = new Map<string, Map<string, number>>()
   const listeners: ((memberId: string) => void)[] = []
+  const calledAt = new Map<string, number>()
   const forget = (memberId: string) => {
     for (const members of groups.values()) members.delete(memberId)
     // Also for one that this gateway has not heard of yet: it may have taken an exchange.
@@ -48,6 +54,12 @@ export function followMembers(bus: Bus): Members {
   return {
     liveIn: groupId => groups.get(groupId)?.size ?? 0,
     onGone: listener => listeners.push(listener),
+    call(groupId) {
+      const now = performance.now()
+      if (now - (calledAt.get(groupId) ?? Number.NEGATIVE_INFINITY) < callIntervalMs) return
+      calledAt.set(groupId, now)
+      bus.publish(subjects.wanted(groupId), new Uint8Array(0))
+    },
     [Symbol.dispose]() {
       clearInterval(sweeper)
       statuses.unsubscribe()

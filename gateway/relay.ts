@@ -9,6 +9,7 @@ import type { Bus } from '#infra/bus.ts'
 import type { Application } from '#infra/contracts/application.ts'
 import type { Revocation } from '#infra/contracts/policy.ts'
 import type { Logger } from '#infra/log.ts'
+import { PassingMap } from '#infra/passing-map.ts'
 import type { StreamBudget } from '#infra/stream-budget.ts'
 import { subjects } from '#infra/subjects.ts'
 import {
@@ -56,9 +57,9 @@ const settleMs = 1_000
 
 export class Relay implements Disposable {
   readonly context: RelayContext
-  readonly #open = new Map<string, Exchange>()
+  readonly #open = new PassingMap<Exchange>()
   /** Sent, and nobody has answered yet; oldest first. */
-  readonly #silent = new Map<string, Exchange>()
+  readonly #silent = new PassingMap<Exchange>()
   readonly #inbox: string
   readonly #subjects = new WeakMap<Application, string>()
   readonly #gatewayId: string

@@ -46,6 +46,7 @@ export const permissions: Readonly<Record<BusRole, Permissions>> = {
     publish: [
       'sallyport.exchange.*.*',
       'sallyport.down.*.*',
+      'sallyport.group.*.wanted',
       subjects.signIn,
       subjects.signOut,
       subjects.evaluate,
@@ -75,6 +76,7 @@ export const permissions: Readonly<Record<BusRole, Permissions>> = {
     publish: [
       'sallyport.up.*.*.*',
       subjects.connectorStatuses,
+      subjects.connectorPaces,
       subjects.applicationsRequests,
       subjects.keysRequest,
     ],
@@ -82,6 +84,8 @@ export const permissions: Readonly<Record<BusRole, Permissions>> = {
       'sallyport.exchange.*.* *',
       'sallyport.down.*.*',
       'sallyport.group.*.applications',
+      'sallyport.group.*.pace',
+      'sallyport.group.*.wanted',
       subjects.keys,
       anyRevocation,
       everyInbox('connector'),

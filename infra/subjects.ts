@@ -14,8 +14,11 @@
  * | `audit-batch-end`                               | services → stream AUDIT                     | end of a batch, not stored |
  * | `connector-status.<group>.<connector>`          | connector → registry and gateways           | event |
  * | `connector-gone.<connector>`                    | registry → gateways                         | event |
+ * | `connector-pace.<group>.<connector>`            | connector → registry                        | event |
  * | `registry.applications.<group>`                 | connector → registry, queue `registry`      | request |
  * | `group.<group>.applications`                    | registry → connectors of the group          | event |
+ * | `group.<group>.pace`                            | registry → connectors of the group          | event |
+ * | `group.<group>.wanted`                          | gateway → connectors of the group           | event |
  * | `registry.keys`                                 | connector → registry, queue `registry`      | request |
  * | `keys`                                          | registry → connectors                       | event |
  *
@@ -73,9 +76,15 @@ export const subjects = {
   connectorStatuses: `${ROOT}.connector-status.*.*`,
   connectorGone: (connector: string) => `${ROOT}.connector-gone.${token(connector)}`,
   connectorsGone: `${ROOT}.connector-gone.*`,
+  connectorPace: (group: string, connector: string) =>
+    `${ROOT}.connector-pace.${token(group)}.${token(connector)}`,
+  connectorPaces: `${ROOT}.connector-pace.*.*`,
   applicationsRequest: (group: string) => `${ROOT}.registry.applications.${token(group)}`,
   applicationsRequests: `${ROOT}.registry.applications.*`,
   applicationsOf: (group: string) => `${ROOT}.group.${token(group)}.applications`,
+  paceOf: (group: string) => `${ROOT}.group.${token(group)}.pace`,
+  /** The queue of the group is empty although members are alive. */
+  wanted: (group: string) => `${ROOT}.group.${token(group)}.wanted`,
   keysRequest: `${ROOT}.registry.keys`,
   keys: `${ROOT}.keys`,
   connectionsBegun: '$SYS.ACCOUNT.*.CONNECT',

@@ -21,6 +21,7 @@ import { followConnections } from './connections.ts'
 import { feedConnectors } from './connector-feed.ts'
 import { openConnectorGroups } from './connector-groups.ts'
 import { openConnectors } from './connectors.ts'
+import { tellPaces } from './pace.ts'
 import { prepareStorage } from './storage.ts'
 import { openStore, type Store } from './store.ts'
 
@@ -47,7 +48,7 @@ export async function startRegistry(
     revoke: revocation => revoker.revoke(revocation),
     store: stores.applications,
     externalBaseUrl: config.externalBaseUrl,
-    maxListBytes: bus.maxPayloadBytes,
+    maxMessageBytes: bus.maxPayloadBytes,
   })
   const connectors = stack.use(
     openConnectors({ ...config, bus, store: stores.connectors, audit, log }),
@@ -57,6 +58,7 @@ export async function startRegistry(
     stack.use(await followConnections({ url: config.systemBusUrl, log, ...cancel, onLost }))
   }
   stack.use(feedConnectors({ ...stores, bus, log }))
+  stack.use(tellPaces(bus))
   // Who hears that this registry is ready may rely on being heard by it.
   await bus.connection.flush()
   const context = { applications, groups, connectors, audit, log }

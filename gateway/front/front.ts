@@ -6,7 +6,7 @@
 
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import type { Server as NetServer, Socket } from 'node:net'
+import { Server as NetServer, type Socket } from 'node:net'
 import { type TLSSocket, type TlsOptions, Server as TlsServer } from 'node:tls'
 import { problemMessage } from '../problem.ts'
 import type { Certificate } from './certificate.ts'
@@ -41,6 +41,9 @@ export interface Front {
 }
 
 const idleSweepMs = 100
+
+/** After it has stopped to listen, requests that are already on their way are still answered for so long. */
+const lastRequestsMs = 500
 
 const tlsOptions = {
   ALPNProtocols: ['h2', 'http/1.1'],
@@ -109,13 +112,20 @@ function shareConnections(
 
 async function close({ http1, http2, raw, firstBytes }: Parts): Promise<void> {
   const closed = once(http1, 'close')
-  http1.close()
+  // The close of HTTP would cut idle connections at once, and with them whatever has just been sent on one. Each is told
+  // with its next answer that there will be no other.
+  NetServer.prototype.close.call(http1)
   http2?.close()
-  firstBytes.close()
-  raw.close()
-  // One that becomes idle only now is of no more use either.
-  const sweeper = setInterval(() => http1.closeIdleConnections(), idleSweepMs)
-  http1.closeIdleConnections()
+  let sweeper: NodeJS.Timeout | undefined
+  const last = setTimeout(() => {
+    firstBytes.close()
+    raw.close()
+    http1.closeIdleConnections()
+    // One that becomes idle only now is of no more use either.
+    sweeper = setInterval(() => http1.closeIdleConnections(), idleSweepMs)
+  }, lastRequestsMs)
   await closed
+  clearTimeout(last)
   clearInterval(sweeper)
+  firstBytes.close()
 }

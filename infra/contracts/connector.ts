@@ -62,6 +62,25 @@ export type ConnectorStatus = z.output<typeof ConnectorStatus>
 export const statusIntervalMs = 5_000
 export const statusTimeoutMs = 15_000
 
+/** Milliseconds until the response head, as a geometric mean: a few long ones among them do not decide. */
+const answerMs = z.number().positive().max(1_000_000)
+const paceOfApplications = z.array(z.object({ applicationId: Slug, answerMs })).max(1_000)
+
+/** How fast a member of a group has answered lately, for applications of which there were enough requests to tell. */
+export const PaceReport = z.object({
+  answersPerSecond: z.number().nonnegative().max(1_000_000),
+  applications: paceOfApplications,
+})
+export type PaceReport = z.output<typeof PaceReport>
+
+/** The same of the median member of the group. */
+export const GroupPace = PaceReport
+export type GroupPace = PaceReport
+
+/** How often both are told, and after how long without one the last counts no more. */
+export const paceIntervalMs = 1_000
+export const paceTimeoutMs = 2_500
+
 /** A connector as registry keeps it (bucket `connectors`). */
 export const Connector = z.object({
   id: z.string().regex(connectorIdPattern),

@@ -272,6 +272,26 @@ describe('a front that stops', () => {
     await closed
   })
 
+  test('answers what was already on its way on an idle connection, as the last of it', async () => {
+    await using own = await start(certificate)
+    const socket = await handshake(own.port)
+    let received = ''
+    socket.on('data', chunk => {
+      received += chunk
+    })
+    const ended = once(socket, 'close')
+    socket.write('GET / HTTP/1.1\r\nHost: app\r\n\r\n')
+    await expect.poll(() => received).toMatch(/keep-alive.*\r\n\r\nHTTP\/1\.1$/is)
+    const first = received.length
+    const closed = own.front.close()
+    socket.write('GET / HTTP/1.1\r\nHost: app\r\n\r\n')
+    await ended
+    expect(received.slice(first)).toMatch(
+      /^HTTP\/1\.1 200 .*Connection: close.*\r\n\r\nHTTP\/1\.1$/is,
+    )
+    await closed
+  })
+
   test('does not wait for idle connections of either version', async () => {
     await using own = await start(certificate)
     using http2 = client(own.url)

@@ -1,7 +1,7 @@
 /**
  * A private application that counts: how often each numbered request has arrived, and which are under way. Requests to
- * `/held` wait for `release`; `/long` sends its head and first bytes and then waits; anything else is answered at once
- * with the number that it carried.
+ * `/held` wait for `release`; `/long` sends its head and first bytes and then waits; anything else is answered with the
+ * number that it carried, at once or after `delayMs`.
  */
 
 import { once } from 'node:events'
@@ -16,6 +16,7 @@ export interface CountingOrigin extends AsyncDisposable {
   readonly arrived: number
   /** Numbers of the requests that arrived twice or more. */
   repeated(): string[]
+  delayMs: number
   /** Requests that wait to be released. */
   readonly held: number
   /** Answers everything that waits, and ends what is half sent. */
@@ -28,7 +29,11 @@ export interface CountingOrigin extends AsyncDisposable {
 
 export const numberHeader = 'x-number'
 
-export async function startCountingOrigin(): Promise<CountingOrigin> {
+/** One host name can lead to several of them: at one port, each at an address of its own. */
+export async function startCountingOrigin(
+  host = '127.0.0.1',
+  givenPort = 0,
+): Promise<CountingOrigin> {
   const seen = new Map<string, number>()
   const waiting = new Set<() => void>()
   let arrived = 0
@@ -36,10 +41,10 @@ export async function startCountingOrigin(): Promise<CountingOrigin> {
     const number = String(req.headers[numberHeader] ?? '')
     if (number !== '') seen.set(number, (seen.get(number) ?? 0) + 1)
     arrived++
-    answer(req, res, number, waiting)
+    answer(req, res, { number, waiting, delayMs: origin.delayMs })
   })
   const listen = async (port: number) => {
-    server.listen(port, '127.0.0.1')
+    server.listen(port, host)
     await once(server, 'listening')
     return (server.address() as AddressInfo).port
   }
@@ -50,9 +55,10 @@ export async function startCountingOrigin(): Promise<CountingOrigin> {
     server.closeAllConnections()
     await closed
   }
-  const port = await listen(0)
-  return {
-    url: `http://127.0.0.1:${port}`,
+  const port = await listen(givenPort)
+  const origin: CountingOrigin = {
+    url: `http://${host}:${port}`,
+    delayMs: 0,
     timesSeen: number => seen.get(String(number)) ?? 0,
     get arrived() {
       return arrived
@@ -68,13 +74,19 @@ export async function startCountingOrigin(): Promise<CountingOrigin> {
     reopen: async () => void (await listen(port)),
     [Symbol.asyncDispose]: close,
   }
+  return origin
+}
+
+interface Answering {
+  number: string
+  waiting: Set<() => void>
+  delayMs: number
 }
 
 function answer(
   req: IncomingMessage,
   res: ServerResponse,
-  number: string,
-  waiting: Set<() => void>,
+  { number, waiting, delayMs }: Answering,
 ): void {
   const path = req.url?.split('?')[0] ?? '/'
   const body = JSON.stringify({ number, method: req.method })
@@ -85,7 +97,11 @@ function answer(
   req.resume().once('end', () => {
     res.setHeader('content-type', 'application/json')
     if (path === '/long') res.write('begun ')
-    if (path !== '/held' && path !== '/long') return res.end(body)
+    if (path !== '/held' && path !== '/long') {
+      if (delayMs > 0) setTimeout(() => res.end(body), delayMs)
+      else res.end(body)
+      return
+    }
     waiting.add(finish)
     res.once('close', () => waiting.delete(finish))
   })

@@ -21,6 +21,11 @@ export interface LoadOptions {
   /** Default: GET of `/`. */
   request?: (number: number) => { method: string; path: string; body?: string }
   onReply?: (reply: Reply) => void
+  /**
+   * As a load balancer for TCP: a gateway that takes no connection is passed over, and whatever has been sent is never
+   * sent again.
+   */
+  isBalancer?: boolean
 }
 
 export interface Reply {
@@ -133,7 +138,8 @@ class Load implements Disposable {
     const { method, path, body } = this.#options.request?.(number) ?? { method: 'GET', path: '/' }
     const startedAtMs = Date.now()
     const started = performance.now()
-    const outcome = await this.#attempt(number, { method, path, body }, method === 'GET')
+    const mayRepeat = method === 'GET' && !this.#options.isBalancer
+    const outcome = await this.#attempt(number, { method, path, body }, mayRepeat)
     return { number, method, startedAtMs, ms: performance.now() - started, ...outcome }
   }
 
@@ -141,9 +147,11 @@ class Load implements Disposable {
     number: number,
     asked: { method: string; path: string; body: string | undefined },
     mayRepeat: boolean,
+    refusedBy: readonly string[] = [],
   ): Promise<Outcome> {
-    const gateways = this.#options.gateways()
-    const url = new URL(asked.path, gateways[this.#turn++ % gateways.length])
+    const gateways = this.#options.gateways().filter(one => !refusedBy.includes(one))
+    const gateway = gateways[this.#turn++ % gateways.length] as string
+    const url = new URL(asked.path, gateway)
     const request = http.request(url, {
       method: asked.method,
       agent: this.#agent,
@@ -159,6 +167,10 @@ class Load implements Disposable {
       const { code = '', message } = error as NodeJS.ErrnoException
       const wasKept = request.reusedSocket && ['ECONNRESET', 'EPIPE'].includes(code)
       if (mayRepeat && wasKept) return this.#attempt(number, asked, false)
+      const isUnsent = this.#options.isBalancer && code === 'ECONNREFUSED'
+      const [, ...others] = gateways
+      if (isUnsent && others.length > 0)
+        return this.#attempt(number, asked, false, [...refusedBy, gateway])
       return { error: `no answer: ${code || message}` }
     }
     return read(response, number)

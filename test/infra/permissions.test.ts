@@ -72,6 +72,7 @@ describe('a gateway', () => {
       ['gateway', subjects.signIn],
       ['gateway', subjects.signOut],
       ['gateway', subjects.audit('access', 'wiki', 'granted')],
+      ['gateway', subjects.wanted('paris')],
     ]))
 
   it('cannot speak as a connector, a policy service or a registry', () =>
@@ -84,6 +85,8 @@ describe('a gateway', () => {
       ['gateway', subjects.keys],
       ['gateway', `${subjects.inbox('connector', 'c1')}.1`],
       ['gateway', subjects.connectorStatus('paris', 'c1')],
+      ['gateway', subjects.connectorPace('paris', 'c1')],
+      ['gateway', subjects.paceOf('paris')],
     ]))
 
   it('cannot read requests, other roles’ answers or the audit', () =>
@@ -139,6 +142,22 @@ describe('a gateway', () => {
 })
 
 describe('a connector', () => {
+  it('tells its pace, and hears that of its group and that it is wanted', async () => {
+    expect(await mayPublish('connector', subjects.connectorPace('paris', 'c1'))).toBe(true)
+    await expectAll(true, maySubscribe, [
+      ['connector', subjects.paceOf('paris')],
+      ['connector', subjects.wanted('paris')],
+    ])
+  })
+
+  it('cannot hear the pace of other connectors, nor speak for registry or a gateway about it', async () => {
+    expect(await maySubscribe('connector', subjects.connectorPaces)).toBe(false)
+    await expectAll(false, mayPublish, [
+      ['connector', subjects.paceOf('paris')],
+      ['connector', subjects.wanted('paris')],
+    ])
+  })
+
   it('takes exchanges only as a member of a queue group', async () => {
     const exchanges = subjects.exchangesOf('paris')
     expect(await maySubscribe('connector', exchanges, 'paris')).toBe(true)

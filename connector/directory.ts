@@ -1,15 +1,23 @@
 /**
  * What this connector knows from registry: its group's applications, the keys that verify leases, and the time.
  * Asked for at start, after every reconnection and once a minute; changes are pushed. While registry is away the
- * last state stays.
+ * last state stays. A list that is read in pages takes the place of the last one only when all of it has been read.
  */
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Bus, parseJson } from '#infra/bus.ts'
-import { type Application, ApplicationList } from '#infra/contracts/application.ts'
+import {
+  type Application,
+  ApplicationChanges,
+  type ApplicationPage,
+  ApplicationsReply,
+  type ApplicationsRequest,
+} from '#infra/contracts/application.ts'
 import { type LeaseKey, LeaseKeySet } from '#infra/contracts/policy.ts'
+import { SallyportError } from '#infra/errors.ts'
 import type { Logger } from '#infra/log.ts'
 import { subjects } from '#infra/subjects.ts'
+import { type ApplicationList, readList } from './application-list.ts'
 import type { Clock } from './clock.ts'
 
 export interface DirectoryOptions {
@@ -28,9 +36,12 @@ export interface Directory extends Disposable {
   refresh(): void
 }
 
-const askTimeoutMs = 2_000
+const asking = { timeoutMs: 2_000, unavailable: 'bus_unavailable' as const }
 const askEveryMs = 60_000
 const retryMs = 300
+
+/** How often it is asked for a change that was heard of, and that the registry which answers does not know yet. */
+const maxAttempts = 10
 
 /**
  * An application that has left the group is served a little longer: a gateway may hear of it after this connector. Its
@@ -46,18 +57,20 @@ export async function openDirectory(options: DirectoryOptions): Promise<Director
 }
 
 class RegistryDirectory implements Directory {
-  applications: ReadonlyMap<string, Application> = new Map()
+  applications = new Map<string, Application>()
   readonly #options: DirectoryOptions
   readonly #stack = new DisposableStack()
-  #version = -1
-  #listed: ReadonlyMap<string, Application> = new Map()
+  /** Of the list that `applications` shows; undefined before there is one. */
+  #version: number | undefined
+  /** The newest version that was told of and could not be made from the present one. */
+  #missed = 0
   #asking: Promise<void> | undefined
 
   constructor(options: DirectoryOptions) {
     this.#options = options
     const { bus, groupId } = options
     const list = bus.subscribe(subjects.applicationsOf(groupId), {
-      callback: message => this.#takeApplications(parseJson(ApplicationList, message.data, 'list')),
+      callback: message => this.#hear(parseJson(ApplicationChanges, message.data, 'changes')),
     })
     const keys = bus.subscribe(subjects.keys, {
       callback: message => options.onKeys(parseJson(LeaseKeySet, message.data, 'keys').keys),
@@ -70,11 +83,9 @@ class RegistryDirectory implements Directory {
   }
 
   refresh(): void {
-    this.#asking ??= this.#ask()
-      .catch(error => this.#options.log.warn({ reason: error.message }, 'registry does not answer'))
-      .finally(() => {
-        this.#asking = undefined
-      })
+    this.#askOnce().catch(error =>
+      this.#options.log.warn({ reason: error.message }, 'registry does not answer'),
+    )
   }
 
   async askUntilAnswered(): Promise<void> {
@@ -82,7 +93,7 @@ class RegistryDirectory implements Directory {
     for (let attempt = 1; ; attempt++) {
       signal?.throwIfAborted()
       try {
-        return await this.#ask()
+        return await this.#askOnce()
       } catch (error) {
         const reason = error instanceof Error ? error.message : String(error)
         if (attempt % 10 === 1) log.warn({ reason }, 'waiting for registry')
@@ -91,37 +102,96 @@ class RegistryDirectory implements Directory {
     }
   }
 
+  #askOnce(): Promise<void> {
+    this.#asking ??= this.#ask().finally(() => {
+      this.#asking = undefined
+    })
+    return this.#asking
+  }
+
   async #ask(): Promise<void> {
-    const { bus, groupId, clock, onKeys } = this.#options
-    const ask = { timeoutMs: askTimeoutMs, unavailable: 'bus_unavailable' as const }
+    const { bus, clock, onKeys } = this.#options
     const askedAt = performance.now()
-    const keySet = await bus.call(subjects.keysRequest, {}, { ...ask, reply: LeaseKeySet })
+    const keySet = await bus.call(subjects.keysRequest, {}, { ...asking, reply: LeaseKeySet })
     clock.measured(keySet.nowMs, askedAt)
     onKeys(keySet.keys)
-    const list = await bus.call(
-      subjects.applicationsRequest(groupId),
-      {},
-      { ...ask, reply: ApplicationList },
+    await this.#askForApplications()
+    for (let attempt = 1; this.#isBehind(); attempt++) {
+      if (attempt > maxAttempts) throw new SallyportError('bus_unavailable', 'registry is behind')
+      await sleep(retryMs, undefined, { ref: false })
+      await this.#askForApplications()
+    }
+  }
+
+  #isBehind(): boolean {
+    return (this.#version ?? 0) < this.#missed
+  }
+
+  /** Until there is nothing more to learn, or what was learnt has been pushed meanwhile. */
+  async #askForApplications(): Promise<void> {
+    for (;;) {
+      const since = this.#version
+      const reply = await this.#askFor(since === undefined ? {} : { since })
+      if (reply.kind === 'page') return this.#replace(await this.#read(reply))
+      if (reply.version <= (this.#version ?? -1)) return
+      this.#take(reply)
+      if (reply.changed.length + reply.removed.length === 0) return
+    }
+  }
+
+  #read(first: ApplicationPage): Promise<ApplicationList> {
+    return readList(
+      request => this.#askFor(request),
+      first,
+      () => this.#version ?? 0,
     )
-    this.#takeApplications(list)
   }
 
-  /** An older list never replaces a newer one, whichever way it came. */
-  #takeApplications({ version, applications }: ApplicationList): void {
-    if (version < this.#version) return
+  #askFor(request: ApplicationsRequest): Promise<ApplicationsReply> {
+    const { bus, groupId } = this.#options
+    const subject = subjects.applicationsRequest(groupId)
+    return bus.call(subject, request, { ...asking, reply: ApplicationsReply })
+  }
+
+  /** What was pushed. Changes that do not join on to the present list are asked for. */
+  #hear(changes: ApplicationChanges): void {
+    const version = this.#version ?? -1
+    if (changes.version <= version) return
+    if (changes.since <= version) return this.#take(changes)
+    this.#missed = Math.max(this.#missed, changes.version)
+    this.refresh()
+  }
+
+  #take({ version, changed, removed }: ApplicationChanges): void {
+    for (const application of changed) this.applications.set(application.id, application)
+    this.#leave(removed.flatMap(id => this.applications.get(id) ?? []))
+    this.#becomes(version)
+  }
+
+  #replace({ version, applications }: ApplicationList): void {
+    const leaving = [...this.applications.values()].filter(({ id }) => !applications.has(id))
+    this.applications = new Map(applications)
+    for (const application of leaving) this.applications.set(application.id, application)
+    this.#leave(leaving)
+    this.#becomes(version)
+  }
+
+  #becomes(version: number): void {
     this.#version = version
-    const listed = new Map(applications.map(application => [application.id, application]))
-    const leaving = [...this.applications].filter(([id]) => !listed.has(id))
-    this.#listed = listed
-    this.applications = new Map([...listed, ...leaving])
     this.#options.onApplications()
-    if (leaving.length > 0) setTimeout(() => this.#drop(leaving), leavingMs).unref()
   }
 
-  #drop(leaving: readonly (readonly [string, Application])[]): void {
-    const gone = new Set(leaving.map(([id]) => id).filter(id => !this.#listed.has(id)))
-    this.applications = new Map([...this.applications].filter(([id]) => !gone.has(id)))
-    this.#options.onApplications()
+  /** Whatever comes back meanwhile is another object. */
+  #leave(leaving: readonly Application[]): void {
+    if (leaving.length === 0) return
+    const drop = () => {
+      for (const application of leaving) {
+        const { id } = application
+        if (this.applications.get(id) === application) this.applications.delete(id)
+      }
+      this.#options.onApplications()
+    }
+    setTimeout(drop, leavingMs).unref()
   }
 
   [Symbol.dispose](): void {

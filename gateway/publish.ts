@@ -17,48 +17,70 @@ export interface Publication {
   at(hostname: string): readonly PublishedPath[] | undefined
 }
 
-/** Builds the index once for each state of the applications. */
-export function indexApplications(applications: Iterable<Application>): Publication {
-  const exact = new Map<string, PublishedPath[]>()
-  /** Keyed by the domain after the star. */
-  const wildcards = new Map<string, PublishedPath[]>()
-  for (const application of applications) {
-    const { hostname, pathname } = placeOf(application)
-    const isWildcard = hostname.startsWith('*.') || hostname.startsWith('%2a.')
-    const hosts = isWildcard ? wildcards : exact
-    const key = isWildcard ? hostname.slice(hostname.indexOf('.') + 1) : hostname
-    const paths = hosts.get(key) ?? []
-    paths.push({ prefix: pathname, application })
-    hosts.set(key, paths)
-  }
-  for (const hosts of [exact, wildcards]) {
-    for (const paths of hosts.values()) paths.sort((a, b) => b.prefix.length - a.prefix.length)
-  }
-  return { at: hostname => exact.get(hostname) ?? wildcardAt(wildcards, hostname) }
+/** What became of one application; undefined: it was, or is, not published. */
+export interface PublicationChange {
+  readonly before: Application | undefined
+  readonly after: Application | undefined
 }
+
+/**
+ * The index of what is published. A change costs the same however much else is published, and never alters a list that
+ * `at` has given.
+ */
+export class PublicationIndex implements Publication {
+  readonly #exact: Hosts = new Map()
+  /** Keyed by the domain after the star. */
+  readonly #wildcards: Hosts = new Map()
+
+  constructor(applications: Iterable<Application>) {
+    for (const application of applications) this.#add(application)
+  }
+
+  /** Those that end go first: an address may pass from one application to another. */
+  apply(changes: readonly PublicationChange[]): void {
+    for (const { before } of changes) if (before) this.#remove(before)
+    for (const { after } of changes) if (after) this.#add(after)
+  }
+
+  at(hostname: string): readonly PublishedPath[] | undefined {
+    return this.#exact.get(hostname) ?? wildcardAt(this.#wildcards, hostname)
+  }
+
+  #add(application: Application): void {
+    const { hosts, key, prefix } = this.#placeOf(application)
+    const others = hosts.get(key)
+    const path = { prefix, application }
+    hosts.set(key, others ? [...others, path].sort(byLength) : [path])
+  }
+
+  #remove(application: Application): void {
+    const { hosts, key } = this.#placeOf(application)
+    const others = hosts.get(key)?.filter(path => path.application.id !== application.id)
+    if (others && others.length > 0) hosts.set(key, others)
+    else hosts.delete(key)
+  }
+
+  #placeOf({ onPremisesPublishing }: Application): Place {
+    const { hostname, pathname: prefix } = new URL(onPremisesPublishing.externalUrl)
+    const isWildcard = hostname.startsWith('*.') || hostname.startsWith('%2a.')
+    return isWildcard
+      ? { hosts: this.#wildcards, key: hostname.slice(hostname.indexOf('.') + 1), prefix }
+      : { hosts: this.#exact, key: hostname, prefix }
+  }
+}
+
+/** Everything published at each host, longest path first. */
+type Hosts = Map<string, readonly PublishedPath[]>
 
 interface Place {
-  readonly hostname: string
-  readonly pathname: string
+  readonly hosts: Hosts
+  readonly key: string
+  readonly prefix: string
 }
 
-/** Parsed once for each application, so that a change of one does not cost the parsing of all. */
-const places = new WeakMap<Application, Place>()
+const byLength = (a: PublishedPath, b: PublishedPath) => b.prefix.length - a.prefix.length
 
-function placeOf(application: Application): Place {
-  let place = places.get(application)
-  if (!place) {
-    const { hostname, pathname } = new URL(application.onPremisesPublishing.externalUrl)
-    place = { hostname, pathname }
-    places.set(application, place)
-  }
-  return place
-}
-
-function wildcardAt(
-  wildcards: ReadonlyMap<string, PublishedPath[]>,
-  hostname: string,
-): readonly PublishedPath[] | undefined {
+function wildcardAt(wildcards: Hosts, hostname: string): readonly PublishedPath[] | undefined {
   if (wildcards.size === 0) return undefined
   for (let dot = hostname.indexOf('.'); dot !== -1; dot = hostname.indexOf('.', dot + 1)) {
     const paths = wildcards.get(hostname.slice(dot + 1))

@@ -19,7 +19,7 @@ const batchBytes = 64 * 1024
 export class FrameGatherer<To> {
   readonly #bus: Bus
   readonly #options: GathererOptions<To>
-  readonly #waiting = new Map<To, BatchedFrame[]>()
+  #waiting = new Map<To, BatchedFrame[]>()
   #waitingBytes = 0
 
   constructor(bus: Bus, options: GathererOptions<To>) {
@@ -41,9 +41,11 @@ export class FrameGatherer<To> {
   /** Hands everything to the socket now. */
   flush(): void {
     if (this.#waiting.size === 0) return
-    for (const [to, frames] of this.#waiting) this.#send(to, frames)
-    this.#waiting.clear()
+    const waiting = this.#waiting
+    // A map that is emptied keeps what was in it from being collected for long (passing-map.ts).
+    this.#waiting = new Map()
     this.#waitingBytes = 0
+    for (const [to, frames] of waiting) this.#send(to, frames)
     this.#bus.flushQueue()
   }
 

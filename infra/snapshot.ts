@@ -1,6 +1,7 @@
 /**
  * A bucket as an immutable map in memory, kept current by a watch. Readers take `entries` once and use that map to
- * the end of their work; a change swaps the whole map. When the store is away the last state stays.
+ * the end of their work; a change puts a new map in its place, which shares with the old one what did not change. When
+ * the store is away the last state stays.
  */
 
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -9,6 +10,7 @@ import { type KV, Kvm, type KvWatchEntry } from '@nats-io/kv'
 import type { z } from 'zod'
 import type { Bus } from './bus.ts'
 import type { Logger } from './log.ts'
+import { type Edit, PersistentMap } from './persistent-map.ts'
 
 export interface SnapshotOptions<Schema extends z.ZodType> {
   bucket: string
@@ -55,8 +57,8 @@ const reachedPollMs = 2
 /** Longest wait for one answer of the store: one that a dead node should have given never comes. */
 const answersWithinMs = 2_000
 
-/** A watch that has delivered nothing for so long has nothing to deliver. */
-const emptyAfterMs = 2_000
+/** A watch that is to deliver more and has been silent for so long is made anew. */
+const silentAfterMs = 2_000
 
 /** How often a watch is compared with its bucket; what the bucket had one time, the watch must have the next. */
 const compareEveryMs = 2_000
@@ -72,10 +74,10 @@ export async function watchBucket<Schema extends z.ZodType>(
 }
 
 class WatchedBucket<Schema extends z.ZodType> implements Snapshot<EntryOf<Schema>> {
-  entries: ReadonlyMap<string, EntryOf<Schema>> = new Map()
+  entries = new PersistentMap<EntryOf<Schema>>()
   version = 0
   revision = 0
-  revisions: ReadonlyMap<string, number> = new Map()
+  revisions = new PersistentMap<number>()
   readonly ready: Promise<void>
   readonly #bus: Bus
   readonly #options: SnapshotOptions<Schema>
@@ -83,6 +85,10 @@ class WatchedBucket<Schema extends z.ZodType> implements Snapshot<EntryOf<Schema
   #pending = new Map<string, Entry<EntryOf<Schema>> | undefined>()
   #pendingRevision = 0
   #swap: NodeJS.Immediate | undefined
+  /** False while a watch delivers what was in the bucket when it was made: that is put together once, when it is whole. */
+  #isCaughtUp = false
+  /** When the bucket was created whose revisions these are. */
+  #created: string | undefined
   #stopped = false
   #stop: (() => void) | undefined
 
@@ -125,33 +131,46 @@ class WatchedBucket<Schema extends z.ZodType> implements Snapshot<EntryOf<Schema
     const kv = await new Kvm(store).open(this.#options.bucket)
     const status = await kv.status()
     const isEmpty = status.values === 0
-    const first = status.streamInfo.state.last_seq
+    const { created, state } = status.streamInfo
+    const isSame = created === this.#created
+    const first = state.last_seq
     let latest = 0
+    this.#isCaughtUp = false
+    this.#pending.clear()
     const watch = await kv.watch()
     this.#stop = () => watch.stop()
     const seen = new Set<string>()
-    let isCaughtUp = false
     const caughtUp = (revision: number) => {
-      if (isCaughtUp) return
-      isCaughtUp = true
-      clearTimeout(nothingCame)
+      this.#isCaughtUp = true
+      silence[Symbol.dispose]()
       for (const key of this.entries.keys()) if (!seen.has(key)) this.#pending.set(key, undefined)
+      seen.clear()
+      this.#created = created
       this.#pendingRevision = revision
       this.#apply()
       ready()
     }
-    // The last entry may have expired between the two questions above.
-    const nothingCame = setTimeout(() => caughtUp(latest), emptyAfterMs)
+    // What the bucket had when it was asked may have expired since then; otherwise the watch has got stuck.
+    using silence = setTimeout(() => watch.stop(), silentAfterMs)
     if (isEmpty) caughtUp(first)
     using _comparing = this.#compare(kv, watch, () => Math.max(first, latest))
     for await (const entry of watch) {
-      if (!isCaughtUp) seen.add(entry.key)
       latest = entry.revision
-      // Before everything present has been read, `entries` does not show any revision of the bucket.
-      if (isCaughtUp) this.#pendingRevision = latest
-      this.#take(entry)
+      if (!(isSame && this.#has(entry))) this.#take(entry)
+      if (this.#isCaughtUp) {
+        this.#pendingRevision = latest
+        this.#swap ??= setImmediate(() => this.#apply())
+        continue
+      }
+      seen.add(entry.key)
+      silence.refresh()
       if (entry.delta === 0) caughtUp(Math.max(first, latest))
     }
+  }
+
+  /** Whether a watch that was made anew delivers what is known already. */
+  #has({ key, revision }: KvWatchEntry): boolean {
+    return this.revisions.get(key) === revision && !this.#pending.has(key)
   }
 
   /**
@@ -162,6 +181,7 @@ class WatchedBucket<Schema extends z.ZodType> implements Snapshot<EntryOf<Schema
     const { bucket, log } = this.#options
     let had = 0
     const timer = setInterval(() => {
+      if (!this.#isCaughtUp) return
       if (had > delivered()) {
         log.warn({ bucket }, 'a watch has lost changes, watching anew')
         watch.stop()
@@ -192,29 +212,21 @@ class WatchedBucket<Schema extends z.ZodType> implements Snapshot<EntryOf<Schema
         )
     }
     this.#pending.set(entry.key, usable)
-    this.#swap ??= setImmediate(() => this.#apply())
   }
 
   #apply(): void {
     if (this.#swap) clearImmediate(this.#swap)
     this.#swap = undefined
-    const entries = new Map(this.entries)
-    const revisions = new Map(this.revisions)
+    const pending = this.#pending
+    this.#pending = new Map()
     const changes: Change<EntryOf<Schema>>[] = []
-    for (const [key, pending] of this.#pending) {
-      const before = entries.get(key)
-      const after = pending?.value
-      entries.delete(key)
-      revisions.delete(key)
-      if (pending !== undefined) {
-        entries.set(key, pending.value)
-        revisions.set(key, pending.revision)
-      }
+    for (const [key, entry] of pending) {
+      const before = this.entries.get(key)
+      const after = entry?.value
       if (before !== undefined || after !== undefined) changes.push({ key, before, after })
     }
-    this.#pending = new Map()
-    this.entries = entries
-    this.revisions = revisions
+    this.entries = this.entries.with(edits(pending, ({ value }) => value))
+    this.revisions = this.revisions.with(edits(pending, ({ revision }) => revision))
     this.revision = this.#pendingRevision
     this.version++
     if (changes.length > 0) for (const listener of this.#listeners) listener(changes)
@@ -225,6 +237,13 @@ class WatchedBucket<Schema extends z.ZodType> implements Snapshot<EntryOf<Schema
     if (this.#swap) clearImmediate(this.#swap)
     this.#stop?.()
   }
+}
+
+function* edits<Value, Part>(
+  pending: ReadonlyMap<string, Entry<Value> | undefined>,
+  partOf: (entry: Entry<Value>) => Part,
+): Iterable<Edit<Part>> {
+  for (const [key, entry] of pending) yield [key, entry && partOf(entry)]
 }
 
 function entryOf<Value>(

@@ -1,6 +1,6 @@
 /**
  * The rules that no single application can keep by itself: one address belongs to one application, a connector group
- * that is named exists, and what a group's connectors are told fits into one message.
+ * that is named exists, and an application fits into one message.
  */
 
 import {
@@ -16,7 +16,7 @@ import type { State, Store } from './store.ts'
 export interface Rules {
   externalBaseUrl: string | undefined
   /** Largest message of the bus. */
-  maxListBytes: number
+  maxMessageBytes: number
 }
 
 /** Refuses a candidate that does not go together with the other applications. */
@@ -30,11 +30,9 @@ export function checkApplication(
   if (sameAppId) {
     throw new Refusal('already_exists', `appId belongs to the application "${sameAppId.id}"`)
   }
-  checkSize(rules.maxListBytes, candidate)
+  checkSize(rules.maxMessageBytes, candidate)
   if (!isPublished(candidate)) return
-  const published = others.filter(isPublished)
-  checkExternalUrl(candidate, published, rules.externalBaseUrl)
-  checkListSize(rules.maxListBytes, published, candidate)
+  checkExternalUrl(candidate, others.filter(isPublished), rules.externalBaseUrl)
 }
 
 export type Groups = State<ConnectorGroup> & Pick<Store<ConnectorGroup>, 'sync'>
@@ -54,7 +52,7 @@ export async function checkGroup(groups: Groups, id: string): Promise<void> {
   )
 }
 
-/** Room for what surrounds applications in a message. */
+/** Room for what surrounds an application in a message. */
 const envelopeBytes = 1_024
 
 const bytesOf = (value: unknown) => Buffer.byteLength(JSON.stringify(value))
@@ -62,18 +60,6 @@ const bytesOf = (value: unknown) => Buffer.byteLength(JSON.stringify(value))
 function checkSize(maxBytes: number, candidate: RegisteredApplication): void {
   if (bytesOf(candidate) + envelopeBytes <= maxBytes) return
   throw invalid('appRoleAssignments', 'are too many: assign groups instead of single users')
-}
-
-/** Connectors get their group's list in one message. */
-function checkListSize(maxBytes: number, others: Application[], candidate: Application): void {
-  const { connectorGroupId } = candidate
-  const group = others.filter(other => other.connectorGroupId === connectorGroupId)
-  if (bytesOf([...group, candidate].map(forConnectors)) + envelopeBytes <= maxBytes) return
-  throw invalid(
-    'connectorGroupId',
-    `the applications of "${connectorGroupId}" no longer fit into one message to its connectors; ` +
-      'put some of them into another connector group',
-  )
 }
 
 /** Connectors need not know who may use an application. */

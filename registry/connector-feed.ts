@@ -1,14 +1,15 @@
 /**
  * What connectors learn from the registry: the applications of their group and the keys that verify access leases.
- * They ask when they connect and are told at every change. Several registries may do this side by side: an answer
- * carries the bucket's revision, and a connector never goes back to an older one.
+ * They ask when they connect and are told at every change what has changed. Several registries may do this side by
+ * side: whatever they say of applications carries the bucket's revision, and a connector never goes back to an older
+ * one. Nobody is waited for: a connector that is away or slow asks again when it can.
  */
 
 import { z } from 'zod'
 import type { Bus } from '#infra/bus.ts'
 import {
-  type ApplicationList,
-  isPublished,
+  type ApplicationsReply,
+  ApplicationsRequest,
   type RegisteredApplication,
 } from '#infra/contracts/application.ts'
 import type { ConnectorGroup } from '#infra/contracts/connector.ts'
@@ -16,7 +17,7 @@ import type { LeaseKey, LeaseKeySet } from '#infra/contracts/policy.ts'
 import type { Logger } from '#infra/log.ts'
 import type { Snapshot } from '#infra/snapshot.ts'
 import { queues, subjects } from '#infra/subjects.ts'
-import { forConnectors } from './application-rules.ts'
+import { GroupLists } from './group-lists.ts'
 import type { State, Store } from './store.ts'
 
 export interface ConnectorFeedOptions {
@@ -27,61 +28,59 @@ export interface ConnectorFeedOptions {
   log: Logger
 }
 
+/** Of applications in one message: small enough to be read between two turns of a connector's event loop. */
+const messageBytes = 256 * 1024
+
+/** Room for what surrounds applications in a message. */
+const envelopeBytes = 1_024
+
 export function feedConnectors(options: ConnectorFeedOptions): Disposable {
-  const { bus, applications, leaseKeys } = options
+  const { bus, applications: store, groups, leaseKeys } = options
   using stack = new DisposableStack()
-  for (const subscription of serveRequests(options)) stack.defer(() => subscription.unsubscribe())
-  const push = (groups: Iterable<string>) => {
-    for (const group of new Set(groups)) {
-      bus.publishJson(subjects.applicationsOf(group), applicationList(applications, group))
-    }
-  }
+  const maxBytes = Math.min(messageBytes, bus.maxPayloadBytes - envelopeBytes)
+  const lists = new GroupLists({ store, maxBytes })
+  for (const subscription of serveRequests(options, lists))
+    stack.defer(() => subscription.unsubscribe())
   const pushKeys = () => bus.publishJson(subjects.keys, leaseKeySet(leaseKeys))
   stack.defer(
-    applications.onChange(changes =>
-      // An application that moved is news to the group that it left, too.
-      push(changes.flatMap(({ before, after }) => groupsOf(before, after))),
-    ),
+    store.onChange(changes => {
+      for (const [group, told] of lists.apply(changes)) {
+        bus.publishJson(subjects.applicationsOf(group), told)
+      }
+    }),
   )
   stack.defer(leaseKeys.onChange(pushKeys))
   stack.defer(
     bus.onStatus(status => {
       if (status !== 'connected') return
-      push(groupsOf(...applications.entries.values()))
+      for (const group of groups.entries.keys()) {
+        bus.publishJson(subjects.applicationsOf(group), lists.standing(group))
+      }
       pushKeys()
     }),
   )
   return stack.move()
 }
 
-function serveRequests({ bus, applications, groups, leaseKeys, log }: ConnectorFeedOptions) {
-  const common = { queue: queues.registry, request: z.unknown() }
+function serveRequests({ bus, groups, leaseKeys, log }: ConnectorFeedOptions, lists: GroupLists) {
+  const queue = queues.registry
   return [
     bus.serve(subjects.applicationsRequests, {
-      ...common,
-      handle: (_, subject) => {
+      queue,
+      request: ApplicationsRequest,
+      handle: ({ since, after }, subject): ApplicationsReply => {
         const group = subject.slice(subject.lastIndexOf('.') + 1)
         if (!groups.get(group)) log.warn({ group }, 'a connector asks for an unknown group')
-        return applicationList(applications, group)
+        const changes = since === undefined ? undefined : lists.changes(group, since)
+        return changes ?? lists.page(group, after)
       },
     }),
-    bus.serve(subjects.keysRequest, { ...common, handle: () => leaseKeySet(leaseKeys) }),
+    bus.serve(subjects.keysRequest, {
+      queue,
+      request: z.unknown(),
+      handle: () => leaseKeySet(leaseKeys),
+    }),
   ]
-}
-
-/** Groups whose connectors have anything to do with these applications. */
-function groupsOf(...applications: (RegisteredApplication | undefined)[]): string[] {
-  return applications.flatMap(application =>
-    application && isPublished(application) ? application.connectorGroupId : [],
-  )
-}
-
-function applicationList(store: Store<RegisteredApplication>, group: string): ApplicationList {
-  const { entries, revision: version } = store
-  const members = [...entries.values()]
-    .filter(isPublished)
-    .filter(({ connectorGroupId }) => connectorGroupId === group)
-  return { version, nowMs: Date.now(), applications: members.map(forConnectors) }
 }
 
 function leaseKeySet({ entries }: Snapshot<LeaseKey>): LeaseKeySet {

@@ -7,6 +7,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Bus } from '../bus.ts'
 import type { Logger } from '../log.ts'
+import { PassingMap } from '../passing-map.ts'
 import type { Entry } from './batch.ts'
 import { Publisher } from './publisher.ts'
 import { Spill } from './spill.ts'
@@ -58,7 +59,7 @@ export class Outbox implements AsyncDisposable {
   readonly #publisher: Publisher
   readonly #spill: Spill | undefined
   /** To be published as soon as the connection and the publisher take it. */
-  readonly #waiting = new Set<Entry>()
+  readonly #waiting = new PassingMap<Entry>()
   readonly #stack = new DisposableStack()
   #isDropping = false
   #gathering: NodeJS.Timeout | undefined
@@ -106,7 +107,7 @@ export class Outbox implements AsyncDisposable {
       this.drop('an audit event is larger than a message may be')
       return
     }
-    this.#waiting.add(entry)
+    this.#waiting.set(entry.id, entry)
     if (this.#waiting.size === gatherEvents) this.#pump()
     else this.#gathering ??= setTimeout(() => this.#pump(), gatherMs).unref()
   }
@@ -129,7 +130,7 @@ export class Outbox implements AsyncDisposable {
     if (this.#bus.isConnected) this.#complain('audit events have to be sent again', { reason })
     for (const entry of entries) {
       entry.mayBeStored = true
-      this.#waiting.add(entry)
+      this.#waiting.set(entry.id, entry)
     }
   }
 
@@ -137,12 +138,12 @@ export class Outbox implements AsyncDisposable {
     clearTimeout(this.#gathering)
     this.#gathering = undefined
     this.#isBlocked = false
-    for (const entry of this.#waiting) {
+    for (const entry of this.#waiting.values()) {
       if (!this.#publisher.send(entry, nowMs)) {
         this.#isBlocked = true
         return
       }
-      this.#waiting.delete(entry)
+      this.#waiting.delete(entry.id)
     }
   }
 
@@ -168,7 +169,7 @@ export class Outbox implements AsyncDisposable {
     if (!this.#spill || !this.#bus.isConnected || this.#waiting.size > 0) return
     const room = Math.floor(this.#options.maxPendingEvents / 2) - this.pending
     for (const event of this.#spill.take(room)) {
-      this.#waiting.add(asEntry({ ...event, recordedAtMs: nowMs }, true))
+      this.#waiting.set(event.id, asEntry({ ...event, recordedAtMs: nowMs }, true))
     }
   }
 
@@ -180,7 +181,7 @@ export class Outbox implements AsyncDisposable {
   }
 
   #hasOlderThan(timeMs: number): boolean {
-    for (const entry of this.#waiting) if (entry.recordedAtMs < timeMs) return true
+    for (const entry of this.#waiting.values()) if (entry.recordedAtMs < timeMs) return true
     return this.#publisher.hasOlderThan(timeMs)
   }
 
@@ -208,7 +209,7 @@ export class Outbox implements AsyncDisposable {
     const droppedBefore = this.dropped
     this.#publisher.recall(Number.POSITIVE_INFINITY)
     this.#stack.dispose()
-    for (const { isFromSpill, data } of this.#waiting) {
+    for (const { isFromSpill, data } of this.#waiting.values()) {
       if (!isFromSpill && !this.#spill?.append(data.toString())) this.dropped++
     }
     this.#spill?.flush()

@@ -169,14 +169,47 @@ export const PublishedEntry = RegisteredApplication.transform(application =>
   isPublished(application) ? application : undefined,
 )
 
-/** What registry tells the connectors of a group: their applications, whole, with the number of this state. */
-export const ApplicationList = z.object({
-  version: z.number().int().nonnegative(),
-  /** The registry's clock, Unix time in ms: connectors measure their own clock's offset by it. */
-  nowMs: z.number().int(),
-  applications: z.array(Application),
+/**
+ * How connectors learn the applications of their group. A list may be far larger than a message of the bus, so it is
+ * read in pages, and later only what has changed is told, asked for or not. The version is the bucket's revision.
+ *
+ * Pages may be of different versions. Whoever has read all of them asks what has changed since the oldest one, until
+ * the answer is as new as the newest one: then all of the list is of one version. Nothing before that is a list.
+ */
+const ListVersion = z.int().nonnegative()
+
+export const ApplicationsRequest = z.object({
+  /** What has changed since this version? When the registry does not know, it answers with the first page. */
+  since: ListVersion.optional(),
+  /** The page that begins after this id; without either of both, the first one. */
+  after: Slug.optional(),
 })
-export type ApplicationList = z.output<typeof ApplicationList>
+export type ApplicationsRequest = z.output<typeof ApplicationsRequest>
+
+export const ApplicationPage = z.object({
+  kind: z.literal('page'),
+  version: ListVersion,
+  /** Ordered by id. */
+  applications: z.array(Application),
+  /** Whether this is the last page; otherwise the next one begins after the last id of this one. */
+  isLast: z.boolean(),
+})
+export type ApplicationPage = z.output<typeof ApplicationPage>
+
+/** Makes any version from `since` on to `version`; whoever has an older one has missed something, and asks. */
+export const ApplicationChanges = z.object({
+  kind: z.literal('changes'),
+  since: ListVersion,
+  version: ListVersion,
+  /** New in the group, or changed, as they are now. */
+  changed: z.array(Application),
+  /** No longer in the group, or not published any more. */
+  removed: z.array(Slug),
+})
+export type ApplicationChanges = z.output<typeof ApplicationChanges>
+
+export const ApplicationsReply = z.discriminatedUnion('kind', [ApplicationPage, ApplicationChanges])
+export type ApplicationsReply = z.output<typeof ApplicationsReply>
 
 /** Whether a signed-in user may use an application as far as assignments go; policy has the last word. */
 export function isAssigned(

@@ -1,5 +1,6 @@
 /** Snapshots of a bucket: complete at the start, current afterwards, and never changed under a reader. */
 
+import { jetstreamManager } from '@nats-io/jetstream'
 import { type KV, Kvm } from '@nats-io/kv'
 import { pino } from 'pino'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -152,6 +153,33 @@ describe('a snapshot', () => {
     await expect
       .poll(() => snapshot.entries.get('key'), { timeout: 10_000 })
       .toEqual({ name: 'after' })
+  })
+
+  it('is complete however long it takes to read, and stays so while it is watched anew', async () => {
+    const bucket = await createBucket('large')
+    const numbers = Array.from({ length: 2_500 }, (_, number) => number)
+    // So much that it does not come at once.
+    const long = 'x'.repeat(8_000)
+    await Promise.all(numbers.map(number => put(bucket, `key-${number}`, `${number} ${long}`)))
+    let parsed = 0
+    const slow = schema.transform(named => {
+      parsed++
+      for (const until = performance.now() + 1; performance.now() < until; );
+      return named
+    })
+    await using snapshot = await watchBucket(bus, { bucket: 'large', schema: slow, log })
+    expect(snapshot.entries.size).toBe(2_500)
+    const told: string[] = []
+    snapshot.onChange(changes => told.push(...changes.map(({ key }) => key)))
+    const manager = await jetstreamManager(bus.connection)
+    for await (const { name } of manager.consumers.list('KV_large')) {
+      await manager.consumers.delete('KV_large', name)
+    }
+    await put(bucket, 'key-7', 'after')
+    await expect.poll(() => snapshot.entries.get('key-7')).toEqual({ name: 'after' })
+    expect(snapshot.entries.size).toBe(2_500)
+    expect(told).toEqual(['key-7'])
+    expect(parsed).toBe(2_501)
   })
 
   it('says nothing more after it was disposed', async () => {

@@ -1,8 +1,16 @@
 /** A registry with a bus of its own, and an HTTP client that carries the administrator's token. */
 
 import { z } from 'zod'
+import type { Bus } from '#infra/bus.ts'
 import { readConfig } from '#infra/config.ts'
+import {
+  type Application,
+  ApplicationsReply,
+  type ApplicationsRequest,
+} from '#infra/contracts/application.ts'
 import type { Service } from '#infra/lifecycle.ts'
+import { subjects } from '#infra/subjects.ts'
+import { readList } from '../../connector/application-list.ts'
 import { RegistryConfig } from '../../registry/config.ts'
 import { startRegistry } from '../../registry/registry.ts'
 import { startTestNats, type TestNats } from '../harness/nats.ts'
@@ -108,4 +116,30 @@ export async function listen(
   })
   await bus.connection.flush()
   return received
+}
+
+/** One question of a connector for its group's applications. */
+export function askFor(connector: Bus, group: string, request: ApplicationsRequest) {
+  return connector.call(subjects.applicationsRequest(group), request, {
+    reply: ApplicationsReply,
+    timeoutMs: 2_000,
+    unavailable: 'bus_unavailable',
+  })
+}
+
+export interface GroupList {
+  readonly version: number
+  readonly applications: readonly Application[]
+}
+
+/** The whole list of a group, as its connectors read it. */
+export async function listOf(connector: Bus, group: string): Promise<GroupList> {
+  const first = await askFor(connector, group, {})
+  if (first.kind !== 'page') throw new Error('no page was given')
+  const read = await readList(
+    request => askFor(connector, group, request),
+    first,
+    () => 0,
+  )
+  return { ...read, applications: [...read.applications.values()] }
 }

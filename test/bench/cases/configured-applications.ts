@@ -7,19 +7,25 @@ import { RegisteredApplication } from '#infra/contracts/application.ts'
 import { ConnectorGroup } from '#infra/contracts/connector.ts'
 import { bucketEntry, buckets } from '#infra/subjects.ts'
 
-/** The registry sends the list of a group in one message: a group is not meant to have thousands. */
-const groupSize = 100
+/** Applications of one connector group, unless told otherwise. */
+const usualGroupSize = 100
 
 /** Writes under way at once. */
 const atOnce = 1_000
 
-/** Adds so many, each 100 of them in a connector group of their own. They answer at no address that is measured. */
-export async function configureApplications(bus: Bus, count: number): Promise<void> {
+/** Adds so many, each `groupSize` of them in a connector group of their own. They answer at no address that is measured. */
+export async function configureApplications(
+  bus: Bus,
+  count: number,
+  groupSize = usualGroupSize,
+): Promise<void> {
   const js = jetstream(bus.connection, { timeout: 20_000 })
   const groups = Array.from({ length: Math.ceil(count / groupSize) }, (_, index) =>
     groupEntry(index),
   )
-  const applications = Array.from({ length: count }, (_, index) => applicationEntry(index))
+  const applications = Array.from({ length: count }, (_, index) =>
+    applicationEntry(index, configuredGroup(Math.floor(index / groupSize))),
+  )
   const entries = [...groups, ...applications]
   for (let at = 0; at < entries.length; at += atOnce) {
     const writes = entries.slice(at, at + atOnce)
@@ -32,17 +38,22 @@ export function configuredHost(index: number): string {
   return `grown-${index}.bench.test`
 }
 
+/** The connector group with this number. */
+export function configuredGroup(index: number): string {
+  return `grown-group-${index}`
+}
+
 type Entry = [subject: string, value: object]
 
 const createdDateTime = new Date().toISOString()
 
 function groupEntry(index: number): Entry {
-  const id = groupOf(index * groupSize)
+  const id = configuredGroup(index)
   const value = ConnectorGroup.parse({ id, name: id, createdDateTime })
   return [bucketEntry(buckets.connectorGroups, id), value]
 }
 
-function applicationEntry(index: number): Entry {
+function applicationEntry(index: number, connectorGroupId: string): Entry {
   const id = `grown-${index}`
   const value = RegisteredApplication.parse({
     id,
@@ -50,15 +61,11 @@ function applicationEntry(index: number): Entry {
     displayName: id,
     createdDateTime,
     appRoleAssignmentRequired: false,
-    connectorGroupId: groupOf(index),
+    connectorGroupId,
     onPremisesPublishing: {
       externalUrl: `https://${configuredHost(index)}/`,
       internalUrl: `http://${id}.internal.test/`,
     },
   })
   return [bucketEntry(buckets.applications, id), value]
-}
-
-function groupOf(index: number): string {
-  return `grown-group-${Math.floor(index / groupSize)}`
 }

@@ -10,6 +10,9 @@ import type { Readiness } from './readiness.ts'
 import type { Serving } from './serve.ts'
 import { originOf } from './translate.ts'
 
+/** Applications that one report names as not ready. */
+const maxNotReady = 500
+
 export interface StatusOptions {
   bus: Bus
   connectorId: string
@@ -58,13 +61,7 @@ function statusOf(
 ): ConnectorStatus {
   const { connectorId, place, groupId, maxExchanges, version, readiness, applications } = options
   const serving = options.serving()
-  const down = readiness.down()
-  const notReady = [...applications().values()].flatMap(application => {
-    const reason = down.get(originOf(application))
-    return reason === undefined
-      ? []
-      : [{ applicationId: application.id, reason: reason.slice(0, 300) }]
-  })
+  const notReady = notReadyOf(readiness.down(), applications())
   return {
     connectorId,
     ...(place && { worker: place.number }),
@@ -82,4 +79,20 @@ function statusOf(
       : null,
     notReady,
   }
+}
+
+/** The first of the applications whose origins are down: thousands may share one, and a report is one message. */
+function notReadyOf(
+  down: ReadonlyMap<string, string>,
+  applications: ReadonlyMap<string, Application>,
+): ConnectorStatus['notReady'] {
+  const notReady: ConnectorStatus['notReady'] = []
+  if (down.size === 0) return notReady
+  for (const application of applications.values()) {
+    const reason = down.get(originOf(application))
+    if (reason === undefined) continue
+    notReady.push({ applicationId: application.id, reason: reason.slice(0, 300) })
+    if (notReady.length === maxNotReady) break
+  }
+  return notReady
 }

@@ -9,30 +9,28 @@ import {
   type RegisteredApplication,
 } from '#infra/contracts/application.ts'
 import type { ConnectorGroup } from '#infra/contracts/connector.ts'
+import type { ApplicationIndex } from './application-index.ts'
 import { checkExternalUrl } from './external-url.ts'
 import { invalid, Refusal } from './refusal.ts'
 import type { State, Store } from './store.ts'
 
 export interface Rules {
+  index: ApplicationIndex
   externalBaseUrl: string | undefined
   /** Largest message of the bus. */
   maxMessageBytes: number
 }
 
 /** Refuses a candidate that does not go together with the other applications. */
-export function checkApplication(
-  rules: Rules,
-  state: State<RegisteredApplication>,
-  candidate: RegisteredApplication,
-): void {
-  const others = [...state.entries.values()].filter(({ id }) => id !== candidate.id)
-  const sameAppId = others.find(({ appId }) => appId === candidate.appId)
-  if (sameAppId) {
-    throw new Refusal('already_exists', `appId belongs to the application "${sameAppId.id}"`)
+export function checkApplication(rules: Rules, candidate: RegisteredApplication): void {
+  const { index } = rules
+  const sameAppId = index.withAppId(candidate.appId)
+  if (sameAppId !== undefined && sameAppId !== candidate.id) {
+    throw new Refusal('already_exists', `appId belongs to the application "${sameAppId}"`)
   }
   checkSize(rules.maxMessageBytes, candidate)
   if (!isPublished(candidate)) return
-  checkExternalUrl(candidate, others.filter(isPublished), rules.externalBaseUrl)
+  checkExternalUrl(candidate, address => index.at(address), rules.externalBaseUrl)
 }
 
 export type Groups = State<ConnectorGroup> & Pick<Store<ConnectorGroup>, 'sync'>

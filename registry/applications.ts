@@ -84,7 +84,7 @@ async function create(
       const message = `there is an application "${id}" already; change it, or give another id`
       throw new Refusal('already_exists', message, [{ property: 'id', message }])
     }
-    checkApplication(options, state, value)
+    checkApplication(options, value)
     await checkGroup(options.groups, value.connectorGroupId)
     return { id, value }
   })
@@ -110,7 +110,7 @@ async function editOne(
     const after = parseOrRefuse(RegisteredApplication, apply(before.value))
     result = { before, after }
     if (changedProperties(before.value, after).length === 0) return undefined
-    checkApplication(options, state, after)
+    checkApplication(options, after)
     const { connectorGroupId } = after
     if (connectorGroupId !== before.value.connectorGroupId)
       await checkGroup(groups, connectorGroupId)

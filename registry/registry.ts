@@ -15,6 +15,7 @@ import { Revoker } from '#infra/revocations.ts'
 import { watchBucket } from '#infra/snapshot.ts'
 import { buckets } from '#infra/subjects.ts'
 import { startAdminApi } from './admin-api/server.ts'
+import { ApplicationIndex } from './application-index.ts'
 import { openApplications } from './applications.ts'
 import type { RegistryConfig } from './config.ts'
 import { followConnections } from './connections.ts'
@@ -47,6 +48,7 @@ export async function startRegistry(
     ...stores,
     revoke: revocation => revoker.revoke(revocation),
     store: stores.applications,
+    index: new ApplicationIndex(stores.applications),
     externalBaseUrl: config.externalBaseUrl,
     maxMessageBytes: bus.maxPayloadBytes,
   })

@@ -13,7 +13,7 @@ import {
   type RequestHead,
   RequestHeadError,
 } from '#infra/request-head.ts'
-import { isReserved, originCookies } from '#infra/reserved-fields.ts'
+import { isReserved, partCookies } from '#infra/reserved-fields.ts'
 import type { RawRequest } from './origin.ts'
 import { internalTarget, requestHeaders, type Translation } from './translate.ts'
 
@@ -67,7 +67,7 @@ function endToEnd(headers: readonly string[]): string[] {
     const name = (headers[i] as string).toLowerCase()
     if (isHopByHop(name) || alsoHopByHop?.has(name) || isReserved(name)) continue
     if (name === 'expect' || setByGateway.some(own => own === name)) continue
-    const value = name === 'cookie' ? originCookies(headers[i + 1] as string) : headers[i + 1]
+    const value = name === 'cookie' ? partCookies(headers[i + 1] as string).origins : headers[i + 1]
     if (value !== undefined) kept.push(headers[i] as string, value)
   }
   return kept

@@ -6,8 +6,8 @@
 
 import { isMethod } from '#infra/contracts/http-methods.ts'
 import type { FaultCode } from '#infra/errors.ts'
-import { isAmbiguousPath, isHopByHop, nominated, ownCookiePrefix, pathOf } from '#infra/http.ts'
-import { isReserved } from '#infra/reserved-fields.ts'
+import { isAmbiguousPath, isHopByHop, nominated, pathOf } from '#infra/http.ts'
+import { isReserved, partCookies } from '#infra/reserved-fields.ts'
 import { clientAddress, plainAddress, type TrustedProxies } from './client-address.ts'
 import type { ClientRequest } from './front/client.ts'
 
@@ -263,17 +263,15 @@ function joined(before: string | undefined, value: string): string {
 }
 
 /** The cookies that belong to the origin; ours are noted and go no further. */
-function withoutOwnCookies(fields: Fields, header: string): string | undefined {
-  if (!header.includes(ownCookiePrefix)) return header
-  const own = new Map(fields.cookies)
-  const kept = header.split(';').filter(pair => {
-    const [name = '', ...value] = pair.trim().split('=')
-    if (!name.startsWith(ownCookiePrefix)) return pair.trim() !== ''
-    own.set(name, value.join('='))
-    return false
-  })
-  fields.cookies = own
-  return kept.length > 0 ? kept.join(';').trimStart() : undefined
+function withoutOwnCookies(fields: Fields, field: string): string | undefined {
+  const { own, origins } = partCookies(field)
+  if (own.length > 0) fields.cookies = new Map([...fields.cookies, ...own.map(asEntry)])
+  return origins
+}
+
+function asEntry(cookie: string): [name: string, value: string] {
+  const end = cookie.indexOf('=')
+  return end === -1 ? [cookie, ''] : [cookie.slice(0, end), cookie.slice(end + 1)]
 }
 
 interface Target {

@@ -27,12 +27,20 @@ export function isReserved(name: string): boolean {
   return reservedPrefixes.some(prefix => dashed.startsWith(prefix))
 }
 
-/** The cookies of a field that are the origin's; undefined when all were ours. */
-export function originCookies(value: string): string | undefined {
-  if (!value.includes(ownCookiePrefix)) return value
-  const kept = value.split(';').filter(pair => {
-    const name = pair.trim()
-    return name !== '' && !name.startsWith(ownCookiePrefix)
+const none: readonly string[] = []
+
+/** A Cookie field as what is ours (`name=value`) and what is the origin's, undefined when all was ours. */
+export function partCookies(field: string): {
+  readonly own: readonly string[]
+  readonly origins: string | undefined
+} {
+  if (!field.includes(ownCookiePrefix)) return { own: none, origins: field }
+  const own: string[] = []
+  const kept = field.split(';').filter(pair => {
+    const cookie = pair.trim()
+    if (!cookie.startsWith(ownCookiePrefix)) return cookie !== ''
+    own.push(cookie)
+    return false
   })
-  return kept.length > 0 ? kept.join(';').trimStart() : undefined
+  return { own, origins: kept.length > 0 ? kept.join(';').trimStart() : undefined }
 }

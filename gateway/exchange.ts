@@ -2,7 +2,7 @@
  * One request of a client on its way to a connector and back.
  *
  * What may be sent again: a request that is known to be never started (no responders, busy, not ready, not informed,
- * expired) goes to another member of the group, whatever its method. Silence or a lost connector proves nothing: only a
+ * lease unknown, expired) goes to another member of the group, whatever its method. Silence or a lost connector proves nothing: only a
  * safe method without a body is sent once more, and only before the response head. Nothing else is ever sent twice.
  */
 

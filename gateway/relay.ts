@@ -93,10 +93,6 @@ export class Relay implements Disposable {
     return performance.now() - this.#connectedAt < settleMs
   }
 
-  get openExchanges(): number {
-    return this.#open.size
-  }
-
   /** Relays one request; its end is reported through the request's `onDone`. */
   start(request: ExchangeRequest): void {
     new Exchange(this, request).start()

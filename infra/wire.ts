@@ -11,7 +11,7 @@
  *   A small exchange is exactly these two messages. Otherwise, on the subjects `up` and `down.<connector>.<id>`:
  *
  *      │◄── ACCEPTED            still working: 250 ms without another answer
- *      │◄── REFUSED             never started (busy, not ready, not informed, expired) or failed before the response head
+ *      │◄── REFUSED             never started (busy, not ready, not informed, lease unknown, expired) or failed before the response head
  *      │◄── INFORMATION         a 1xx response
  *      │◄── RESPONSE + more     head and first bytes; DATA … END follow
  *      │◄─► DATA                bytes of the request or response body, or of an upgraded connection

@@ -17,7 +17,7 @@ import { createClock } from './clock.ts'
 import type { ConnectorConfig } from './config.ts'
 import { type Directory, openDirectory } from './directory.ts'
 import { createOrigins, type Origins } from './origin.ts'
-import { sendAlone, withTrailers } from './origin-alone.ts'
+import { withTrailers } from './origin-alone.ts'
 import { withHttp2 } from './origin-http2.ts'
 import { withRaw } from './origin-raw.ts'
 import { watchReadiness } from './readiness.ts'
@@ -101,7 +101,7 @@ export async function startConnector(
 }
 
 function openOrigins(maxConnections: number): Origins {
-  return withRaw(withHttp2(withTrailers(createOrigins(maxConnections, sendAlone))))
+  return withRaw(withHttp2(withTrailers(createOrigins(maxConnections))))
 }
 
 function logOf({ connectorId, logLevel }: ConnectorConfig, worker: Worker | undefined): Logger {

@@ -25,14 +25,8 @@ import {
   type RequestFrame,
   singleMessageBytes,
 } from '#infra/wire.ts'
-import {
-  asOriginError,
-  type OriginControl,
-  OriginError,
-  type OriginRequest,
-  type OriginSink,
-  type Origins,
-} from './origin.ts'
+import type { OriginControl, OriginRequest, OriginSink, Origins } from './origin.ts'
+import { asOriginError, OriginError } from './origin-error.ts'
 import { rawRequest } from './raw-request.ts'
 import { isEventStream, type Owed, Silence } from './silence.ts'
 import {

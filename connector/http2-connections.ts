@@ -7,13 +7,9 @@
 import { type ClientHttp2Session, connect } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
-import {
-  asOriginError,
-  connectTimeoutDetail,
-  keepAliveTimeoutMs,
-  OriginError,
-  tcpKeepAliveMs,
-} from './origin.ts'
+import { keepAliveTimeoutMs } from './origin.ts'
+import { asOriginError, connectTimeoutDetail, OriginError } from './origin-error.ts'
+import { tcpKeepAliveMs } from './own-connection.ts'
 
 export interface OriginAddress {
   /** `https://host:port`, or `http://host:port` for HTTP/2 from the first byte (h2c). */

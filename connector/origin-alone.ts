@@ -4,19 +4,13 @@
  * say what that library does not bear.
  */
 
-import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http'
-import { request as httpsRequest } from 'node:https'
+import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { Readable } from 'node:stream'
-import { type Application, originTimeoutsMs } from '#infra/contracts/application.ts'
-import { headerValue } from '#infra/http.ts'
-import {
-  asOriginError,
-  connectTimeoutDetail,
-  OriginError,
-  type OriginRequest,
-  type OriginSink,
-  type Origins,
-} from './origin.ts'
+import type { Application } from '#infra/contracts/application.ts'
+import { headerValue, pairsOf } from '#infra/http.ts'
+import type { OriginRequest, OriginSink, Origins } from './origin.ts'
+import { asOriginError, OriginError } from './origin-error.ts'
+import { requestAlone } from './own-connection.ts'
 
 /** The same origins; a body that announces trailers keeps them. */
 export function withTrailers(origins: Origins): Origins {
@@ -37,42 +31,21 @@ function isStream(body: OriginRequest['body']): body is Readable {
 
 /** As `Origins.send`. */
 export function sendAlone(
-  { onPremisesPublishing }: Application,
+  application: Application,
   request: OriginRequest,
   sink: OriginSink,
 ): () => void {
-  const { internalUrl, isBackendCertificateValidationEnabled } = onPremisesPublishing
-  const timeoutMs = originTimeoutsMs(onPremisesPublishing).connect
-  const url = new URL(internalUrl)
-  const isSecure = url.protocol === 'https:'
-  const start = isSecure ? httpsRequest : httpRequest
-  const outgoing = start({
-    host: url.hostname.replace(/^\[|\]$/g, ''),
-    port: url.port || (isSecure ? 443 : 80),
-    method: request.method,
-    path: request.target,
-    headers: framed(request),
-    setHost: false,
-    agent: false,
-    rejectUnauthorized: isBackendCertificateValidationEnabled,
-    timeout: timeoutMs,
-  })
-  let isConnected = false
-  outgoing.on('socket', socket =>
-    socket.once(isSecure ? 'secureConnect' : 'connect', () => {
-      isConnected = true
-      socket.setTimeout(0)
-      sink.started()
-      sendBody(outgoing, request)
-    }),
+  const outgoing = requestAlone(
+    application,
+    { ...request, headers: framed(request) },
+    {
+      connected() {
+        sink.started()
+        sendBody(outgoing, request)
+      },
+      failed: error => sink.failed(error),
+    },
   )
-  outgoing.on('timeout', () =>
-    outgoing.destroy(new OriginError('origin_unreachable', connectTimeoutDetail(timeoutMs), false)),
-  )
-  outgoing.on('error', error => {
-    const { code, message } = asOriginError(error)
-    sink.failed(new OriginError(code, message, isConnected, { cause: error }))
-  })
   outgoing.on('information', ({ statusCode, rawHeaders }) =>
     sink.information(statusCode, rawHeaders),
   )
@@ -119,10 +92,4 @@ function follow(response: IncomingMessage, sink: OriginSink): void {
   response.on('data', (chunk: Buffer) => sink.data(chunk))
   response.on('end', () => sink.end(response.rawTrailers))
   response.on('error', error => sink.failed(asOriginError(error)))
-}
-
-function pairsOf(list: readonly string[]): [string, string][] {
-  const pairs: [string, string][] = []
-  for (let i = 0; i < list.length; i += 2) pairs.push([list[i] as string, list[i + 1] as string])
-  return pairs
 }

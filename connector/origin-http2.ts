@@ -9,14 +9,8 @@ import type { Readable } from 'node:stream'
 import { type Application, originTimeoutsMs } from '#infra/contracts/application.ts'
 import { headerValue, isHopByHop } from '#infra/http.ts'
 import { type Http2Connection, Http2Connections, type Waiting } from './http2-connections.ts'
-import {
-  asOriginError,
-  isRepeatable,
-  OriginError,
-  type OriginRequest,
-  type OriginSink,
-  type Origins,
-} from './origin.ts'
+import { isRepeatable, type OriginRequest, type OriginSink, type Origins } from './origin.ts'
+import { asOriginError, OriginError } from './origin-error.ts'
 
 const { NGHTTP2_CANCEL, NGHTTP2_REFUSED_STREAM, NGHTTP2_FLAG_END_STREAM } = constants
 

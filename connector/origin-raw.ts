@@ -6,15 +6,9 @@
 import { connect as connectTcp, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { type Application, originTimeoutsMs } from '#infra/contracts/application.ts'
-import {
-  asOriginError,
-  connectTimeoutDetail,
-  OriginError,
-  type OriginRequest,
-  type Origins,
-  tcpKeepAliveMs,
-  type UpgradeSink,
-} from './origin.ts'
+import type { OriginRequest, Origins, UpgradeSink } from './origin.ts'
+import { asOriginError, connectTimeoutDetail, OriginError } from './origin-error.ts'
+import { addressOf, tcpKeepAliveMs } from './own-connection.ts'
 import { RawConnection } from './raw-connection.ts'
 
 /** The same origins; upgrades that ask for a raw connection get one. */
@@ -36,8 +30,7 @@ function connectRaw(
 ): () => void {
   const { internalUrl, isBackendCertificateValidationEnabled } = onPremisesPublishing
   const { connect, firstByte } = originTimeoutsMs(onPremisesPublishing)
-  const url = new URL(internalUrl)
-  const socket = dial(url, isBackendCertificateValidationEnabled)
+  const socket = dial(internalUrl, isBackendCertificateValidationEnabled)
   socket.setTimeout(connect, () =>
     socket.destroy(new OriginError('origin_unreachable', connectTimeoutDetail(connect), false)),
   )
@@ -46,7 +39,7 @@ function connectRaw(
     sink.failed(new OriginError(code, message, false, { cause: error }))
   }
   socket.once('error', failed)
-  socket.once(url.protocol === 'https:' ? 'secureConnect' : 'connect', () => {
+  socket.once('encrypted' in socket ? 'secureConnect' : 'connect', () => {
     socket.off('error', failed).setTimeout(0)
     socket.setNoDelay(true).setKeepAlive(true, tcpKeepAliveMs)
     sink.started()
@@ -58,10 +51,8 @@ function connectRaw(
   return () => socket.destroy()
 }
 
-function dial(url: URL, verifiesCertificate: boolean): Socket {
-  const host = url.hostname.replace(/^\[|\]$/g, '')
-  const isSecure = url.protocol === 'https:'
-  const port = Number(url.port || (isSecure ? 443 : 80))
+function dial(internalUrl: string, verifiesCertificate: boolean): Socket {
+  const { host, port, isSecure } = addressOf(internalUrl)
   if (!isSecure) return connectTcp({ host, port, allowHalfOpen: true })
   const isAddress = /^[\d.]+$|:/.test(host)
   return connectTls({

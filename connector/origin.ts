@@ -1,20 +1,16 @@
 /**
  * The HTTP client towards origins: connections kept alive per origin, certificates verified unless the application
- * says otherwise, explicit time-outs. Every failure becomes a fault; whether the origin may have seen the request
- * (`isStarted`) decides what may be sent again.
+ * says otherwise, explicit time-outs.
  */
 
-import { request as httpRequest, type IncomingMessage } from 'node:http'
-import { request as httpsRequest } from 'node:https'
+import type { IncomingMessage } from 'node:http'
 import type { Duplex, Readable } from 'node:stream'
 import { type Dispatcher, Pool } from 'undici'
 import { type Application, originTimeoutsMs } from '#infra/contracts/application.ts'
-import { type FaultCode, SallyportError } from '#infra/errors.ts'
-import { headerValue } from '#infra/http.ts'
 import type { RequestHead } from '#infra/request-head.ts'
-
-/** How long a connection may be silent before TCP itself asks whether the other side is still there. */
-export const tcpKeepAliveMs = 30_000
+import { sendAlone } from './origin-alone.ts'
+import { asOriginError, codeOf, OriginError } from './origin-error.ts'
+import { upgrade } from './origin-upgrade.ts'
 
 /** An idle connection is kept this long, unless the origin's Keep-Alive header says less. */
 export const keepAliveTimeoutMs = 30_000
@@ -54,16 +50,6 @@ export interface OriginSink {
   failed(error: OriginError): void
 }
 
-/** A failure towards the origin. */
-export class OriginError extends SallyportError {
-  /** Whether the origin may have received the request. */
-  readonly isStarted: boolean
-  constructor(code: FaultCode, detail: string, isStarted: boolean, options?: ErrorOptions) {
-    super(code, detail, options)
-    this.isStarted = isStarted
-  }
-}
-
 export interface UpgradeSink {
   started(): void
   /** The origin switched protocols: from here on the socket carries its bytes. */
@@ -84,20 +70,18 @@ export interface Origins extends AsyncDisposable {
 interface Target {
   readonly application: Application
   readonly pool: Pool
-  /** Sends by Node's own client, which bears what the pool's does not. */
-  readonly sendAlone: Origins['send']
   /** It has sent "100 Continue" without being asked (RFC 9110 §15.2.1 has clients ignore that; the pool's fails). */
   isTalkative: boolean
 }
 
-export function createOrigins(maxConnections: number, sendAlone: Origins['send']): Origins {
+export function createOrigins(maxConnections: number): Origins {
   const pools = new Map<string, Pool>()
   /** Found once for each state of an application. */
   const known = new WeakMap<Application, Target>()
   const targetFor = (application: Application): Target => {
     let target = known.get(application)
     if (!target) {
-      target = { application, pool: poolOf(application), sendAlone, isTalkative: false }
+      target = { application, pool: poolOf(application), isTalkative: false }
       known.set(application, target)
     }
     return target
@@ -176,7 +160,7 @@ function send(target: Target, request: OriginRequest, sink: OriginSink): () => v
       if (!hasHead && isUnaskedContinue(error)) {
         target.isTalkative = true
         if (isRepeatable(request)) {
-          abortAlone = target.sendAlone(target.application, request, sink)
+          abortAlone = sendAlone(target.application, request, sink)
           return
         }
       }
@@ -228,119 +212,4 @@ function isConnectionClosed(error: Error): boolean {
 function rawHeadersOf(controller: Dispatcher.DispatchController): string[] {
   const raw = controller.rawHeaders as readonly (Buffer | string)[] | null | undefined
   return raw ? raw.map(item => (typeof item === 'string' ? item : item.toString('latin1'))) : []
-}
-
-function upgrade(application: Application, request: OriginRequest, sink: UpgradeSink): () => void {
-  const { internalUrl, isBackendCertificateValidationEnabled } = application.onPremisesPublishing
-  const url = new URL(internalUrl)
-  const isSecure = url.protocol === 'https:'
-  const timeoutMs = originTimeoutsMs(application.onPremisesPublishing).connect
-  let isConnected = false
-  let isAnswered = false
-  const start = isSecure ? httpsRequest : httpRequest
-  const outgoing = start({
-    host: url.hostname.replace(/^\[|\]$/g, ''),
-    port: url.port || (isSecure ? 443 : 80),
-    method: request.method,
-    path: request.target,
-    headers: bodiless(request),
-    ...halfOpen,
-    setHost: false,
-    agent: false,
-    rejectUnauthorized: isBackendCertificateValidationEnabled,
-    timeout: timeoutMs,
-  })
-  outgoing.on('socket', socket =>
-    socket.once(isSecure ? 'secureConnect' : 'connect', () => {
-      isConnected = true
-      socket.setTimeout(0)
-      // Nothing may be said for hours: what has vanished without a word is found, and no firewall forgets the connection.
-      socket.setKeepAlive(true, tcpKeepAliveMs)
-      sink.started()
-    }),
-  )
-  outgoing.on('upgrade', (response, socket, first) => {
-    isAnswered = true
-    sink.upgraded(response.statusMessage ?? '', response.rawHeaders, socket, first)
-  })
-  outgoing.on('response', response => {
-    isAnswered = true
-    sink.declined(response)
-  })
-  outgoing.on('timeout', () =>
-    outgoing.destroy(new OriginError('origin_unreachable', connectTimeoutDetail(timeoutMs), false)),
-  )
-  outgoing.on('error', error => {
-    if (isAnswered) return
-    const failure = asOriginError(error)
-    sink.failed(isConnected ? failure : new OriginError(failure.code, failure.message, false))
-  })
-  outgoing.end(request.body instanceof Buffer ? request.body : undefined)
-  return () => outgoing.destroy()
-}
-
-/** A protocol may let one side go on when the other has said all. Goes to the socket; the types do not say so. */
-const halfOpen: object = { allowHalfOpen: true }
-
-/** Node's client puts chunks behind a POST that says nothing of its body: they would be the protocol's first bytes. */
-function bodiless({ method, headers }: OriginRequest): string[] {
-  const isUsual = method === 'GET' || method === 'HEAD' || headerValue(headers, 'content-length')
-  return isUsual ? headers : [...headers, 'Content-Length', '0']
-}
-
-/** What the client library reports, as fault and as the answer to "may the origin have seen it?". */
-export function asOriginError(error: Error): OriginError {
-  if (error instanceof OriginError) return error
-  const code = codeOf(error)
-  const name = code === 'UND_ERR_CONNECT_TIMEOUT' ? 'connect time-out' : code
-  const detail = name ? `${name}: ${error.message}` : error.message
-  const fail = (fault: FaultCode, isStarted: boolean) =>
-    new OriginError(fault, detail, isStarted, { cause: error })
-  if (unreachable.has(code)) return fail('origin_unreachable', wasConnected(error))
-  if (/^(CERT_|ERR_TLS_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|HOSTNAME_MISMATCH)/.test(code)) {
-    return fail('origin_certificate_invalid', false)
-  }
-  return fail(isProtocolError(error, code) ? 'origin_protocol_error' : 'origin_unreachable', true)
-}
-
-/** Not every one of the client library's parser errors has a code. */
-function isProtocolError(error: Error, code: string): boolean {
-  return (
-    error.name === 'HTTPParserError' ||
-    code.startsWith('HPE_') ||
-    code === 'EPROTO' ||
-    code.startsWith('ERR_SSL_') ||
-    code === 'ERR_HTTP2_ERROR' ||
-    code === 'UND_ERR_HEADERS_OVERFLOW' ||
-    code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH' ||
-    /bad (response|upgrade)/.test(error.message)
-  )
-}
-
-const unreachable = new Set([
-  'ECONNREFUSED',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  'ENOTFOUND',
-  'EAI_AGAIN',
-  'UND_ERR_CONNECT_TIMEOUT',
-  'ETIMEDOUT',
-])
-
-/** A network that goes away breaks connections with the same codes. */
-function wasConnected(error: Error): boolean {
-  return /^(read|write)/.test((error as NodeJS.ErrnoException).syscall ?? '')
-}
-
-/** As the audit event names it. */
-export function connectTimeoutDetail(timeoutMs: number): string {
-  return `connect time-out: no connection within ${timeoutMs / 1_000} s`
-}
-
-function codeOf(error: Error): string {
-  const own = (error as NodeJS.ErrnoException).code
-  if (typeof own === 'string') return own
-  if (error instanceof AggregateError && error.errors[0] instanceof Error)
-    return codeOf(error.errors[0])
-  return error.cause instanceof Error ? codeOf(error.cause) : ''
 }

@@ -19,7 +19,8 @@ import {
   type RequestHead,
 } from '#infra/request-head.ts'
 import { MessageReader, MessageReaderError } from './message-reader.ts'
-import { OriginError, type RawRequest } from './origin.ts'
+import type { RawRequest } from './origin.ts'
+import { OriginError } from './origin-error.ts'
 
 export interface RawConnectionOptions extends RawRequest {
   /** Connected. */

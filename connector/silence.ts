@@ -6,7 +6,7 @@
 
 import { type OnPremisesPublishing, originTimeoutsMs } from '#infra/contracts/application.ts'
 import { headerValue } from '#infra/http.ts'
-import { OriginError } from './origin.ts'
+import { OriginError } from './origin-error.ts'
 
 /** What the origin owes: its answer, bytes of a body (or room for them), or bytes of what may be quiet for long. */
 export type Owed = Exclude<keyof ReturnType<typeof originTimeoutsMs>, 'connect'>

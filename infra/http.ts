@@ -71,3 +71,10 @@ export function pathOf(target: string): string {
 export function isBelow(path: string, prefix: string): boolean {
   return path.startsWith(prefix) || path === prefix.slice(0, -1)
 }
+
+/** A flat list as the pairs that some of Node's methods want. */
+export function pairsOf(list: readonly string[]): [string, string][] {
+  const pairs: [string, string][] = []
+  for (let i = 0; i < list.length; i += 2) pairs.push([list[i] as string, list[i + 1] as string])
+  return pairs
+}

@@ -14,6 +14,7 @@ import { createServer as createSecureServer, type Server as SecureServer } from 
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { TlsOptions } from 'node:tls'
+import { pairsOf } from '#infra/http.ts'
 import {
   type Arrival,
   type ClientResponse,
@@ -120,10 +121,4 @@ export function createHttp1Server(
   })
   server.on('connect', (_req, socket: Duplex) => refuse(socket, refusal('method_not_allowed')))
   return server
-}
-
-function pairsOf(list: readonly string[]): [string, string][] {
-  const pairs: [string, string][] = []
-  for (let i = 0; i < list.length; i += 2) pairs.push([list[i] as string, list[i + 1] as string])
-  return pairs
 }

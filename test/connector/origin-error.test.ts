@@ -1,7 +1,7 @@
 /** What may be sent to another connector: only what the origin cannot have seen. */
 
 import { expect, test } from 'vitest'
-import { asOriginError } from '../../connector/origin.ts'
+import { asOriginError } from '../../connector/origin-error.ts'
 
 const failure = (code: string, syscall?: string) =>
   Object.assign(new Error('failed'), { code, ...(syscall && { syscall }) })

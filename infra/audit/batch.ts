@@ -8,11 +8,14 @@
 
 import type { Buffer } from 'node:buffer'
 
-/** An event under way. */
+/** A message under way. */
 export interface Entry {
   readonly id: string
   readonly subject: string
+  /** Events, a line each (parcel.ts). */
   readonly data: Buffer
+  /** How many. */
+  readonly events: number
   readonly recordedAtMs: number
   readonly isFromSpill: boolean
   sentAtMs: number

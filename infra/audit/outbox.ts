@@ -9,15 +9,9 @@ import type { Bus } from '../bus.ts'
 import type { Logger } from '../log.ts'
 import { PassingMap } from '../passing-map.ts'
 import type { Entry } from './batch.ts'
+import { asEntry, type GatheredEvent, Gathering } from './parcel.ts'
 import { Publisher } from './publisher.ts'
 import { Spill } from './spill.ts'
-
-export interface OutboxEvent {
-  readonly id: string
-  readonly subject: string
-  readonly json: string
-  readonly recordedAtMs: number
-}
 
 export interface OutboxOptions {
   /** Acknowledgements arrive below it. */
@@ -51,6 +45,8 @@ const complaintIntervalMs = 10_000
 /** What the protocol line and a header may take of the largest message, generously. */
 const overheadBytes = 1_024
 
+const maxOctetsOfCharacter = 3
+
 export class Outbox implements AsyncDisposable {
   isHealthy = true
   dropped = 0
@@ -58,9 +54,13 @@ export class Outbox implements AsyncDisposable {
   readonly #options: OutboxOptions
   readonly #publisher: Publisher
   readonly #spill: Spill | undefined
+  /** What has come lately. */
+  readonly #gathered = new Gathering()
   /** To be published as soon as the connection and the publisher take it. */
   readonly #waiting = new PassingMap<Entry>()
   readonly #stack = new DisposableStack()
+  /** Events in `#waiting` and with the publisher. */
+  #closed = 0
   #isDropping = false
   #gathering: NodeJS.Timeout | undefined
   /** The publisher took no more at the last attempt. */
@@ -94,22 +94,31 @@ export class Outbox implements AsyncDisposable {
   }
 
   get pending(): number {
-    return this.#publisher.inFlight + this.#waiting.size
+    return this.#gathered.size + this.#closed
   }
 
-  add(event: OutboxEvent): void {
+  add(event: GatheredEvent): void {
     if (this.pending >= this.#options.maxPendingEvents) {
       if (!this.#spill?.append(event.json)) this.drop('audit events find no room')
       return
     }
-    const entry = asEntry(event, false)
-    if (entry.data.length + overheadBytes > this.#bus.maxPayloadBytes) {
+    if (!this.#fits(event.json)) {
       this.drop('an audit event is larger than a message may be')
       return
     }
-    this.#waiting.set(entry.id, entry)
-    if (this.#waiting.size === gatherEvents) this.#pump()
+    this.#gathered.add(event)
+    if (this.#gathered.size === gatherEvents) this.#pump()
     else this.#gathering ??= setTimeout(() => this.#pump(), gatherMs).unref()
+  }
+
+  #fits(json: string): boolean {
+    const room = this.#bus.maxPayloadBytes - overheadBytes
+    return json.length * maxOctetsOfCharacter <= room || Buffer.byteLength(json) <= room
+  }
+
+  #wait(entry: Entry): void {
+    this.#closed += entry.events
+    this.#waiting.set(entry.id, entry)
   }
 
   /** Counts events that are lost, and says so loudly, though not for each one. */
@@ -121,6 +130,7 @@ export class Outbox implements AsyncDisposable {
   }
 
   #stored(entry: Entry): void {
+    this.#closed -= entry.events
     if (entry.isFromSpill) this.#spill?.settle()
     if (this.#isBlocked) this.#pump()
     if (this.#emptied && this.pending === 0) this.#emptied.resolve()
@@ -138,6 +148,7 @@ export class Outbox implements AsyncDisposable {
     clearTimeout(this.#gathering)
     this.#gathering = undefined
     this.#isBlocked = false
+    for (const entry of this.#gathered.take()) this.#wait(entry)
     for (const entry of this.#waiting.values()) {
       if (!this.#publisher.send(entry, nowMs)) {
         this.#isBlocked = true
@@ -169,7 +180,7 @@ export class Outbox implements AsyncDisposable {
     if (!this.#spill || !this.#bus.isConnected || this.#waiting.size > 0) return
     const room = Math.floor(this.#options.maxPendingEvents / 2) - this.pending
     for (const event of this.#spill.take(room)) {
-      this.#waiting.set(event.id, asEntry({ ...event, recordedAtMs: nowMs }, true))
+      this.#wait(asEntry({ ...event, recordedAtMs: nowMs }, [event.json], true))
     }
   }
 
@@ -181,6 +192,7 @@ export class Outbox implements AsyncDisposable {
   }
 
   #hasOlderThan(timeMs: number): boolean {
+    if (this.#gathered.oldestMs() < timeMs) return true
     for (const entry of this.#waiting.values()) if (entry.recordedAtMs < timeMs) return true
     return this.#publisher.hasOlderThan(timeMs)
   }
@@ -209,19 +221,16 @@ export class Outbox implements AsyncDisposable {
     const droppedBefore = this.dropped
     this.#publisher.recall(Number.POSITIVE_INFINITY)
     this.#stack.dispose()
+    for (const entry of this.#gathered.take()) this.#wait(entry)
     for (const { isFromSpill, data } of this.#waiting.values()) {
-      if (!isFromSpill && !this.#spill?.append(data.toString())) this.dropped++
+      if (isFromSpill) continue
+      for (const json of data.toString().split('\n')) {
+        if (!this.#spill?.append(json)) this.dropped++
+      }
     }
     this.#spill?.flush()
     const lost = this.dropped - droppedBefore
     if (lost === 0) return
     this.#options.log.error({ lost }, 'stopped before audit events were stored: EVENTS ARE LOST')
   }
-}
-
-/** What comes from the spill may be stored already: its process may have died before it could remove the file. */
-function asEntry(event: OutboxEvent, isFromSpill: boolean): Entry {
-  const { id, subject, json, recordedAtMs } = event
-  const data = Buffer.from(json)
-  return { id, subject, data, recordedAtMs, isFromSpill, sentAtMs: 0, mayBeStored: isFromSpill }
 }

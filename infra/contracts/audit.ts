@@ -1,7 +1,7 @@
 /**
  * Audit events: one schema per category, published on `sallyport.audit.<category>.<app or ->.<outcome>` and kept in
- * the stream AUDIT. Every event carries `id` (for deduplication) and `time`. Nothing secret is ever in one: no
- * cookie, token, query string or body.
+ * the stream AUDIT. A message holds one event or several of its subject, a line of JSON each (NDJSON). Every event
+ * carries `id` (for deduplication) and `time`. Nothing secret is ever in one: no cookie, token, query string or body.
  */
 
 import { z } from 'zod'
@@ -102,3 +102,8 @@ export const AuditEvent = z.discriminatedUnion('category', [
   AdminEvent,
 ])
 export type AuditEvent = z.output<typeof AuditEvent>
+
+/** The events of one message of the trail, not parsed yet. */
+export function eventsOf(data: Uint8Array): string[] {
+  return Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString().split('\n')
+}

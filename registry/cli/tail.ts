@@ -14,6 +14,7 @@ import {
 } from '@nats-io/transport-node'
 import type { Command } from 'commander'
 import { BusUrl, type Environment } from '#infra/config.ts'
+import { eventsOf } from '#infra/contracts/audit.ts'
 import { type AuditCategory, auditCategories, subjects } from '#infra/subjects.ts'
 import { readSecret } from './client.ts'
 import { addRefusedSecret, baseCommand, ending, refuseSecret } from './command.ts'
@@ -159,8 +160,7 @@ function printer(options: TailOptions, environment: Environment): (msg: Msg) => 
   const { json: asJson, user } = options
   const isColoured = process.stdout.isTTY === true && !environment.NO_COLOR
   let leftOut = 0
-  return msg => {
-    const text = Buffer.from(msg.data).toString('utf8')
+  const show = (text: string, subject: string) => {
     const event = asJson && user === undefined ? undefined : parse(text)
     if (user !== undefined && !isOf(event, user)) return
     if (process.stdout.writableLength > maxUnreadBytes) {
@@ -169,13 +169,16 @@ function printer(options: TailOptions, environment: Environment): (msg: Msg) => 
     }
     if (leftOut > 0) process.stderr.write(`${leftOut} events left out: the reader is too slow\n`)
     leftOut = 0
-    process.stdout.write(`${asJson ? oneLine(text) : eventLine(event, msg.subject, isColoured)}\n`)
+    process.stdout.write(`${asJson ? oneLine(text) : eventLine(event, subject, isColoured)}\n`)
+  }
+  return msg => {
+    for (const text of eventsOf(msg.data)) show(text, msg.subject)
   }
 }
 
-/** Our services write events in one line; whoever does not must not be able to add lines of their own. */
+/** What is no event must not be able to move the cursor or look like one. */
 function oneLine(text: string): string {
-  return /[\r\n]/.test(text) ? JSON.stringify(parse(text) ?? text) : text
+  return text.startsWith('{') && !text.includes('\r') ? text : JSON.stringify(parse(text) ?? text)
 }
 
 function isOf(event: unknown, user: string): boolean {

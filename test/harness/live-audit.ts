@@ -1,6 +1,6 @@
 /** Audit events as they happen, through a plain subscription as any auditor may have. */
 
-import { type AccessEvent, AuditEvent } from '#infra/contracts/audit.ts'
+import { type AccessEvent, AuditEvent, eventsOf } from '#infra/contracts/audit.ts'
 import { subjects } from '#infra/subjects.ts'
 import type { TestSystem } from './system.ts'
 
@@ -19,8 +19,10 @@ export async function followAudit(
   const received: LiveEvent[] = []
   bus.subscribe(subject, {
     callback: ({ data }) => {
-      const event = AuditEvent.parse(JSON.parse(data.toString()))
-      received.push({ event, receivedAtMs: Date.now() })
+      const receivedAtMs = Date.now()
+      for (const text of eventsOf(data)) {
+        received.push({ event: AuditEvent.parse(JSON.parse(text)), receivedAtMs })
+      }
     },
   })
   await bus.connection.flush()

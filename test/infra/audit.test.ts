@@ -13,7 +13,7 @@ import pino from 'pino'
 import { describe, expect, test } from 'vitest'
 import { type Audit, type AuditOptions, type NewAuditEvent, openAudit } from '#infra/audit.ts'
 import type { Bus } from '#infra/bus.ts'
-import { AuditEvent } from '#infra/contracts/audit.ts'
+import { AuditEvent, eventsOf } from '#infra/contracts/audit.ts'
 import { streams, subjects } from '#infra/subjects.ts'
 import { startTestNats, type TestNats } from '../harness/nats.ts'
 
@@ -60,14 +60,17 @@ async function storedEvents(nats: TestNats): Promise<AuditEvent[]> {
   const manager = await jetstreamManager(bus.connection)
   const { messages } = (await manager.streams.info(streams.audit)).state
   const events: AuditEvent[] = []
+  let read = 0
   if (messages === 0) return events
   const consumer = await jetstream(bus.connection).consumers.get(streams.audit)
   for await (const message of await consumer.fetch({ max_messages: messages, expires: 5_000 })) {
-    events.push(AuditEvent.parse(message.json()))
-    if (events.length === messages) break
+    events.push(...parsed(message.data))
+    if (++read === messages) break
   }
   return events
 }
+
+const parsed = (data: Uint8Array) => eventsOf(data).map(text => AuditEvent.parse(JSON.parse(text)))
 
 const requestIds = (events: AuditEvent[]) => new Set(events.map(event => event.requestId))
 
@@ -103,7 +106,7 @@ describe('audit trail', () => {
     const tail = await nats.connect('auditor')
     const seen: AuditEvent[] = []
     tail.subscribe(subjects.audits, {
-      callback: ({ data }) => seen.push(AuditEvent.parse(JSON.parse(data.toString()))),
+      callback: ({ data }) => seen.push(...parsed(data)),
     })
     await tail.connection.flush()
     const startedMs = performance.now()

@@ -9,7 +9,7 @@ import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import type { Bus } from '#infra/bus.ts'
 import { type Environment, readConfig } from '#infra/config.ts'
-import { AuditEvent } from '#infra/contracts/audit.ts'
+import { AuditEvent, eventsOf } from '#infra/contracts/audit.ts'
 import {
   EvaluateReply,
   LeaseKey,
@@ -82,7 +82,8 @@ async function tail(nats: TestNats): Promise<AuditEvent[]> {
   const auditor = await nats.connect('auditor')
   const events: AuditEvent[] = []
   auditor.subscribe(subjects.audits, {
-    callback: ({ data }) => events.push(AuditEvent.parse(JSON.parse(data.toString()))),
+    callback: ({ data }) =>
+      events.push(...eventsOf(data).map(text => AuditEvent.parse(JSON.parse(text)))),
   })
   await auditor.connection.flush()
   return events

@@ -8,6 +8,7 @@ import {
   ApplicationsReply,
   type ApplicationsRequest,
 } from '#infra/contracts/application.ts'
+import { eventsOf } from '#infra/contracts/audit.ts'
 import type { Service } from '#infra/lifecycle.ts'
 import { subjects } from '#infra/subjects.ts'
 import { readList } from '../../connector/application-list.ts'
@@ -112,7 +113,7 @@ export async function listen(
   const bus = await nats.connect(role)
   const received: Received[] = []
   bus.subscribe(subject, {
-    callback: ({ data }) => received.push(JSON.parse(data.toString('utf8'))),
+    callback: ({ data }) => received.push(...eventsOf(data).map(text => JSON.parse(text))),
   })
   await bus.connection.flush()
   return received

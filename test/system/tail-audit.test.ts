@@ -7,7 +7,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { AuditEvent } from '#infra/contracts/audit.ts'
+import { AuditEvent, eventsOf } from '#infra/contracts/audit.ts'
 import { subjects } from '#infra/subjects.ts'
 import { createGroup, moveToGroup } from '../harness/admin.ts'
 import { countAudit, readAuditTexts } from '../harness/audit-trail.ts'
@@ -80,7 +80,10 @@ async function startSubscription(): Promise<Seen[]> {
   const bus = await system.connect('auditor')
   const seen: Seen[] = []
   bus.subscribe('sallyport.audit.>', {
-    callback: ({ data }) => seen.push({ text: data.toString(), atMs: Date.now() }),
+    callback: ({ data }) => {
+      const atMs = Date.now()
+      for (const text of eventsOf(data)) seen.push({ text, atMs })
+    },
   })
   await bus.connection.flush()
   return seen

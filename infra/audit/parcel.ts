@@ -1,0 +1,74 @@
+/**
+ * Audit events of one subject that come together leave as one message, a line of JSON each: whatever a message costs
+ * its sender, the server and the stream is then shared, and subjects still say exactly what is inside. Each event
+ * keeps its own id; that of the first one is the message's.
+ */
+
+import { Buffer } from 'node:buffer'
+import type { Entry } from './batch.ts'
+
+export interface GatheredEvent {
+  readonly id: string
+  readonly subject: string
+  /** One line. */
+  readonly json: string
+  readonly recordedAtMs: number
+}
+
+/** A parcel of so many characters takes nothing more, so that a stream is read in messages of moderate size. */
+const maxCharacters = 48 * 1024
+
+interface Parcel {
+  readonly first: GatheredEvent
+  readonly lines: string[]
+  characters: number
+}
+
+export class Gathering {
+  /** By subject; only the last one of each takes more. */
+  readonly #open = new Map<string, Parcel>()
+  #full: Parcel[] = []
+  #events = 0
+
+  /** Events in it. */
+  get size(): number {
+    return this.#events
+  }
+
+  add(event: GatheredEvent): void {
+    this.#events++
+    const { subject, json } = event
+    const parcel = this.#open.get(subject)
+    if (parcel && parcel.characters + json.length <= maxCharacters) {
+      parcel.lines.push(json)
+      parcel.characters += json.length
+      return
+    }
+    if (parcel) this.#full.push(parcel)
+    this.#open.set(subject, { first: event, lines: [json], characters: json.length })
+  }
+
+  /** Hands out everything, in the order of each subject. */
+  take(): Entry[] {
+    const parcels = [...this.#full, ...this.#open.values()]
+    this.#open.clear()
+    this.#full = []
+    this.#events = 0
+    return parcels.map(({ first, lines }) => asEntry(first, lines, false))
+  }
+
+  oldestMs(): number {
+    return Math.min(...[...this.#full, ...this.#open.values()].map(each => each.first.recordedAtMs))
+  }
+}
+
+/** What comes from the spill may be stored already: its process may have died before it could remove the file. */
+export function asEntry(
+  { id, subject, recordedAtMs }: Omit<GatheredEvent, 'json'>,
+  lines: readonly string[],
+  isFromSpill: boolean,
+): Entry {
+  const data = Buffer.from(lines.join('\n'))
+  const [events, mayBeStored] = [lines.length, isFromSpill]
+  return { id, subject, data, events, recordedAtMs, isFromSpill, sentAtMs: 0, mayBeStored }
+}

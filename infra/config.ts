@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { z } from 'zod'
+import { redactedFields } from './contracts/audit.ts'
 
 /** Thrown by `readConfig`; its message lists every problem, each with the variable's name and the fix. */
 export class ConfigurationError extends Error {
@@ -62,6 +63,14 @@ export const Port = z
   .transform(Number)
   .refine(port => port <= 65_535, { error: 'must be a port number from 0 to 65535' })
 
+/** Where a service shows its metrics and readiness; nowhere without a port. */
+export function monitoringPlace(
+  host: string,
+  port: number | undefined,
+): { host: string; port: number } | undefined {
+  return port === undefined ? undefined : { host, port }
+}
+
 /** `true` or `false`. */
 export const Flag = z
   .enum(['true', 'false'], { error: 'must be true or false' })
@@ -99,13 +108,26 @@ export const List = z.string().transform(value =>
     .filter(item => item !== ''),
 )
 
-/** `nats://user:password@host:port`, several separated by commas. */
+/** Fields that audit events must not say. */
+export const Redaction = List.pipe(
+  z.array(
+    z.enum(redactedFields, { error: `must be some of ${redactedFields.join(', ')}, with commas` }),
+  ),
+).default([])
+
+/**
+ * `tls://SEED@host:4222` for a service, with the seed of its role's key; `nats://` without TLS on one machine; `wss://`
+ * for a connector. Several separated by commas.
+ */
 export const BusUrl = z
-  .string({ error: 'is required, as in nats://gateway:password@127.0.0.1:4222' })
-  .refine(
-    value =>
-      value.split(',').every(url => /^(nats|tls):$/.test(URL.parse(url.trim())?.protocol ?? '')),
-    {
-      error: 'must be nats://user:password@host:port, or several of them separated by commas',
-    },
-  )
+  .string({ error: 'is required, as in tls://SEED@bus.example.com:4222' })
+  .refine(value => busUrlPattern.test(value) && hasOneKind(value), {
+    error: 'must be tls://SEED@host:port, or several of them separated by commas',
+  })
+
+const busUrlPattern = /^\s*(nats|tls|wss):\/\/\S/
+
+function hasOneKind(value: string): boolean {
+  const kinds = value.split(',').map(url => URL.parse(url.trim())?.protocol)
+  return kinds.every(kind => kind === kinds[0] && /^(nats|tls|wss):$/.test(kind ?? ''))
+}

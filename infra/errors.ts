@@ -12,11 +12,21 @@ export interface Fault {
   readonly title: string
   /** What that person can do about it. */
   readonly advice: string
+  /** The code that users and programs get in its place: this one says more than they should know. */
+  readonly shownAs?: string
 }
 
 const tryAgain =
   'Try again in a moment. If it stays like this, tell your administrator the support id.'
 const tellAdministrator = 'Tell your administrator the support id below.'
+
+/** Of the origin's certificate: what did not match is for operators alone. */
+const unproved = {
+  status: 502,
+  retryable: false,
+  title: 'The application could not prove its identity.',
+  advice: tellAdministrator,
+} as const
 
 export const FAULTS = {
   bad_request: {
@@ -36,6 +46,12 @@ export const FAULTS = {
     retryable: false,
     title: 'You are not signed in.',
     advice: 'Sign in and repeat the request.',
+  },
+  insufficient_user_authentication: {
+    status: 401,
+    retryable: false,
+    title: 'The way you signed in is not enough for this.',
+    advice: 'Sign in again, as you are asked to, and repeat the request.',
   },
   cross_origin_refused: {
     status: 403,
@@ -145,12 +161,11 @@ export const FAULTS = {
     title: 'The application gave an answer that is not valid HTTP.',
     advice: tellAdministrator,
   },
-  origin_certificate_invalid: {
-    status: 502,
-    retryable: false,
-    title: 'The application could not prove its identity.',
-    advice: tellAdministrator,
-  },
+  origin_certificate_invalid: unproved,
+  origin_tls_untrusted: { ...unproved, shownAs: 'origin_certificate_invalid' },
+  origin_tls_expired: { ...unproved, shownAs: 'origin_certificate_invalid' },
+  origin_tls_wrong_name: { ...unproved, shownAs: 'origin_certificate_invalid' },
+  origin_tls_wrong_pin: { ...unproved, shownAs: 'origin_certificate_invalid' },
   connector_lost: {
     status: 502,
     retryable: true,
@@ -163,6 +178,26 @@ export const FAULTS = {
     retryable: false,
     title: 'The private network refused the request.',
     advice: tellAdministrator,
+  },
+  sign_on_failed: {
+    status: 502,
+    retryable: false,
+    title: 'The application could not be told who you are.',
+    advice: tellAdministrator,
+  },
+  origin_address_refused: {
+    status: 502,
+    retryable: false,
+    title: 'The private network refused the request.',
+    advice: tellAdministrator,
+    shownAs: 'connector_refused',
+  },
+  site_veto: {
+    status: 403,
+    retryable: false,
+    title: 'The owner of the site does not allow this.',
+    advice:
+      'Whoever runs the place where the application stands has decided so, and your administrator cannot change it: ask them.',
   },
   protocol_error: {
     status: 502,
@@ -192,6 +227,12 @@ export const FAULTS = {
     status: 503,
     retryable: true,
     title: 'Signing in is not possible at the moment.',
+    advice: tryAgain,
+  },
+  sign_on_unavailable: {
+    status: 504,
+    retryable: true,
+    title: 'The application cannot be told who you are at the moment.',
     advice: tryAgain,
   },
   no_connector: {
@@ -254,12 +295,99 @@ export const FAULTS = {
     title: 'Somebody else changed this in the meantime.',
     advice: 'Read it again and repeat your change.',
   },
+  certificate_invalid: {
+    status: 403,
+    retryable: false,
+    title: 'The certificate is not one of this installation.',
+    advice: 'Enrol the connector anew: make a token with "sallyport connector-token".',
+  },
+  certificate_expired: {
+    status: 403,
+    retryable: false,
+    title: 'The certificate of the connector has expired.',
+    advice: 'Allow its renewal with "sallyport renew-connector ID", or enrol the connector anew.',
+  },
+  certificate_revoked: {
+    status: 403,
+    retryable: false,
+    title: 'The certificate of the connector has been revoked.',
+    advice: 'Enrol the connector anew: make a token with "sallyport connector-token".',
+  },
+  connector_disabled: {
+    status: 403,
+    retryable: false,
+    title: 'The connector has been disabled.',
+    advice: 'Enable it again, if it was not meant to be.',
+  },
+  connector_removed: {
+    status: 410,
+    retryable: false,
+    title: 'The connector has been removed.',
+    advice:
+      'Enrol it anew, if it was not meant to be: make a token with "sallyport connector-token".',
+  },
+  token_invalid: {
+    status: 403,
+    retryable: false,
+    title: 'The token is damaged or forged.',
+    advice: 'Make a new one with "sallyport connector-token" and copy all of it.',
+  },
+  token_unknown: {
+    status: 403,
+    retryable: false,
+    title: 'The token was not made by this installation, or is long over.',
+    advice: 'Make a new one with "sallyport connector-token".',
+  },
+  token_used: {
+    status: 403,
+    retryable: false,
+    title: 'The token has been used already.',
+    advice:
+      'Make a new one with "sallyport connector-token". If nobody of yours used it, look for who did: "sallyport connectors".',
+  },
+  token_expired: {
+    status: 403,
+    retryable: false,
+    title: 'The token has expired.',
+    advice: 'Make a new one with "sallyport connector-token"; it is good for an hour at most.',
+  },
+  connector_group_gone: {
+    status: 403,
+    retryable: false,
+    title: 'The connector group of the token does not exist any more.',
+    advice: 'Make a token for a group that exists: "sallyport groups" lists them.',
+  },
+  connector_id_taken: {
+    status: 409,
+    retryable: false,
+    title: 'There is a connector with this id.',
+    advice: 'Choose another SALLYPORT_CONNECTOR_ID, or remove that connector first.',
+  },
+  clock_wrong: {
+    status: 403,
+    retryable: false,
+    title: "The clock of the connector's host is wrong by more than 90 minutes.",
+    advice: 'Set the clock of the host, best by NTP, and start again.',
+  },
+  enrolment_unavailable: {
+    status: 503,
+    retryable: true,
+    title: 'Connectors cannot be enrolled at the moment.',
+    advice:
+      'Try again in a moment. If it stays like this, see that a registry with SALLYPORT_REGISTRY_AUTHORITY_PATH is running.',
+  },
 } as const satisfies Record<string, Fault>
 
 export type FaultCode = keyof typeof FAULTS
 
 export function isFaultCode(value: string): value is FaultCode {
   return Object.hasOwn(FAULTS, value)
+}
+
+/** The code of a fault for whoever sent the request. */
+export function shownCode(code: FaultCode): string {
+  const { shownAs }: Fault = FAULTS[code]
+  return shownAs ?? code
 }
 
 /** A failure with a row of the fault table. `message` is the detail: for logs and operators, not for users. */

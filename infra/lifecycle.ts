@@ -8,6 +8,13 @@ export interface Service extends AsyncDisposable {
   readonly details: Record<string, unknown>
   /** How long its own work may take to finish after a signal; left out, it stops at once. */
   readonly drainMs?: number
+  /** Rejects when the service has to end by itself. */
+  readonly ended?: Promise<never>
+}
+
+/** There is nothing to do any more, and starting again does not change it: only a person can. */
+export class EndedForGood extends Error {
+  override name = 'EndedForGood'
 }
 
 /** After a signal the process is ended by force when disposing takes so much longer than the service's own work. */
@@ -16,10 +23,13 @@ const forcedExitMs = 10_000
 /** Exit status of a process that could not use its configuration (sysexits EX_CONFIG). */
 export const exitConfiguration = 78
 
+/** Exit status of a connector that was removed (sysexits EX_NOPERM): it is not to be started again. */
+export const exitRemoved = 77
+
 /**
- * Starts a service and disposes it at SIGINT, SIGTERM, or when the parent process is gone (the channel to it
- * closes). A forked service tells its parent `{ ready: details }`. A failed start prints its reason in one message
- * and sets the exit status.
+ * Starts a service and disposes it at SIGINT, SIGTERM, when the parent process is gone (the channel to it closes), or
+ * when it has to end by itself. A forked service tells its parent `{ ready: details }`. A failed start, and such an end,
+ * print their reason in one message and set the exit status.
  */
 export async function run(start: (signal: AbortSignal) => Promise<Service>): Promise<void> {
   const stopping = new AbortController()
@@ -28,15 +38,25 @@ export async function run(start: (signal: AbortSignal) => Promise<Service>): Pro
     const service = await Promise.race([start(stopping.signal), stopped])
     if (!service) process.exit(0)
     process.send?.({ ready: service.details })
-    await stopped
+    const end = Promise.race([stopped, service.ended ?? stopped])
+    const failure = await end.catch((error: unknown) => error)
     forceExit(service.drainMs ?? 0)
-    await service[Symbol.asyncDispose]()
+    // Why it ended is worth more than what went wrong after that.
+    await Promise.resolve(service[Symbol.asyncDispose]()).catch((error: unknown) => {
+      throw failure ?? error
+    })
+    if (failure !== undefined) throw failure
     if (process.connected) process.disconnect()
   } catch (error) {
     if (stopping.signal.aborted) process.exit(0)
-    process.stderr.write(`${failure(error)}\n`)
-    process.exit(error instanceof ConfigurationError ? exitConfiguration : 1)
+    process.stderr.write(`${messageOf(error)}\n`)
+    process.exit(exitStatusOf(error))
   }
+}
+
+function exitStatusOf(error: unknown): number {
+  if (error instanceof ConfigurationError) return exitConfiguration
+  return error instanceof EndedForGood ? exitRemoved : 1
 }
 
 function forceExit(drainMs: number): void {
@@ -55,8 +75,8 @@ function untilStopped(stopping: AbortController): Promise<undefined> {
   })
 }
 
-function failure(error: unknown): string {
-  if (error instanceof ConfigurationError) return error.message
+function messageOf(error: unknown): string {
+  if (error instanceof ConfigurationError || error instanceof EndedForGood) return error.message
   if (!(error instanceof Error)) return String(error)
   const causes: string[] = []
   for (let cause = error.cause; cause instanceof Error; cause = cause.cause)

@@ -9,6 +9,10 @@
  * | `inbox.<role>.<instance>.>`                     | private reply inboxes                       | |
  * | `policy.sign-in`                                | gateway → policy, queue `policy`            | request |
  * | `policy.evaluate`                               | gateway → policy, queue `policy`            | request |
+ * | `policy.what-if`                                | registry → policy, queue `policy`           | request |
+ * | `reevaluate`                                    | policy → gateways                           | event: decisions that are to be made anew |
+ * | `signal.<kind>.<scope>.<id or ->`               | outside systems → policy, queue `policy`    | event, or request: a risk, groups |
+ * | `signal.fact.<scope>.<id or ->.<name>`          | outside systems → policy, queue `policy`    | event, or request: a fact |
  * | `revoke.<kind>.<id>`                            | policy, registry → gateways and connectors  | event |
  * | `audit.<category>.<app or ->.<outcome>`         | services → stream AUDIT                     | event |
  * | `audit-batch-end`                               | services → stream AUDIT                     | end of a batch, not stored |
@@ -19,13 +23,24 @@
  * | `group.<group>.applications`                    | registry → connectors of the group          | event |
  * | `group.<group>.pace`                            | registry → connectors of the group          | event |
  * | `group.<group>.wanted`                          | gateway → connectors of the group           | event |
+ * | `registry.placement.<connector>`                | connector → registry, queue `registry`      | request: which group, may it serve |
+ * | `placement.<connector>`                         | registry → connector                        | event: ask again; reply subject only for "no responders" |
+ * | `registry.enroll`                               | gateway → registry, queue `registry`        | request: a token for a certificate |
+ * | `registry.standing`, `registry.readmit`         | gateway → registry, queue `registry`        | request of a connector that is not on the bus: where it stands, renewal |
+ * | `registry.renew.<connector>`                    | connector → registry, queue `registry`      | request: the next certificate |
+ * | `registry.revocation-list`                      | gateway → registry, queue `registry`        | request: revoked certificates (CRL) |
  * | `registry.keys`                                 | connector → registry, queue `registry`      | request |
+ * | `group.<group>.diagnosis`                       | registry → connectors of the group          | event: look at the way to an application |
+ * | `diagnosis-report.<connector>`                  | connector → registry                        | event: what it found |
+ * | `registry.assertion-keys`                       | anybody → registry, queue `registry`        | request: the JSON Web Key Set of assertions |
  * | `keys`                                          | registry → connectors                       | event |
+ * | `misbehaviour.<connector>`                      | gateway → registry, queue `registry`        | event: it shall be cut off |
  *
  * A connector of several workers has a name for each of them, `<connector>_<number>`, wherever a subject says
  * `<connector>` (contracts/connector.ts).
  *
- * The server's own: it tells its system account which connections begin and end.
+ * The server's own: it tells its system account which connections begin and end, ends them there, and asks registry
+ * in an account of its own who a connector is (`$SYS.REQ.USER.AUTH`).
  */
 
 const ROOT = 'sallyport'
@@ -44,6 +59,17 @@ export function token(value: string): string {
   ).join('')
 }
 
+/** What a token stands for; undefined for one that `token` never makes. */
+export function fromToken(text: string): string | undefined {
+  if (text === '-') return ''
+  try {
+    const value = decodeURIComponent(text)
+    return token(value) === text ? value : undefined
+  } catch {
+    return undefined
+  }
+}
+
 export const subjects = {
   exchange: (group: string, app: string) => `${ROOT}.exchange.${token(group)}.${token(app)}`,
   /** What the connectors of a group subscribe to. */
@@ -52,6 +78,8 @@ export const subjects = {
     `${ROOT}.up.${token(connector)}.${token(gateway)}.${token(exchange)}`,
   /** Every answer to one gateway; the sender stands in the subject. */
   upTo: (gateway: string) => `${ROOT}.up.*.${token(gateway)}.*`,
+  /** Whatever a connector answers, to any gateway. */
+  upFrom: (connector: string) => `${ROOT}.up.${token(connector)}.*.*`,
   down: (connector: string, exchange: string) =>
     `${ROOT}.down.${token(connector)}.${token(exchange)}`,
   downTo: (connector: string) => `${ROOT}.down.${token(connector)}.*`,
@@ -59,6 +87,14 @@ export const subjects = {
   signIn: `${ROOT}.policy.sign-in`,
   signOut: `${ROOT}.policy.sign-out`,
   evaluate: `${ROOT}.policy.evaluate`,
+  whatIf: `${ROOT}.policy.what-if`,
+  reevaluate: `${ROOT}.reevaluate`,
+  /** What outside systems say; `name` is that of a fact. */
+  signal: (kind: string, scope: string, id: string, name?: string) =>
+    [`${ROOT}.signal.${kind}.${scope}.${token(id)}`, ...(name === undefined ? [] : [name])].join(
+      '.',
+    ),
+  signals: `${ROOT}.signal.>`,
   revoke: (kind: RevocationKind, id: string) => `${ROOT}.revoke.${kind}.${token(id)}`,
   revocations: `${ROOT}.revoke.>`,
   audit: (category: AuditCategory, app: string | undefined, outcome: string) =>
@@ -85,10 +121,33 @@ export const subjects = {
   paceOf: (group: string) => `${ROOT}.group.${token(group)}.pace`,
   /** The queue of the group is empty although members are alive. */
   wanted: (group: string) => `${ROOT}.group.${token(group)}.wanted`,
+  diagnosisOf: (group: string) => `${ROOT}.group.${token(group)}.diagnosis`,
+  diagnosisReport: (connector: string) => `${ROOT}.diagnosis-report.${token(connector)}`,
+  diagnosisReports: `${ROOT}.diagnosis-report.*`,
+  placementRequest: (connector: string) => `${ROOT}.registry.placement.${token(connector)}`,
+  placementRequests: `${ROOT}.registry.placement.*`,
+  /** Told to a connector, by its id and not by its workers': it belongs elsewhere now, or may not serve. */
+  placementOf: (connector: string) => `${ROOT}.placement.${token(connector)}`,
+  enrolRequest: `${ROOT}.registry.enroll`,
+  standingRequest: `${ROOT}.registry.standing`,
+  readmitRequest: `${ROOT}.registry.readmit`,
+  renewRequest: (connector: string) => `${ROOT}.registry.renew.${token(connector)}`,
+  renewRequests: `${ROOT}.registry.renew.*`,
+  revocationListRequest: `${ROOT}.registry.revocation-list`,
   keysRequest: `${ROOT}.registry.keys`,
+  assertionKeysRequest: `${ROOT}.registry.assertion-keys`,
   keys: `${ROOT}.keys`,
-  connectionsBegun: '$SYS.ACCOUNT.*.CONNECT',
-  connectionsEnded: '$SYS.ACCOUNT.*.DISCONNECT',
+  connectionsBegun: '$SYS.ACCOUNT.SALLYPORT.CONNECT',
+  connectionsEnded: '$SYS.ACCOUNT.SALLYPORT.DISCONNECT',
+  /** Every server answers with the connections that match. */
+  listConnections: '$SYS.REQ.SERVER.PING.CONNZ',
+  /** To one server, with the number of a connection of it. Does nothing unless it is a request. */
+  endConnection: (serverId: string) => `$SYS.REQ.SERVER.${serverId}.KICK`,
+  /** A server asks whom a connection with a client certificate belongs to, and what it may do. */
+  whoIsIt: '$SYS.REQ.USER.AUTH',
+  /** A gateway has seen a connector do what none does by mistake. */
+  misbehaviour: (connector: string) => `${ROOT}.misbehaviour.${token(connector)}`,
+  misbehaviours: `${ROOT}.misbehaviour.*`,
 } as const
 
 /** Queue groups: the members of one share its work, each message goes to one of them. */
@@ -110,8 +169,20 @@ export const buckets = {
   /** Policy only: principal and sign-in facts of each session. */
   principals: 'principals',
   revocations: 'revocations',
+  /** Conditional access policies and the named locations that they use. */
+  policies: 'policies',
+  /** What outside systems have said: risks, facts, groups of users. */
+  signals: 'signals',
   /** Public keys that verify access leases, by key id. */
   leaseKeys: 'lease-keys',
+  /** Public keys that verify signed assertions to applications, by key id. */
+  assertionKeys: 'assertion-keys',
+  /** Registry only: one-time tokens of connectors, without their secrets, and what became of them. */
+  enrolmentTokens: 'enrolment-tokens',
+  /** Registry only: administrators' consents to renew an expired certificate, by connector. */
+  enrolmentConsents: 'enrolment-consents',
+  /** Registry only: certificates of connectors that are not honoured any more, by serial number. */
+  revokedCertificates: 'revoked-certificates',
 } as const
 
 /** What a put to a key publishes to: NATS's own form, for writes that the client library does not offer. */

@@ -6,6 +6,8 @@
 
 import { z } from 'zod'
 import { AllowedHttpMethods } from './http-methods.ts'
+import { originTlsSettings } from './origin-tls.ts'
+import { SingleSignOnSettings } from './sign-on.ts'
 
 /** Identifiers that also stand in subjects and host names: a DNS label. */
 export const Slug = z
@@ -98,6 +100,7 @@ export const OnPremisesPublishing = z.object({
       'server-sent events, gRPC. Null: no limit.',
   ),
   isBackendCertificateValidationEnabled: z.boolean().default(true),
+  ...originTlsSettings,
   /** What the origin speaks; `http2` is negotiated over TLS, and spoken from the first byte without (h2c). */
   originHttpVersion: z.enum(['http1', 'http2']).default('http1'),
   allowedHttpMethods: AllowedHttpMethods.describe(
@@ -113,6 +116,13 @@ export const OnPremisesPublishing = z.object({
   isPersistentCookieEnabled: z.boolean().default(false),
   /** True: the origin sees its own host name. False: it sees the external one. */
   isTranslateHostHeaderEnabled: z.boolean().default(true),
+  /** Null is none. */
+  singleSignOnSettings: SingleSignOnSettings.nullable()
+    .describe(
+      'How the connector signs users on: none, Kerberos constrained delegation, headers from claims, ' +
+        'a signed assertion. Headers and an assertion may go along with another mode.',
+    )
+    .default(null),
 })
 export type OnPremisesPublishing = z.output<typeof OnPremisesPublishing>
 
@@ -150,6 +160,8 @@ export const RegisteredApplication = z.object({
   appRoleAssignmentRequired: z.boolean().default(true),
   appRoleAssignments: z.array(AppRoleAssignment).max(10_000).default([]),
   connectorGroupId: Slug.default('default'),
+  /** Serves it while nobody of its own group is online, or can reach it. */
+  standbyConnectorGroupId: Slug.nullable().default(null),
   /** Null while it is published nowhere: it can be assigned and moved, and nobody can reach it. */
   onPremisesPublishing: OnPremisesPublishing.nullable().default(null),
 })
@@ -159,6 +171,16 @@ export const Application = RegisteredApplication.extend({
   onPremisesPublishing: OnPremisesPublishing,
 })
 export type Application = z.output<typeof Application>
+
+/** The groups whose connectors may serve an application, its own first. */
+export function groupIdsOf({
+  connectorGroupId,
+  standbyConnectorGroupId,
+}: Pick<RegisteredApplication, 'connectorGroupId' | 'standbyConnectorGroupId'>): string[] {
+  return standbyConnectorGroupId === null
+    ? [connectorGroupId]
+    : [connectorGroupId, standbyConnectorGroupId]
+}
 
 export function isPublished(application: RegisteredApplication): application is Application {
   return application.onPremisesPublishing !== null
@@ -210,6 +232,10 @@ export type ApplicationChanges = z.output<typeof ApplicationChanges>
 
 export const ApplicationsReply = z.discriminatedUnion('kind', [ApplicationPage, ApplicationChanges])
 export type ApplicationsReply = z.output<typeof ApplicationsReply>
+
+/** What the registry signs of it (infra/statement.ts), so that no other group's list passes for it. */
+export const ApplicationsStatement = z.object({ group: Slug, said: ApplicationsReply })
+export type ApplicationsStatement = z.output<typeof ApplicationsStatement>
 
 /** Whether a signed-in user may use an application as far as assignments go; policy has the last word. */
 export function isAssigned(

@@ -5,6 +5,7 @@
  */
 
 import { z } from 'zod'
+import { Explanation } from './conditional-access/explanation.ts'
 import { Decision } from './policy.ts'
 
 const common = {
@@ -66,17 +67,39 @@ export const PolicyEvent = z.object({
   clientAddress: z.string().nullable(),
   decision: Decision.nullable(),
   durationMs: z.number().nullable(),
+  timings: z.object({ lookUpMs: z.number(), evaluateMs: z.number() }).optional(),
+  ...Explanation.shape,
 })
 export type PolicyEvent = z.output<typeof PolicyEvent>
 
 export const ConnectorEvent = z.object({
   ...common,
   category: z.literal('connector'),
-  outcome: z.enum(['started', 'draining', 'stopped', 'inactive', 'active', 'removed']),
+  /** `lost`: the bus says that it is gone; `inactive`: nothing was heard of it for too long. */
+  outcome: z.enum([
+    'enrolled',
+    'renewed',
+    'refused',
+    'started',
+    'draining',
+    'stopped',
+    'lost',
+    'inactive',
+    'active',
+    'moved',
+    'disabled',
+    'enabled',
+    'removed',
+    'cut_off',
+  ]),
   connector: z.string(),
   connectorGroup: z.string(),
   machineName: z.string(),
   version: z.string(),
+  /** Of `refused` and `cut_off`: why. */
+  reason: z.string().nullish(),
+  /** Where it came from, when it is not on the bus. */
+  clientAddress: z.string().nullish(),
 })
 export type ConnectorEvent = z.output<typeof ConnectorEvent>
 
@@ -107,3 +130,7 @@ export type AuditEvent = z.output<typeof AuditEvent>
 export function eventsOf(data: Uint8Array): string[] {
   return Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString().split('\n')
 }
+
+/** Fields that an installation may leave out, where its law or its works council wants that. */
+export const redactedFields = ['user', 'clientAddress', 'path', 'host'] as const
+export type RedactedField = (typeof redactedFields)[number]

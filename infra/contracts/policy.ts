@@ -9,12 +9,42 @@ import { Principal, RequestFacts } from './principal.ts'
  * Refusing is a value. `challenge`: the user can do something about it (sign in again, give a second factor);
  * `block`: they cannot.
  */
+export const outcomes = ['grant', 'challenge', 'block'] as const
+
+/** What the identity provider is to be asked for: OpenID Connect's `acr_values` and `max_age`, RFC 9470's challenge. */
+export const Challenge = z.object({
+  /** Best first; empty when any will do. */
+  acrValues: z.array(z.string().max(256)).max(32),
+  maxAgeSeconds: z.int().nonnegative().optional(),
+})
+export type Challenge = z.output<typeof Challenge>
+
+/** What a policy that only reports would have said. */
+export const ReportedVerdict = z.object({
+  id: z.string(),
+  outcome: z.enum(outcomes),
+  reasons: z.array(z.string()),
+})
+export type ReportedVerdict = z.output<typeof ReportedVerdict>
+
+/** What the policies that apply want of the session itself. */
+export const SessionDemands = z.object({
+  persistentBrowser: z.enum(['always', 'never']).optional(),
+})
+export type SessionDemands = z.output<typeof SessionDemands>
+
 export const Decision = z.object({
-  outcome: z.enum(['grant', 'challenge', 'block']),
+  outcome: z.enum(outcomes),
   /** Words of the reason vocabulary (reasons.ts), most important first; never empty. */
   reasons: z.array(z.string()).min(1),
   /** Identifiers of the policies that had a say. */
   policies: z.array(z.string()),
+  /** The request that it was made for: requests that share a decision are joined to its policy event by this. */
+  requestId: z.string().optional(),
+  /** With `challenge`: what would do. Left out, signing in again. */
+  challenge: Challenge.optional(),
+  sessionDemands: SessionDemands.optional(),
+  reportOnly: z.array(ReportedVerdict).optional(),
 })
 export type Decision = z.output<typeof Decision>
 
@@ -51,10 +81,13 @@ export const EvaluateRequest = z.object({
   facts: RequestFacts,
   /** State of the applications that the gateway asks under: policy must know at least as much. */
   applicationsRevision: z.number().int().nonnegative(),
+  /** The same for policies and signals, as far as this gateway was told of changes. */
+  policiesRevision: z.int().nonnegative().default(0),
+  signalsRevision: z.int().nonnegative().default(0),
   /** `facts` in short, as it will stand in the lease. */
   fingerprint: z.string().max(64),
 })
-export type EvaluateRequest = z.output<typeof EvaluateRequest>
+export type EvaluateRequest = z.input<typeof EvaluateRequest>
 
 export const EvaluateReply = z.object({
   decision: Decision,
@@ -78,11 +111,14 @@ export const leaseType = 'lease+jwt'
 /** A longer lease is refused: it travels with every request. */
 export const maxLeaseChars = 16 * 1024
 
+/** It stands in the lease, in base64 once more. */
+export const maxAssertionChars = 6 * 1024
+
 /** Payload of an access lease: JWS compact, EdDSA over Ed25519 (RFC 8037), verified by the connector itself. */
 export const LeaseClaims = z.object({
   iss: z.literal(leaseIssuer),
-  /** The connector group: a connector of another one refuses the lease. */
-  aud: Slug,
+  /** The connector group, or that and its standby group: a connector of another one refuses the lease. */
+  aud: z.union([Slug, z.tuple([Slug, Slug])]),
   /** User principal name; empty without a user. */
   sub: z.string(),
   jti: z.string(),
@@ -93,6 +129,8 @@ export const LeaseClaims = z.object({
   fingerprint: z.string(),
   /** What sign-on to the application may need; null without a user. */
   user: Principal.nullable(),
+  /** For an application that wants one: a JWT of this user for it, which the connector passes on. */
+  assertion: z.string().max(maxAssertionChars).optional(),
   /** Reasons of the decision that granted it. */
   satisfied: z.array(z.string()),
 })
@@ -109,7 +147,7 @@ export const LeaseKey = z.object({
 })
 export type LeaseKey = z.output<typeof LeaseKey>
 
-/** What connectors get from registry: the keys that are valid now. */
+/** What connectors get from registry, signed (infra/statement.ts): the keys that are valid now. */
 export const LeaseKeySet = z.object({ nowMs: z.number().int(), keys: z.array(LeaseKey) })
 export type LeaseKeySet = z.output<typeof LeaseKeySet>
 
@@ -130,3 +168,22 @@ export function revocationKey(kind: RevocationKind, id: string): string {
   const isPlain = /^[\w-]+$/.test(id)
   return `${kind}.${isPlain ? id : `=${Buffer.from(id).toString('base64url')}`}`
 }
+
+/**
+ * Told by policy to gateways: what was decided for these is to be decided anew. The revision is that of the bucket that
+ * has changed, so that the answer cannot come from a policy service that has not seen the change.
+ */
+export const Reevaluation = z.object({
+  bucket: z.enum(['policies', 'signals']),
+  revision: z.int().nonnegative(),
+  /** `all`, or ids of what the change is about: applications by id or appId, users by name, sessions. */
+  touches: z.union([
+    z.literal('all'),
+    z.object({
+      applications: z.array(z.string()),
+      users: z.array(z.string()),
+      sessions: z.array(z.string()),
+    }),
+  ]),
+})
+export type Reevaluation = z.output<typeof Reevaluation>

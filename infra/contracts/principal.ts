@@ -2,6 +2,13 @@
 
 import { z } from 'zod'
 
+/** A device as Graph's resource `device` names its properties; who says so is the identity provider. */
+export const Device = z.record(
+  z.string().max(64),
+  z.union([z.string().max(512), z.boolean(), z.array(z.string().max(512)).max(100)]),
+)
+export type Device = z.output<typeof Device>
+
 export const Principal = z.object({
   /** `sub` of the identity provider. */
   subject: z.string().min(1).max(512),
@@ -16,7 +23,15 @@ export const Principal = z.object({
   authTime: z.number().int(),
   /** The identity provider's own session, for its back-channel logout. */
   providerSessionId: z.string().max(256).optional(),
+  /** Further claims for sign-on to applications, under the names that SALLYPORT_POLICY_CLAIMS gives them. */
+  claims: z.record(z.string().max(64), z.array(z.string().max(512)).max(100)).optional(),
   issuer: z.string().max(512),
+  /** `oid` and `wids` or `roles` of the ID token: what policies exported from Entra name users and roles by. */
+  objectId: z.string().max(256).optional(),
+  roles: z.array(z.string().max(256)).max(500).optional(),
+  /** Left out when the provider does not say. */
+  isGuest: z.boolean().optional(),
+  device: Device.optional(),
 })
 export type Principal = z.output<typeof Principal>
 

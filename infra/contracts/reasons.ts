@@ -16,8 +16,49 @@ export const decisionReasons = {
   'users-ok': 'You, or one of your groups, are assigned to this application.',
   'users-not-required': 'This application lets every signed-in user in.',
   'users-not-assigned': 'Neither you nor any of your groups is assigned to this application.',
+  'no-policy-applies': 'No policy applies.',
+  'policy-blocks': 'A policy does not allow this access.',
+  'policy-unusable': 'A policy cannot be read, so nobody knows whether it would allow this access.',
+  'multifactor-ok': 'You signed in with a second factor.',
+  'multifactor-required': 'This needs a sign-in with a second factor.',
+  'authentication-strength-ok': 'You signed in with a method that is strong enough.',
+  'authentication-strength-required': 'This needs a stronger method of signing in.',
+  'device-compliant': 'Your device is compliant.',
+  'compliant-device-required': 'This needs a device that is known to be compliant.',
+  'device-domain-joined': "Your device is joined to the organisation's domain.",
+  'domain-joined-device-required':
+    "This needs a device that is joined to the organisation's domain.",
+  'sign-in-recent': 'You signed in recently enough.',
+  'sign-in-too-old': 'This needs a more recent sign-in.',
 } as const
 export type DecisionReason = keyof typeof decisionReasons
+
+/** What the conditions of a policy say: for each one, that it is met and that it is not. */
+export const conditionReasons = {
+  'application-in-scope': 'The policy is for this application.',
+  'application-not-in-scope': 'The policy is not for this application.',
+  'user-in-scope': 'The policy is for this user.',
+  'user-not-in-scope': 'The policy is not for this user.',
+  'client-app-in-scope': 'The policy is for this kind of program.',
+  'client-app-not-in-scope': 'The policy is not for this kind of program.',
+  'platform-in-scope': 'The policy is for this kind of device.',
+  'platform-not-in-scope': 'The policy is not for this kind of device.',
+  'location-in-scope': 'The policy is for this location.',
+  'location-not-in-scope': 'The policy is not for this location.',
+  'device-in-scope': 'The policy is for this device.',
+  'device-not-in-scope': 'The policy is not for this device.',
+  'sign-in-risk-in-scope': 'The policy is for this risk of the sign-in.',
+  'sign-in-risk-not-in-scope': 'The policy is not for this risk of the sign-in.',
+  'user-risk-in-scope': 'The policy is for this risk of the user.',
+  'user-risk-not-in-scope': 'The policy is not for this risk of the user.',
+  'authentication-flow-in-scope': 'The policy is for this way of signing in.',
+  'authentication-flow-not-in-scope': 'The policy is not for this way of signing in.',
+  'facts-hold': 'The facts hold that the policy depends on.',
+  'facts-do-not-hold': 'The facts do not hold that the policy depends on.',
+  'time-in-scope': 'The policy is for this time.',
+  'time-not-in-scope': 'The policy is not for this time.',
+} as const
+export type ConditionReason = keyof typeof conditionReasons
 
 /** What a sign-in can say. */
 export const signInReasons = {
@@ -40,5 +81,10 @@ export type SignInReason = keyof typeof signInReasons
 
 /** The sentence behind a word; a word that is not of this version stands for itself. */
 export function reasonSentence(reason: string): string {
-  return (decisionReasons as Readonly<Record<string, string>>)[reason] ?? reason
+  const known: Readonly<Record<string, string>> = {
+    ...signInReasons,
+    ...conditionReasons,
+    ...decisionReasons,
+  }
+  return known[reason] ?? reason
 }

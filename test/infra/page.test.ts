@@ -142,7 +142,7 @@ describe('a page', () => {
       const said = [
         code,
         `${fault.status}`,
-        fault.title,
+        `${html`${fault.title}`}`,
         '4f1c2f0a9be24f6f',
         'Because of &lt;policy&gt;.',
       ]

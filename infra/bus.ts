@@ -9,7 +9,6 @@
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
-  connect,
   headers,
   type Msg,
   type MsgHdrs,
@@ -20,13 +19,12 @@ import {
   TimeoutError,
 } from '@nats-io/transport-node'
 import type { z } from 'zod'
+import { addressesOf, type BusAddress, dial, waitMsBefore } from './bus-connection.ts'
 import { asSallyportError, type FaultCode, isFaultCode, SallyportError } from './errors.ts'
 import type { Logger } from './log.ts'
 import { subjects } from './subjects.ts'
 
-export interface BusOptions {
-  /** `nats://user:password@host:port`, several separated by commas. */
-  url: string
+export interface BusOptions extends BusAddress {
   /** Which service this is; the first token of its private inboxes. */
   role: string
   /** Which one of them; random unless given. */
@@ -252,7 +250,8 @@ export class Bus implements AsyncDisposable {
     if (this.connection.isClosed()) return
     const drained = this.connection.drain().catch(() => undefined)
     await Promise.race([drained, sleep(5_000, undefined, { ref: false })])
-    if (!this.connection.isClosed()) await this.connection.close()
+    // The library trips over a WebSocket that it is just about to make anew.
+    if (!this.connection.isClosed()) await this.connection.close().catch(() => undefined)
   }
 }
 
@@ -263,35 +262,22 @@ export class Bus implements AsyncDisposable {
 export async function connectBus(options: BusOptions): Promise<Bus> {
   const { role, log, signal } = options
   const instance = options.instance ?? randomBytes(5).toString('hex')
-  const servers = options.url.split(',').map(url => new URL(url.trim()))
   for (let attempt = 1; ; attempt++) {
     signal?.throwIfAborted()
     try {
-      const connection = await connect({
-        servers: servers.map(url => url.host),
-        ...credentials(servers[0]),
-        ...(servers[0]?.protocol === 'tls:' && { tls: {} }),
+      const connection = await dial({
+        ...options,
         name: connectionName(role, instance),
         inboxPrefix: subjects.inbox(role, instance),
-        maxReconnectAttempts: -1,
-        reconnectTimeWait: 100,
-        reconnectJitter: 100,
-        ignoreAuthErrorAbort: true,
-        // A node that hangs keeps its connections: it is given up after two to three of these.
-        pingInterval: 2_000,
-        maxPingOut: 2,
-        noEcho: true,
-        timeout: 5_000,
+        onFailure: reason => log.warn(`the bus cannot be reached again yet (${reason})`),
       })
       return new Bus(connection, instance, log)
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error)
-      const addresses = servers.map(url => url.host).join(', ')
       log.error(
-        `the bus at ${addresses} cannot be reached (${reason}); attempt ${attempt}, trying again`,
+        `the bus at ${addressesOf(options.url)} cannot be reached (${reason}); attempt ${attempt}, trying again`,
       )
-      const waitMs = Math.min(100 * 2 ** attempt, 5_000) * (0.5 + Math.random() / 2)
-      await sleep(waitMs, undefined, signal ? { signal } : {})
+      await sleep(waitMsBefore(options.url, attempt), undefined, signal ? { signal } : {})
     }
   }
 }
@@ -299,11 +285,6 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
 /** What the server knows a connection by. Whoever connects chooses it: it proves nothing. */
 export function connectionName(role: string, instance: string): string {
   return `sallyport ${role} ${instance}`
-}
-
-function credentials(url: URL | undefined): { user?: string; pass?: string } {
-  if (!url?.username) return {}
-  return { user: decodeURIComponent(url.username), pass: decodeURIComponent(url.password) }
 }
 
 function asMessage(msg: Msg): Message {

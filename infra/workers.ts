@@ -8,7 +8,7 @@ import cluster, { type Worker as Child } from 'node:cluster'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Environment } from './config.ts'
-import type { Service } from './lifecycle.ts'
+import { EndedForGood, exitRemoved, type Service } from './lifecycle.ts'
 import type { Logger } from './log.ts'
 import { type FromWorker, type ToWorker, type Worker, workerVariable } from './worker.ts'
 
@@ -40,6 +40,7 @@ export async function startWorkers(options: WorkersOptions): Promise<Service> {
   return {
     details: { ...details, workers: options.count },
     drainMs: options.drainMs + endsWithinMs,
+    ended: parent.ended,
     [Symbol.asyncDispose]: () => parent.stop(),
   }
 }
@@ -51,11 +52,18 @@ class Parent {
   readonly #ready = new Map<number, Child>()
   readonly #restarts = new Map<number, number>()
   readonly #stopping = new AbortController()
+  readonly #ended = Promise.withResolvers<never>()
   #first: Record<string, unknown> | undefined
   #count = 0
 
   constructor(options: WorkersOptions) {
     this.#options = options
+    this.#ended.promise.catch(() => undefined)
+  }
+
+  /** Rejects when a worker says that there is nothing to do any more: that holds for all of them. */
+  get ended(): Promise<never> {
+    return this.#ended.promise
   }
 
   /** Resolves with what it tells when it is ready. */
@@ -74,6 +82,7 @@ class Parent {
       this.#ready.delete(number)
       this.#tellOthers(number, { gone: number })
       if (this.#stopping.signal.aborted) return
+      if (code === exitRemoved) return this.#ended.reject(endedForGood(slot))
       const livedMs = Date.now() - bornMs
       void this.#startAgain(slot, `ended unexpectedly (${killedBy || code})`, livedMs)
     })
@@ -117,6 +126,7 @@ class Parent {
         log.warn({ worker: slot }, 'a worker is running again')
         return
       } catch (error) {
+        if (error instanceof EndedForGood) return this.#ended.reject(error)
         reason = error instanceof Error ? error.message : String(error)
       }
     }
@@ -145,7 +155,12 @@ function readyDetails(child: Child, slot: number): Promise<Record<string, unknow
   const { promise, resolve, reject } = Promise.withResolvers<Record<string, unknown>>()
   child.on('message', ({ ready }: FromWorker) => ready && resolve(ready))
   child.once('exit', (code, killedBy) => {
+    if (code === exitRemoved) return reject(endedForGood(slot))
     reject(new Error(`worker ${slot} ended before it was ready (${killedBy || code})`))
   })
   return promise
+}
+
+function endedForGood(slot: number): EndedForGood {
+  return new EndedForGood(`worker ${slot} ended for good; its message says why`)
 }

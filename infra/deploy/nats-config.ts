@@ -1,26 +1,35 @@
 /**
  * The configuration of the nats-servers of a cluster: the same file for every node, which gets its name on the command
- * line (`nats-server --config nats.conf --name nats-1`). Roles and permissions are those of the embedded server.
+ * line (`nats-server --config nats.conf --name nats-1`). Roles, permissions and listeners are those of the embedded
+ * server: services at 4222, connectors at 443.
  */
 
-import { type Passwords, serialized, serverSettings } from '../embedded/nats-config.ts'
+import { serialized, serverSettings } from '../embedded/nats-config.ts'
+import type { RoleKeys } from '../role-keys.ts'
 
 export interface ClusterOptions {
   /** Host names under which the nodes reach each other; three or five of them. */
   nodes: readonly string[]
-  passwords: Passwords
+  keys: RoleKeys
+  /**
+   * Folder with the bus's certificate and the connectors' authority, as the nodes see it. Without it there is no TLS,
+   * and one user for all connectors.
+   */
+  authority?: string
   /** With which the nodes let each other in. */
   routePassword: string
   storeDirectory: string
 }
 
 const routeUser = 'route'
-const clientPort = 4222
+export const clientPort = 4222
+/** Where connectors come in: the one port that every network lets out. */
+export const connectorPort = 443
 const routePort = 6222
 const monitorPort = 8222
 
 export function clusterConfig(options: ClusterOptions): string {
-  const { nodes, passwords, routePassword, storeDirectory } = options
+  const { nodes, keys, authority, routePassword, storeDirectory } = options
   const routes = nodes.map(node => `nats://${routeUser}:${routePassword}@${node}:${routePort}`)
   return serialized({
     port: clientPort,
@@ -39,6 +48,11 @@ export function clusterConfig(options: ClusterOptions): string {
     },
     // How long clients are given to move to another node before this one ends (SIGUSR2); NATS takes no shorter time.
     lame_duck_duration: '30s',
-    ...serverSettings(passwords),
+    ...serverSettings({
+      keys,
+      ...(authority !== undefined && {
+        secure: { authority, web: { host: '0.0.0.0', port: connectorPort } },
+      }),
+    }),
   })
 }

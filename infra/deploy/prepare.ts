@@ -1,37 +1,60 @@
 /**
- * Prepares a folder of secrets for compose.yaml or the systemd units: `node infra/deploy/prepare.ts [folder [node…]]`.
- * It writes the passwords of the bus, the configuration of its nodes, a bus URL for each role and the administrators'
- * token. What is there is kept: passwords survive, so that it may be run again after an upgrade.
+ * Prepares a folder of secrets for compose.yaml or the systemd units:
+ * `node infra/deploy/prepare.ts [--name bus.example.com…] [folder [node…]]`. It makes the certificate authority, the
+ * keys of the bus's roles, the configuration of its nodes, a bus URL for each role and the administrators' token.
+ * `--name` is under which connectors reach the bus. What is there is kept, so that it may be run again after an upgrade,
+ * and should be once a year: the certificates of the bus and of the registry are good for two (docs/connectors.md).
  */
 
 import { randomBytes } from 'node:crypto'
-import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { keepPasswords } from '../embedded/nats-config.ts'
+import { parseArgs } from 'node:util'
+import { keepAuthority } from '../authority.ts'
 import { busRoles } from '../permissions.ts'
-import { clusterConfig } from './nats-config.ts'
+import { busUrlOf, keepRoleKeys } from '../role-keys.ts'
+import { clientPort, clusterConfig } from './nats-config.ts'
 
 /** Only the folder keeps others out: a container reads single files of it, under a user id of its own. */
 const folderMode = 0o700
 const fileMode = 0o644
 
-export async function prepare(folder: string, nodes: readonly string[]): Promise<string[]> {
+/** Where the containers find what they are given of the authority. */
+const authorityInside = '/run/authority'
+
+export interface Preparation {
+  nodes: readonly string[]
+  /** Further names of the bus: those that connectors use. */
+  names?: readonly string[]
+}
+
+export async function prepare(
+  folder: string,
+  { nodes, names = [] }: Preparation,
+): Promise<string[]> {
   await mkdir(folder, { recursive: true, mode: folderMode })
   await chmod(folder, folderMode)
-  const passwords = await keepPasswords(folder)
+  await prepareAuthority(join(folder, 'authority'), [...nodes, ...names])
+  const keys = await keepRoleKeys(folder)
   const routePassword = await keptSecret(join(folder, 'route-password'))
   await keptSecret(join(folder, 'admin-token'))
+  const cluster = { nodes, keys, routePassword, storeDirectory: '/data' }
   const files: Record<string, string> = {
-    'nats.conf': clusterConfig({ nodes, passwords, routePassword, storeDirectory: '/data' }),
+    'nats.conf': clusterConfig({ ...cluster, authority: authorityInside }),
   }
-  for (const role of busRoles) {
-    const urls = nodes.map(node => `nats://${role}:${passwords[role]}@${node}:4222`)
+  for (const role of busRoles.filter(one => one !== 'connector')) {
+    const urls = nodes.map(node => busUrlOf(role, keys, `tls://${node}:${clientPort}`))
     files[`${role}-bus-url`] = `${urls.join(',')}\n`
   }
   for (const [name, content] of Object.entries(files)) {
     await writeFile(join(folder, name), content, { mode: fileMode })
   }
-  return [...Object.keys(files), 'admin-token']
+  return [...Object.keys(files), 'admin-token', 'authority']
+}
+
+async function prepareAuthority(folder: string, busNames: readonly string[]): Promise<void> {
+  await keepAuthority(folder, { busNames })
+  for (const name of await readdir(folder)) await chmod(join(folder, name), fileMode)
 }
 
 async function keptSecret(file: string): Promise<string> {
@@ -46,7 +69,12 @@ async function keptSecret(file: string): Promise<string> {
 }
 
 if (import.meta.main) {
-  const [folder = join(import.meta.dirname, 'secrets'), ...nodes] = process.argv.slice(2)
-  const written = await prepare(folder, nodes.length > 0 ? nodes : ['nats-1', 'nats-2', 'nats-3'])
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { name: { type: 'string', multiple: true } },
+  })
+  const [folder = join(import.meta.dirname, 'secrets'), ...given] = positionals
+  const nodes = given.length > 0 ? given : ['nats-1', 'nats-2', 'nats-3']
+  const written = await prepare(folder, { nodes, ...(values.name && { names: values.name }) })
   process.stdout.write(`${folder}: ${written.join(', ')}\n`)
 }

@@ -24,6 +24,7 @@ export function announcementJson(system: System): string {
       connectorGroup: application.connectorGroupId,
     })),
     bus: parts.nats.urlFor('auditor'),
+    ...(parts.nats.caPath !== undefined && { busCa: parts.nats.caPath }),
     admin: admin.url,
     adminToken: admin.token,
     gateways: system.gatewayUrls,
@@ -102,6 +103,9 @@ function hints(system: System): string[] {
     '',
     'Follow what happens (audit events; read-only access to the bus):',
     `  export SALLYPORT_BUS_URL=${parts.nats.urlFor('auditor')}`,
+    ...(parts.nats.caPath === undefined
+      ? []
+      : [`  export SALLYPORT_BUS_CA_PATH='${fromHereOr(parts.nats.caPath)}'`]),
     '  npm run -s sallyport -- tail',
   ]
 }

@@ -6,6 +6,7 @@
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { BusAddress } from '../bus-connection.ts'
 import type { Logger } from '../log.ts'
 import type { BusRole } from '../permissions.ts'
 import { type NatsServer, type NatsServerOptions, startNatsServer } from './nats-server.ts'
@@ -31,7 +32,8 @@ export class KeptNatsServer implements NatsServer {
     this.url = server.url
     this.port = server.port
     this.#server = server
-    this.#options = { ...options, port: server.port }
+    const { port, web } = server
+    this.#options = { ...options, port, ...(web && { webPort: web.port }) }
     this.#watch()
   }
 
@@ -39,8 +41,20 @@ export class KeptNatsServer implements NatsServer {
     return this.#server.process
   }
 
+  get web(): NatsServer['web'] {
+    return this.#server.web
+  }
+
+  get caPath(): string | undefined {
+    return this.#server.caPath
+  }
+
   urlFor(role: BusRole): string {
     return this.#server.urlFor(role)
+  }
+
+  addressFor(role: BusRole): BusAddress {
+    return this.#server.addressFor(role)
   }
 
   /** Ends it as a crash would. It stays away until `start`. */

@@ -1,103 +1,154 @@
 /**
- * The configuration file of the embedded nats-server: loopback only, JetStream, one user per role with a random
- * password and the permissions of infra/permissions.ts; `system` belongs to the server's own account. The passwords stand in a file of their own and stay the same
- * over restarts. Both files are readable by their owner alone.
+ * The configuration of nats-server, embedded or of a cluster: JetStream, one user per role with the permissions of
+ * infra/permissions.ts and its public key alone, and two listeners. The one for services takes TLS and the roles' keys; the
+ * one for connectors is a WebSocket that demands a client certificate of the connectors' authority, and the server asks
+ * registry whom it belongs to (auth callout). Without an authority there is neither TLS nor the second listener, and
+ * roles have passwords.
  */
 
-import { randomBytes } from 'node:crypto'
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { z } from 'zod'
-import { type BusRole, busRoles, permissions } from '../permissions.ts'
-
-export type Passwords = Readonly<Record<BusRole, string>>
+import { nkeys } from '@nats-io/transport-node'
+import { signerOf } from '../nkey.ts'
+import { type BusRole, busAccount, busRoles, permissions } from '../permissions.ts'
+import { calloutKeysOf, type RoleKeys, serverUserOf } from '../role-keys.ts'
 
 export interface NatsConfigOptions {
   directory: string
   /** 0 for a free one. */
   port: number
-  passwords: Passwords
+  keys: RoleKeys
+  /** Folder of the authority (infra/authority.ts), for a bus with TLS and connectors that enrol. */
+  authority?: string | undefined
+  /** Of the connectors' listener; 0 for a free one. */
+  webPort?: number | undefined
 }
 
 const ownerOnly = 0o600
 
-/** Reads the passwords of a data folder, adds those that are missing, and keeps the result. */
-export async function keepPasswords(
-  directory: string,
-  given: Partial<Record<BusRole, string>> = {},
-): Promise<Passwords> {
-  await mkdir(directory, { recursive: true, mode: 0o700 })
-  const file = join(directory, 'passwords.json')
-  const kept = await readPasswords(file)
-  const passwords = Object.fromEntries(
-    busRoles.map(role => [
-      role,
-      given[role] ?? kept[role] ?? randomBytes(24).toString('base64url'),
-    ]),
-  ) as Record<BusRole, string>
-  await writeFile(file, `${JSON.stringify(passwords, null, 2)}\n`, { mode: ownerOnly })
-  return passwords
-}
+/**
+ * A client that nobody answers for is refused after so long: when everything starts again, connectors are there before a
+ * registry, and should come again soon. Long enough for a thousand of them at once.
+ */
+const authorizationSeconds = 2
 
-const KeptPasswords = z.partialRecord(z.enum(busRoles), z.string().min(1))
-
-async function readPasswords(file: string): Promise<Partial<Record<BusRole, string>>> {
-  let text: string
-  try {
-    text = await readFile(file, 'utf8')
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return {}
-    throw error
-  }
-  try {
-    return KeptPasswords.parse(JSON.parse(text))
-  } catch (error) {
-    throw new Error(`${file} cannot be understood; delete it, new passwords are made`, {
-      cause: error,
-    })
-  }
-}
+const calloutAccount = 'AUTH'
+const systemAccount = 'SYS'
 
 /** Writes `nats-server.conf` into the data folder and returns its path. */
 export async function writeNatsConfig(options: NatsConfigOptions): Promise<string> {
   const file = join(options.directory, 'nats-server.conf')
-  await writeFile(file, natsConfig(options), { mode: ownerOnly })
+  await writeFile(file, serialized(natsConfig(options)), { mode: ownerOnly })
   return file
 }
 
-function natsConfig({ directory, port, passwords }: NatsConfigOptions): string {
-  return serialized({
-    listen: `127.0.0.1:${port === 0 ? -1 : port}`,
+function natsConfig({ directory, port, keys, authority, webPort = 0 }: NatsConfigOptions): object {
+  const loopback = '127.0.0.1'
+  return {
+    listen: `${loopback}:${port || -1}`,
     jetstream: { store_dir: directory },
-    ...serverSettings(passwords),
-  })
+    ...serverSettings({
+      keys,
+      ...(authority !== undefined && {
+        secure: { authority, web: { host: loopback, port: webPort || -1 } },
+      }),
+    }),
+  }
 }
 
-/** What every nats-server has, embedded or of a cluster: limits, and one user per role with its permissions. */
-export function serverSettings(passwords: Passwords) {
-  const userOf = (role: BusRole) => ({
-    user: role,
-    password: passwords[role],
-    permissions: {
-      publish: allowed(permissions[role].publish),
-      subscribe: allowed(permissions[role].subscribe),
-    },
-  })
-  const users = busRoles.filter(role => role !== 'system').map(userOf)
+export interface ServerSettings {
+  keys: RoleKeys
+  secure?: {
+    /** Folder with `bus.pem`, `bus-key.pem` and `connectors.pem`, as the server sees it. */
+    authority: string
+    /** Where connectors come in. */
+    web: { host: string; port: number }
+  }
+}
+
+/** What every nats-server has: limits, accounts, users, and both listeners' certificates. */
+export function serverSettings({ keys, secure }: ServerSettings): object {
   return {
     // The defaults leave a hung connection in its queue group for minutes.
     ping_interval: '5s',
     ping_max: 2,
     max_payload: 1_048_576,
+    max_subscriptions: 1_000,
     write_deadline: '10s',
-    authorization: { timeout: 5, users },
-    accounts: { $SYS: { users: [userOf('system')] } },
+    accounts: accountsOf(keys, secure !== undefined),
+    system_account: systemAccount,
+    authorization: {
+      timeout: authorizationSeconds,
+      ...(secure && { auth_callout: calloutOf(keys) }),
+    },
+    ...(secure && listenersOf(secure)),
+  }
+}
+
+/** A connector has no user of its own where it is asked for by certificate; nor is registry asked where it is not. */
+function rolesOf(isSecure: boolean): readonly BusRole[] {
+  return busRoles.filter(role => role !== (isSecure ? 'connector' : 'callout'))
+}
+
+function accountOf(role: BusRole): string {
+  if (role === 'system') return systemAccount
+  return role === 'callout' ? calloutAccount : busAccount
+}
+
+function accountsOf(keys: RoleKeys, isSecure: boolean) {
+  const usersOf = (account: string) =>
+    rolesOf(isSecure)
+      .filter(role => accountOf(role) === account)
+      .map(role => ({ ...serverUserOf(role, keys, isSecure), permissions: permissionsOf(role) }))
+  return {
+    [busAccount]: { jetstream: 'enabled', users: usersOf(busAccount) },
+    [systemAccount]: { users: usersOf(systemAccount) },
+    ...(isSecure && { [calloutAccount]: { users: usersOf(calloutAccount) } }),
+  }
+}
+
+function permissionsOf(role: BusRole) {
+  const { publish, subscribe, answersWithin } = permissions[role]
+  return {
+    ...(answersWithin === undefined
+      ? { publish: allowed(publish) }
+      : { allow_responses: { max: 1, expires: answersWithin } }),
+    subscribe: allowed(subscribe),
   }
 }
 
 /** An empty allow list would allow everything. */
 function allowed(subjects: readonly string[]) {
   return subjects.length > 0 ? { allow: subjects } : { deny: ['>'] }
+}
+
+function calloutOf(keys: RoleKeys) {
+  const { issuer, curve } = calloutKeysOf(keys.callout)
+  const staticRoles = rolesOf(true)
+  return {
+    issuer: signerOf(issuer).publicKey,
+    account: calloutAccount,
+    // These are known to the server itself: services need no registry to connect.
+    auth_users: staticRoles.map(role => signerOf(keys[role]).publicKey),
+    xkey: nkeys.fromCurveSeed(Buffer.from(curve)).getPublicKey(),
+  }
+}
+
+function listenersOf({ authority, web }: NonNullable<ServerSettings['secure']>) {
+  const server = {
+    cert_file: join(authority, 'bus.pem'),
+    key_file: join(authority, 'bus-key.pem'),
+  }
+  return {
+    tls: { ...server, timeout: 5 },
+    websocket: {
+      ...web,
+      compression: false,
+      handshake_timeout: '5s',
+      // The connectors' authority is the only one that counts: no other certificate gets as far as registry.
+      tls: { ...server, ca_file: join(authority, 'connectors.pem'), verify: true },
+    },
+  }
 }
 
 /** nats-server reads JSON as a subset of its own format. */

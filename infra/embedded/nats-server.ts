@@ -1,26 +1,34 @@
 /**
  * A real nats-server as a child process, for `sallyport up` and for tests. It runs in a process group of its own, so
  * that a Ctrl-C reaches the services before their bus, and still ends with this process whatever happens to it. Its
- * data, configuration and passwords stay in `storeDirectory`; one server at a time may use it.
+ * data, configuration and keys stay in `storeDirectory`; one server at a time may use it. With an authority it speaks
+ * TLS and has a second listener, for connectors with certificates.
  */
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { BusAddress } from '../bus-connection.ts'
 import type { Logger } from '../log.ts'
 import type { BusRole } from '../permissions.ts'
+import { busUrlOf, keepRoleKeys, type RoleKeys } from '../role-keys.ts'
 import { endWithParent } from './end-with-parent.ts'
 import { findNatsServer, type NatsBinarySearch } from './nats-binary.ts'
-import { keepPasswords, writeNatsConfig } from './nats-config.ts'
+import { writeNatsConfig } from './nats-config.ts'
 
 export interface NatsServerOptions {
   storeDirectory: string
   /** A free one unless given. */
   port?: number
   /** Random and kept in the store unless given. */
-  passwords?: Partial<Record<BusRole, string>>
+  keys?: Partial<RoleKeys>
+  /** Folder of the authority; without one there is no TLS, and one user for all connectors. */
+  authority?: string
+  /** Where connectors come in; a free one unless given. */
+  webPort?: number
   /** Where to look for the program; npm's copy is found without. */
   binary?: NatsBinarySearch
   /** Warnings and errors of the server. */
@@ -29,12 +37,18 @@ export interface NatsServerOptions {
 }
 
 export interface NatsServer extends AsyncDisposable {
-  /** Without user and password. */
+  /** Without a secret. */
   readonly url: string
   readonly port: number
   readonly process: ChildProcess
-  /** With the role's user and password. */
+  /** Where connectors come in by certificate: port and URL; undefined without an authority. */
+  readonly web: { readonly port: number; readonly url: string } | undefined
+  /** The root that a client has to know; undefined without an authority. */
+  readonly caPath: string | undefined
+  /** With the role's secret. */
   urlFor(role: BusRole): string
+  /** The same with what else it takes to connect. */
+  addressFor(role: BusRole): BusAddress
 }
 
 /**
@@ -49,10 +63,11 @@ const endsWithinMs = 5_000
 
 /** Starts the server and resolves once it takes connections. */
 export async function startNatsServer(options: NatsServerOptions): Promise<NatsServer> {
-  const { storeDirectory: directory, port: wantedPort = 0, signal } = options
+  const { storeDirectory: directory, authority, signal } = options
   const binary = await findNatsServer(options.binary ?? {})
-  const passwords = await keepPasswords(directory, options.passwords)
-  const config = await writeNatsConfig({ directory, port: wantedPort, passwords })
+  const keys = await keepRoleKeys(directory, options.keys)
+  const { port = 0, webPort = 0 } = options
+  const config = await writeNatsConfig({ directory, port, webPort, keys, authority })
   signal?.throwIfAborted()
   const child = spawn(binary, ['--config', config], {
     stdio: ['ignore', 'ignore', 'pipe'],
@@ -60,31 +75,50 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
     env: { GOMAXPROCS: `${threads}` },
   })
   try {
-    const [port] = await Promise.all([listeningPort(child, options), endWithParent(child)])
-    return {
-      url: `nats://127.0.0.1:${port}`,
-      port,
-      process: child,
-      urlFor: role => `nats://${role}:${encodeURIComponent(passwords[role])}@127.0.0.1:${port}`,
-      [Symbol.asyncDispose]: () => end(child),
-    }
+    const [ports] = await Promise.all([listeningPorts(child, options), endWithParent(child)])
+    return running(child, { ...ports, keys, authority })
   } catch (error) {
     await end(child)
     throw error
   }
 }
 
-/** The server's log is its only sign of life: the port, then "ready", or the reason why it ended. */
-async function listeningPort(child: ChildProcess, options: NatsServerOptions): Promise<number> {
+interface Ports {
+  port: number
+  webPort: number | undefined
+}
+
+function running(
+  child: ChildProcess,
+  { port, webPort, keys, authority }: Ports & { keys: RoleKeys; authority: string | undefined },
+): NatsServer {
+  const url = `${authority === undefined ? 'nats' : 'tls'}://127.0.0.1:${port}`
+  const caPath = authority === undefined ? undefined : join(authority, 'root.pem')
+  const urlFor = (role: BusRole) => busUrlOf(role, keys, url)
+  return {
+    url,
+    port,
+    process: child,
+    web: webPort === undefined ? undefined : { port: webPort, url: `wss://127.0.0.1:${webPort}` },
+    caPath,
+    urlFor,
+    addressFor: role => ({ url: urlFor(role), caPath }),
+    [Symbol.asyncDispose]: () => end(child),
+  }
+}
+
+/** The server's log is its only sign of life: the ports, then "ready", or the reason why it ended. */
+async function listeningPorts(child: ChildProcess, options: NatsServerOptions): Promise<Ports> {
   const { signal } = options
-  const { promise, resolve, reject } = Promise.withResolvers<number>()
-  let port = 0
+  const { promise, resolve, reject } = Promise.withResolvers<Ports>()
+  const ports: Ports = { port: 0, webPort: undefined }
   let complaint = 'it gave no reason'
   const lines = createInterface({ input: child.stderr as NodeJS.ReadableStream })
   lines.on('line', line => {
-    const address = /Listening for client connections on .*:(\d+)$/.exec(line)
-    if (address) port = Number(address[1])
-    if (line.endsWith('Server is ready')) resolve(port)
+    const address = /Listening for (client connections|websocket clients) on .*:(\d+)$/.exec(line)
+    if (address)
+      ports[address[1] === 'client connections' ? 'port' : 'webPort'] = Number(address[2])
+    if (line.endsWith('Server is ready')) resolve(ports)
     if (/\[(FTL|ERR)\]|^nats-server: /.test(line)) complaint = withoutPrefix(line)
     report(line, options.log)
   })

@@ -5,6 +5,7 @@
 
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
+import { keepAuthority } from '../authority.ts'
 import { ConfigurationError, type Environment } from '../config.ts'
 import type { Logger } from '../log.ts'
 import type { DataFolder } from './data-folder.ts'
@@ -38,6 +39,8 @@ export interface IdentityProvider {
 
 export interface EmbeddedParts extends AsyncDisposable {
   readonly nats: KeptNatsServer
+  /** Folder of the certificate authority. */
+  readonly authority: string
   readonly identityProvider: IdentityProvider
   readonly samples: readonly Publication[]
 }
@@ -46,6 +49,8 @@ export interface PartsOptions {
   folder: DataFolder
   portal: string
   identityProvider?: ExternalIdentityProvider
+  /** Without TLS, and without certificates for connectors. */
+  isBusPlain?: boolean
   environment: Environment
   log: Logger
   signal?: AbortSignal
@@ -53,16 +58,10 @@ export interface PartsOptions {
 
 export async function startParts(options: PartsOptions): Promise<EmbeddedParts> {
   await using stack = new AsyncDisposableStack()
-  const { environment, folder, log, signal } = options
+  const authority = await options.folder.part('authority')
+  await keepAuthority(authority, { busNames })
   // Stopped in reverse: the bus last.
-  const nats = stack.use(
-    await keepNatsServer({
-      storeDirectory: await folder.part('bus'),
-      binary: { named: environment.NATS_SERVER, path: environment.PATH },
-      log,
-      ...(signal && { signal }),
-    }),
-  )
+  const nats = stack.use(await startBus(options, authority))
   const samples = stack.use(await startSampleApplications())
   const identityProvider = options.identityProvider
     ? await external(options.identityProvider)
@@ -70,6 +69,7 @@ export async function startParts(options: PartsOptions): Promise<EmbeddedParts> 
   const owned = stack.move()
   return {
     nats,
+    authority,
     identityProvider,
     samples: [
       sample('handbook', 'Handbook', samples.handbook, 'signed-in'),
@@ -77,6 +77,20 @@ export async function startParts(options: PartsOptions): Promise<EmbeddedParts> 
     ],
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   }
+}
+
+const busNames = ['localhost', '127.0.0.1']
+
+async function startBus(options: PartsOptions, authority: string): Promise<KeptNatsServer> {
+  const { environment, folder, log, signal, isBusPlain = false } = options
+  return await keepNatsServer({
+    storeDirectory: await folder.part('bus'),
+    binary: { named: environment.NATS_SERVER, path: environment.PATH },
+    log,
+    ...(signal && { signal }),
+    // Connectors remember where they found the bus.
+    ...(!isBusPlain && { authority, webPort: await keptPort(options, 'connector-bus-port') }),
+  })
 }
 
 function sample(
@@ -94,7 +108,7 @@ const secretName = 'client-secret'
 async function embedded(options: PartsOptions): Promise<IdentityProvider & AsyncDisposable> {
   const { folder, portal, log } = options
   const provider = await startIdentityProvider({
-    port: await keptPort(options),
+    port: await keptPort(options, 'identity-provider-port', 'sign in again'),
     storeDirectory: await folder.part('identity-provider'),
     log,
     clients: [
@@ -116,12 +130,15 @@ async function embedded(options: PartsOptions): Promise<IdentityProvider & Async
   }
 }
 
-/** The issuer's URL has the port in it: with another one, everybody would have to sign in again. */
-async function keptPort({ folder, log }: PartsOptions): Promise<number> {
-  const name = 'identity-provider-port'
+/** A port that others remember: the one of the last run, if it is free. */
+async function keptPort(
+  { folder, log }: PartsOptions,
+  name: string,
+  advice = 'connectors have to hear of it',
+): Promise<number> {
   const kept = Number(await folder.recall(name))
   if (kept > 0 && (await portProblem(kept)) === undefined) return kept
-  if (kept > 0) log.warn(`port ${kept} of the identity provider is taken; it moves, sign in again`)
+  if (kept > 0) log.warn(`port ${kept} (${name}) is taken; another one is used, ${advice}`)
   const port = await freePort()
   await folder.remember(name, String(port))
   return port

@@ -57,6 +57,14 @@ export async function publishAll(
   return (await list(api, '/v1.0/applications', RegisteredApplication)).filter(isPublished)
 }
 
+const profile = '/v1.0/onPremisesPublishingProfiles/applicationProxy'
+
+/** A one-time token that enrols one connector in a group. */
+export async function makeConnectorToken(api: AdminApi, connectorGroupId: string): Promise<string> {
+  const made = await ask(api, 'POST', `${profile}/connectorEnrolmentTokens`, { connectorGroupId })
+  return z.object({ token: z.string() }).parse(made).token
+}
+
 async function publish(
   api: AdminApi,
   { name, displayName, internalUrl, access }: Publication,

@@ -8,6 +8,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { Environment } from '../config.ts'
+import { exitRemoved } from '../lifecycle.ts'
 import type { Logger } from '../log.ts'
 import { endWithParent } from './end-with-parent.ts'
 
@@ -92,6 +93,7 @@ export class ServiceProcess implements AsyncDisposable {
 
   #ended(how: number | string | null, livedMs: number): void {
     if (this.#stopping.signal.aborted) return
+    if (how === exitRemoved) return this.#sayEnded()
     if (livedMs > settledMs) this.restarts = 0
     this.#startAgain(how).catch(error => {
       if (this.#stopping.signal.aborted) return
@@ -115,9 +117,15 @@ export class ServiceProcess implements AsyncDisposable {
         signal.throwIfAborted()
         this.#child?.kill('SIGKILL')
         await this.#exited
+        if (this.exitCode === exitRemoved) return this.#sayEnded()
         reason = error instanceof Error ? error.message : String(error)
       }
     }
+  }
+
+  /** Starting it again would not change it. */
+  #sayEnded(): void {
+    this.#options.log.error(`${this.name}: ended for good; its log says why`)
   }
 
   /** Lets it finish what it has begun, and ends it by force when it takes too long. It is not started again. */

@@ -5,6 +5,7 @@
 
 import { join } from 'node:path'
 import type { Environment } from '../config.ts'
+import { defaultConnectorGroupId } from '../contracts/connector.ts'
 import type { Logger, LogLevel } from '../log.ts'
 import type { BusRole } from '../permissions.ts'
 import type { IdentityProvider } from './parts.ts'
@@ -14,6 +15,12 @@ import { ServiceProcess, type ServiceRole, serviceRoles } from './service-proces
 
 export interface ServicesOptions {
   busUrl: (role: BusRole) => string
+  /** Root certificate of the authority. */
+  busCaPath?: string | undefined
+  /** Folder of the certificate authority, for registries. */
+  authority?: string | undefined
+  /** How connectors get on the bus; left out, they all share its user for connectors. */
+  enrolment?: Enrolment | undefined
   identityProvider: IdentityProvider
   adminToken: string
   /** Where audit events wait while the bus is away. */
@@ -29,9 +36,20 @@ export interface ServicesOptions {
   signal?: AbortSignal
 }
 
+export interface Enrolment {
+  /** Where connectors find the bus. */
+  connectorBusUrl: string
+  /** Holds a folder for each connector's identity. */
+  identities: string
+  /** A new one-time token for a group. */
+  makeToken(groupId: string): Promise<string>
+}
+
 /** Where a single machine wants something else than an installation; the environment may still say otherwise. */
 const embeddedDefaults: Environment = {
   SALLYPORT_REGISTRY_AUDIT_MAX_BYTES: String(2 ** 30),
+  // One machine has connectors of one kind: nobody should have to create a group first.
+  SALLYPORT_REGISTRY_DEFAULT_GROUP_SERVES: 'true',
   // Ctrl-C should not wait for a page that is open in a browser and keeps a stream.
   SALLYPORT_GATEWAY_DRAIN_SECONDS: '3',
   SALLYPORT_CONNECTOR_DRAIN_SECONDS: '5',
@@ -57,7 +75,8 @@ export class Services implements AsyncDisposable {
     const number = (this.#started.get(role) ?? 0) + 1
     this.#started.set(role, number)
     const name = `${role}-${number}`
-    const own = await this.#environmentOf(role, name, number === 1)
+    const asked = merge(embeddedDefaults, this.#options.environment, environment)
+    const own = await this.#environmentOf(role, { name, isFirst: number === 1, asked })
     const service = new ServiceProcess({
       role,
       name,
@@ -78,7 +97,7 @@ export class Services implements AsyncDisposable {
 
   /** What one more of this kind needs that is started by hand, at free ports and under a name of its own. */
   environmentForMore(role: ServiceRole): Environment {
-    const common = { SALLYPORT_BUS_URL: this.#options.busUrl(role) }
+    const common = this.#common(role)
     const own: Record<ServiceRole, Environment> = {
       gateway: this.#gateway(undefined, 0),
       connector: {},
@@ -88,20 +107,60 @@ export class Services implements AsyncDisposable {
     return merge(embeddedDefaults, common, own[role])
   }
 
-  async #environmentOf(role: ServiceRole, name: string, isFirst: boolean): Promise<Environment> {
-    const { busUrl, logLevel } = this.#options
-    const common = { SALLYPORT_BUS_URL: busUrl(role), SALLYPORT_LOG_LEVEL: logLevel }
-    if (role === 'connector') return { ...common, SALLYPORT_CONNECTOR_ID: name }
+  /** The same for a connector that has to enrol; `name` is a folder for its identity. */
+  async environmentForConnector(name: string): Promise<Environment> {
+    const { SALLYPORT_CONNECTOR_ID: _, ...own } = await this.#connector(
+      name,
+      this.#options.environment,
+    )
+    return merge(embeddedDefaults, own)
+  }
+
+  async #environmentOf(
+    role: ServiceRole,
+    { name, isFirst, asked }: { name: string; isFirst: boolean; asked: Environment },
+  ): Promise<Environment> {
+    const common = { ...this.#common(role), SALLYPORT_LOG_LEVEL: this.#options.logLevel }
+    if (role === 'connector') return { ...common, ...(await this.#connector(name, asked)) }
     if (role === 'policy') return { ...common, ...this.#policy(name) }
     // A process that is started again must listen where it did before: the port is chosen here.
     const port = role === 'gateway' && isFirst ? this.#options.place.port : await freePort()
     return { ...common, ...(role === 'gateway' ? this.#gateway(name, port) : this.#registry(port)) }
   }
 
-  #registry(port: number): Environment {
-    const { place } = this.#options
+  #common(role: ServiceRole): Environment {
+    const { busUrl, busCaPath, enrolment } = this.#options
+    // A connector knows both from its identity.
+    if (role === 'connector' && enrolment) return {}
+    return { SALLYPORT_BUS_URL: busUrl(role), SALLYPORT_BUS_CA_PATH: busCaPath }
+  }
+
+  /** Enrols with its first start, in the group that is asked for; afterwards its identity says all. */
+  async #connector(name: string, asked: Environment): Promise<Environment> {
+    const { SALLYPORT_CONNECTOR_ID: id = name, SALLYPORT_CONNECTOR_GROUP: group } = asked
+    const { enrolment } = this.#options
+    if (!enrolment) return { SALLYPORT_CONNECTOR_ID: id }
+    const { NO_PROXY, SALLYPORT_GATEWAY_TLS_CERTIFICATE_PATH: certificate } = asked
     return {
-      SALLYPORT_REGISTRY_SYSTEM_BUS_URL: this.#options.busUrl('system'),
+      SALLYPORT_CONNECTOR_ID: id,
+      SALLYPORT_CONNECTOR_IDENTITY_PATH: join(enrolment.identities, id),
+      SALLYPORT_CONNECTOR_TOKEN: await enrolment.makeToken(group ?? defaultConnectorGroupId),
+      NO_PROXY: [NO_PROXY, 'localhost', '.localhost', '127.0.0.1'].filter(Boolean).join(','),
+      // A certificate for trying out signs itself.
+      ...(certificate && { NODE_EXTRA_CA_CERTS: certificate }),
+    }
+  }
+
+  #registry(port: number): Environment {
+    const { place, busUrl, authority, enrolment, portal } = this.#options
+    return {
+      SALLYPORT_REGISTRY_SYSTEM_BUS_URL: busUrl('system'),
+      SALLYPORT_REGISTRY_AUTHORITY_PATH: authority,
+      ...(enrolment && {
+        SALLYPORT_REGISTRY_CALLOUT_BUS_URL: busUrl('callout'),
+        SALLYPORT_REGISTRY_ENROLMENT_URL: portal,
+        SALLYPORT_REGISTRY_CONNECTOR_BUS_URLS: enrolment.connectorBusUrl,
+      }),
       SALLYPORT_REGISTRY_PORT: String(port),
       SALLYPORT_REGISTRY_ADMIN_TOKEN: this.#options.adminToken,
       SALLYPORT_REGISTRY_EXTERNAL_BASE_URL: `${place.scheme}://${localDomain}:${place.port}/`,

@@ -9,13 +9,14 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Environment } from '../config.ts'
 import type { Logger, LogLevel } from '../log.ts'
-import { openDataFolder } from './data-folder.ts'
+import { type DataFolder, openDataFolder } from './data-folder.ts'
+import { keepNextConnector } from './next-connector.ts'
 import { type EmbeddedParts, type ExternalIdentityProvider, startParts } from './parts.ts'
 import { freePort } from './ports.ts'
 import { localUrl, type Place, type Publication, placeOf, portalName } from './publications.ts'
-import { type PublishedApplication, publishAll } from './publish-all.ts'
+import { makeConnectorToken, type PublishedApplication, publishAll } from './publish-all.ts'
 import { type ServiceRole, serviceRoles } from './service-process.ts'
-import { Services } from './services.ts'
+import { type Enrolment, Services } from './services.ts'
 
 export interface SystemOptions {
   dataDirectory: string
@@ -26,6 +27,8 @@ export interface SystemOptions {
   publish?: readonly Publication[]
   /** The embedded one unless given. */
   identityProvider?: ExternalIdentityProvider
+  /** Without TLS, and one user for all connectors in place of certificates: to measure, or to look at messages. */
+  isBusPlain?: boolean
   /** Passed on to all services; `PATH` and `NATS_SERVER` say where nats-server is. */
   environment: Environment
   logLevel: LogLevel
@@ -53,6 +56,7 @@ export interface System extends AsyncDisposable {
 
 const tokenName = 'admin-token'
 const environmentPart = 'environment'
+const identitiesPart = 'connectors'
 
 /** Resolves when it serves: every service is ready, and everything asked for is published. */
 export async function startSystem(options: SystemOptions): Promise<System> {
@@ -67,11 +71,17 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     token: await folder.secret(tokenName),
     tokenFile: folder.secretFile(tokenName),
   }
-  const services = stack.use(
+  const services: Services = stack.use(
     new Services({
       ...options,
       ...openLog(options, stack),
       busUrl: role => parts.nats.urlFor(role),
+      busCaPath: join(parts.authority, 'root.pem'),
+      authority: parts.authority,
+      enrolment: await enrolmentOf(folder, parts, groupId => {
+        const [registry] = services.of('registry')
+        return makeConnectorToken({ ...admin, url: String(registry?.details.admin) }, groupId)
+      }),
       identityProvider: parts.identityProvider,
       adminToken: admin.token,
       spillDirectory: await folder.part('audit'),
@@ -81,7 +91,19 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   )
   const applications = await startServices(services, { options, parts, admin, place })
   const environmentFolder = await folder.part(environmentPart)
-  await Promise.all(serviceRoles.map(role => writeEnvironment(environmentFolder, role, services)))
+  const enrolled = parts.nats.web ? ['connector'] : []
+  for (const role of serviceRoles.filter(one => !enrolled.includes(one))) {
+    await writeEnvironment(join(environmentFolder, role), services.environmentForMore(role))
+  }
+  if (parts.nats.web) {
+    const write = async (name: string) =>
+      writeEnvironment(
+        join(environmentFolder, 'connector'),
+        await services.environmentForConnector(name),
+      )
+    const identities = await folder.part(identitiesPart)
+    stack.use(await keepNextConnector({ identities, write, log: options.log }))
+  }
   const owned = stack.move()
   return {
     port,
@@ -105,11 +127,9 @@ export async function startSystem(options: SystemOptions): Promise<System> {
 }
 
 /** Lines that shells and `--environment` read alike; secrets are among them. */
-async function writeEnvironment(folder: string, role: ServiceRole, services: Services) {
-  const lines = Object.entries(services.environmentForMore(role)).map(
-    ([name, value]) => `${name}='${value}'\n`,
-  )
-  await writeFile(join(folder, role), lines.join(''), { mode: 0o600 })
+async function writeEnvironment(file: string, environment: Environment): Promise<void> {
+  const lines = Object.entries(environment).map(([name, value]) => `${name}='${value}'\n`)
+  await writeFile(file, lines.join(''), { mode: 0o600 })
 }
 
 interface Start {
@@ -131,10 +151,20 @@ async function startServices(services: Services, start: Start): Promise<Publishe
   const [applications] = await Promise.all([
     publishAll(api, [...start.parts.samples, ...publish], start.place),
     addAll('policy'),
-    addAll('connector'),
-    addAll('gateway'),
+    // Connectors enrol through a gateway.
+    addAll('gateway').then(() => addAll('connector')),
   ])
   return applications
+}
+
+/** Undefined on a plain bus. */
+async function enrolmentOf(
+  folder: DataFolder,
+  { nats }: EmbeddedParts,
+  makeToken: Enrolment['makeToken'],
+): Promise<Enrolment | undefined> {
+  if (!nats.web) return undefined
+  return { connectorBusUrl: nats.web.url, identities: await folder.part(identitiesPart), makeToken }
 }
 
 function openLog({ logFile }: SystemOptions, stack: AsyncDisposableStack) {

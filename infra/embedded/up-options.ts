@@ -18,6 +18,7 @@ export interface RawUpOptions {
   connectors: string
   gateways: string
   workers?: string
+  plainBus?: boolean
   logLevel: string
 }
 
@@ -31,6 +32,7 @@ export interface UpOptions {
   gateways: number
   /** Processes of each gateway and connector. */
   workers: number | undefined
+  isBusPlain: boolean
   logLevel: LogLevel
 }
 
@@ -70,6 +72,7 @@ export function readUpOptions(raw: RawUpOptions): UpOptions {
     dataDirectory: raw.data,
     publish,
     isJson: raw.json ?? false,
+    isBusPlain: raw.plainBus ?? false,
     ...(issuer !== undefined &&
       clientId !== undefined && {
         identityProvider: { issuer, clientId, ...(clientSecretFile && { clientSecretFile }) },

@@ -16,9 +16,12 @@ import { startSampleApplications } from '#infra/embedded/sample-applications.ts'
 import type { ServiceProcess, ServiceRole } from '#infra/embedded/service-process.ts'
 import { Services } from '#infra/embedded/services.ts'
 import { createLogger } from '#infra/log.ts'
+import { createTestAuthority, type TestAuthority } from '../harness/authority.ts'
 import type { NatsCluster, NodeName } from '../harness/nats-cluster.ts'
 
 export interface ClusterSystem extends AsyncDisposable {
+  /** Signs what connectors are told. */
+  readonly authority: TestAuthority
   readonly services: Services
   readonly user: { name: string; password: string }
   /** The internal URL of a sample application. */
@@ -54,11 +57,14 @@ export async function startClusterSystem(cluster: NatsCluster): Promise<ClusterS
   const portal = localUrl(portalName, entrance)
   const provider = stack.use(await startProvider(folder, portal))
   const samples = stack.use(await startSampleApplications())
+  const authority = stack.use(await createTestAuthority())
   const clientSecretFile = join(folder, 'client-secret')
   await writeFile(clientSecretFile, secret)
   const services = stack.use(
     new Services({
       busUrl: role => cluster.urlFor(role, places.near),
+      busCaPath: authority.rootPath,
+      authority: authority.folder,
       identityProvider: { ...provider, clientId, clientSecretFile, isPlainHttp: true },
       adminToken,
       spillDirectory: folder,
@@ -85,6 +91,7 @@ export async function startClusterSystem(cluster: NatsCluster): Promise<ClusterS
   const [user = { name: '', password: '' }] = provider.users
   return {
     services,
+    authority,
     user,
     handbook: samples.handbook,
     urlOf: name => localUrl(name, entrance),

@@ -63,7 +63,9 @@ describe.skipIf(!images)('a NATS cluster of three nodes', () => {
       environment: {
         SALLYPORT_BUS_URL: cluster.insideUrlFor('connector'),
         SALLYPORT_CONNECTOR_GROUP: 'site',
+        SALLYPORT_BUS_CA_PATH: '/etc/sallyport/root.pem',
       },
+      files: await system.authority.filesIn('/etc/sallyport'),
     })
     await site.join(connector.started, 'connector')
     await system.publishInGroup('site', 'inside', `http://${origin.name}:3000/`)

@@ -12,7 +12,7 @@ import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { prepare } from '#infra/deploy/prepare.ts'
 import { freePort } from '#infra/embedded/ports.ts'
-import { publishAll } from '#infra/embedded/publish-all.ts'
+import { makeConnectorToken, publishAll } from '#infra/embedded/publish-all.ts'
 import { images, imagesOrFail } from '../harness/containers.ts'
 import { UserAgent } from '../harness/user-agent.ts'
 
@@ -29,7 +29,7 @@ describe.skipIf(!hasCompose)('compose.yaml', () => {
   beforeAll(async () => {
     const folder = await mkdtemp(join(tmpdir(), 'sallyport-compose-'))
     stack.defer(() => rm(folder, { recursive: true, force: true }))
-    await prepare(join(folder, 'secrets'), ['nats-1', 'nats-2', 'nats-3'])
+    await prepare(join(folder, 'secrets'), { nodes: ['nats-1', 'nats-2', 'nats-3'] })
     ports.portal = await freePort()
     ports.second = await freePort()
     ports.admin = await freePort()
@@ -43,7 +43,7 @@ describe.skipIf(!hasCompose)('compose.yaml', () => {
       return stdout
     }
     stack.defer(async () => {
-      await compose('down', '--volumes', '--timeout', '0')
+      await compose('--profile', 'connectors', 'down', '--volumes', '--timeout', '0')
     })
     await compose('up', '--detach', '--wait', '--pull', 'never', '--no-build').catch(
       async cause => {
@@ -51,13 +51,19 @@ describe.skipIf(!hasCompose)('compose.yaml', () => {
       },
     )
     const token = (await readFile(join(folder, 'secrets/admin-token'), 'utf8')).trim()
+    const api = { url: `http://127.0.0.1:${ports.admin}`, token }
+    for (const number of [1, 2]) {
+      const file = join(folder, `connector-token-${number}`)
+      await writeFile(file, await makeConnectorToken(api, 'default'), { mode: 0o644 })
+    }
+    await compose('--profile', 'connectors', 'up', '--detach', '--pull', 'never', '--no-build')
     const published = {
       name: 'hello',
       displayName: 'Hello',
       internalUrl: 'http://hello:3000/',
       access: 'passthrough',
     } as const
-    await publishAll({ url: `http://127.0.0.1:${ports.admin}`, token }, [published], {
+    await publishAll(api, [published], {
       port: ports.portal,
       scheme: 'http',
     })
@@ -75,10 +81,10 @@ describe.skipIf(!hasCompose)('compose.yaml', () => {
   })
 
   test('keeps connectors and services in networks of their own', async () => {
-    expect(await isResolved('connector', 'nats-1')).toBe(true)
-    expect(await isResolved('connector', 'hello')).toBe(true)
+    expect(await isResolved('connector-1', 'nats-1')).toBe(true)
+    expect(await isResolved('connector-1', 'hello')).toBe(true)
     for (const service of ['registry-1', 'policy', 'gateway-1'])
-      expect(await isResolved('connector', service)).toBe(false)
+      expect(await isResolved('connector-1', service)).toBe(false)
     expect(await isResolved('gateway-1', 'hello')).toBe(false)
   })
 
@@ -123,18 +129,29 @@ function settings(folder: string, ports: { portal: number; second: number; admin
     SALLYPORT_GATEWAY_1: `127.0.0.1:${ports.portal}`,
     SALLYPORT_GATEWAY_2: `127.0.0.1:${ports.second}`,
     SALLYPORT_REGISTRY_1: `127.0.0.1:${ports.admin}`,
-    SALLYPORT_PORTAL_URL: `http://portal.sallyport.localhost:${ports.portal}/`,
+    // As connectors reach it, through what stands in for a load balancer.
+    SALLYPORT_PORTAL_URL: `http://${portalName}:8080/`,
+    SALLYPORT_CONNECTOR_TOKEN_1: join(folder, 'connector-token-1'),
+    SALLYPORT_CONNECTOR_TOKEN_2: join(folder, 'connector-token-2'),
     SALLYPORT_IDENTITY_PROVIDER: 'https://login.example.com/',
     SALLYPORT_CLIENT_ID: 'sallyport',
     SALLYPORT_AUDIT_MAX_BYTES: String(64 * 2 ** 20),
   }
 }
 
-/** An application in the connectors' network, and the label by which a failed run is cleaned up. */
+const portalName = 'portal.sallyport.test'
+
+/**
+ * An application in the connectors' network, what leads from there to a gateway, and the label by which a failed run is
+ * cleaned up.
+ */
 function additionForTests() {
   const { labels, node } = imagesOrFail()
-  const names = ['nats-1', 'nats-2', 'nats-3', 'gateway-1', 'gateway-2', 'policy', 'registry-1']
-  const labelled = [...names, 'registry-2', 'connector'].map(name => [name, { labels }])
+  const names = ['nats-1', 'nats-2', 'nats-3', 'gateway-1', 'gateway-2', 'policy']
+  const labelled = [...names, 'connector-1', 'connector-2'].map(name => [name, { labels }])
+  // Applications in the group that every installation has, to need no other one.
+  const environment = { SALLYPORT_REGISTRY_DEFAULT_GROUP_SERVES: 'true' }
+  const registries = ['registry-1', 'registry-2'].map(name => [name, { labels, environment }])
   const networks = ['outside', 'administration', 'routes', 'bus', 'connector-bus', 'private']
   const hello = {
     image: node,
@@ -144,8 +161,18 @@ function additionForTests() {
     networks: ['private'],
     labels,
   }
+  const forward =
+    "net.createServer(s => s.pipe(net.connect(8080, 'gateway-1')).pipe(s)).listen(8080)"
+  const portal = {
+    image: node,
+    entrypoint: ['node'],
+    command: ['-e', forward],
+    init: true,
+    networks: { outside: {}, private: { aliases: [portalName] } },
+    labels,
+  }
   return {
-    services: { ...Object.fromEntries(labelled), hello },
+    services: { ...Object.fromEntries([...labelled, ...registries]), hello, portal },
     networks: Object.fromEntries(networks.map(name => [name, { labels }])),
   }
 }

@@ -6,7 +6,9 @@ import { freePort } from '#infra/embedded/ports.ts'
 import { publishAll } from '#infra/embedded/publish-all.ts'
 import type { ServiceRole } from '#infra/embedded/service-process.ts'
 import { serviceRoles } from '#infra/embedded/service-process.ts'
-import { type BusRole, busRoles } from '#infra/permissions.ts'
+import type { BusRole } from '#infra/permissions.ts'
+import { busUrlOf, createRoleKeys } from '#infra/role-keys.ts'
+import { createTestAuthority } from '../harness/authority.ts'
 import {
   images,
   imagesOrFail,
@@ -18,12 +20,10 @@ import {
 } from '../harness/containers.ts'
 import { UserAgent } from '../harness/user-agent.ts'
 
-const passwords = Object.fromEntries(busRoles.map(role => [role, `${role}-password`])) as Record<
-  BusRole,
-  string
->
+const keys = createRoleKeys()
 const adminToken = 'a-token-of-administrators-for-tests'
 const issuer = 'https://login.example.com/'
+const authorityPlace = '/etc/sallyport/authority'
 
 describe.skipIf(!images)('the image', () => {
   const stack = new AsyncDisposableStack()
@@ -38,7 +38,7 @@ describe.skipIf(!images)('the image', () => {
     gatewayPort = await freePort()
     const adminPort = await freePort()
     adminUrl = `http://127.0.0.1:${adminPort}`
-    const busUrl = (role: BusRole) => `nats://${role}:${passwords[role]}@${nats.name}:4222`
+    const busUrl = (role: BusRole) => busUrlOf(role, keys, `nats://${nats.name}:4222`)
     const settings: Record<ServiceRole, Record<string, string>> = {
       registry: {
         SALLYPORT_REGISTRY_SYSTEM_BUS_URL: busUrl('system'),
@@ -60,11 +60,20 @@ describe.skipIf(!images)('the image', () => {
       gateway: { 8080: gatewayPort },
       registry: { 8081: adminPort },
     }
+    // What the registry tells connectors is signed, also on a bus without TLS.
+    const authority = stack.use(await createTestAuthority())
+    const files = await authority.filesIn(authorityPlace)
+    const common = {
+      SALLYPORT_BUS_CA_PATH: `${authorityPlace}/root.pem`,
+      SALLYPORT_REGISTRY_AUTHORITY_PATH: authorityPlace,
+      SALLYPORT_REGISTRY_DEFAULT_GROUP_SERVES: 'true',
+    }
     for (const role of serviceRoles) {
-      const environment = { SALLYPORT_BUS_URL: busUrl(role), ...settings[role] }
+      const environment = { ...common, SALLYPORT_BUS_URL: busUrl(role), ...settings[role] }
       const service = await startServiceContainer(role, {
         network,
         environment,
+        files,
         ports: ports[role] ?? {},
       })
       services.set(role, stack.use(service))
@@ -143,7 +152,7 @@ describe.skipIf(!images)('the image', () => {
 })
 
 function startNats(network: TestNetwork): Promise<TestContainer> {
-  const config = { port: 4222, jetstream: { store_dir: '/data' }, ...serverSettings(passwords) }
+  const config = { port: 4222, jetstream: { store_dir: '/data' }, ...serverSettings({ keys }) }
   return startContainer({
     image: imagesOrFail().nats,
     network,

@@ -6,7 +6,8 @@
 import { expect, vi } from 'vitest'
 import { clusterConfig } from '#infra/deploy/nats-config.ts'
 import { freePort } from '#infra/embedded/ports.ts'
-import { type BusRole, busRoles } from '#infra/permissions.ts'
+import type { BusRole } from '#infra/permissions.ts'
+import { busUrlOf, createRoleKeys } from '#infra/role-keys.ts'
 import { imagesOrFail, startContainer, type TestContainer, TestNetwork } from './containers.ts'
 
 export const nodeNames = ['nats-1', 'nats-2', 'nats-3'] as const
@@ -62,10 +63,7 @@ const outages = {
 /** Elections of thirteen streams on a busy machine. */
 const wholeWithinMs = 60_000
 
-const passwords = Object.fromEntries(busRoles.map(role => [role, `${role}-password`])) as Record<
-  BusRole,
-  string
->
+const keys = createRoleKeys()
 
 export async function startNatsCluster(): Promise<NatsCluster> {
   await using stack = new AsyncDisposableStack()
@@ -73,7 +71,7 @@ export async function startNatsCluster(): Promise<NatsCluster> {
   const link = stack.use(await TestNetwork.link('routes'))
   const config = clusterConfig({
     nodes: nodeNames,
-    passwords,
+    keys,
     routePassword: 'route-password',
     storeDirectory: '/data',
   })
@@ -87,7 +85,7 @@ export async function startNatsCluster(): Promise<NatsCluster> {
   )
   const running = stack.move()
   const node = (name: NodeName) => nodes.get(name) as NatsNode
-  const url = (role: BusRole, address: string) => `nats://${role}:${passwords[role]}@${address}`
+  const url = (role: BusRole, address: string) => busUrlOf(role, keys, `nats://${address}`)
   const cluster: NatsCluster = {
     network,
     node,

@@ -49,7 +49,7 @@ export async function startTestNats(): Promise<TestNats> {
     connect: async (role, instance) =>
       buses.use(
         await connectBus({
-          url: server.urlFor(role),
+          ...server.addressFor(role),
           role,
           log: quiet,
           ...(instance !== undefined && { instance }),

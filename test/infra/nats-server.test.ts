@@ -45,7 +45,7 @@ describe('the embedded nats-server', () => {
     await expect.poll(() => stillRunning([pid]), { timeout: 10_000 }).toEqual([])
   })
 
-  it('keeps data and passwords over a crash and a restart', async () => {
+  it('keeps data and keys over a crash and a restart', async () => {
     await using nats = await startTestNats()
     const before = nats.server.urlFor('registry')
     const bus = await nats.connect('registry')
@@ -57,9 +57,9 @@ describe('the embedded nats-server', () => {
     expect((await bucket.get('key'))?.string()).toBe('value')
   })
 
-  it('lets nobody but the owner read its passwords', async () => {
+  it('lets nobody but the owner read its secrets', async () => {
     await using nats = await startTestNats()
-    for (const file of ['passwords.json', 'nats-server.conf']) {
+    for (const file of ['role-keys.json', 'nats-server.conf']) {
       const { mode } = await stat(join(nats.storeDirectory, file))
       expect(mode & 0o077, file).toBe(0)
     }
@@ -84,11 +84,11 @@ describe('the embedded nats-server', () => {
     await expect(started).rejects.toThrow(/address already in use/)
   })
 
-  it('names the file when the kept passwords cannot be read', async () => {
+  it('names the file when the kept keys cannot be read', async () => {
     const storeDirectory = await temporaryFolder()
-    await writeFile(join(storeDirectory, 'passwords.json'), '{"gateway":')
-    await expect(startNatsServer({ storeDirectory })).rejects.toThrow(/passwords\.json.*delete it/)
-    expect(await readFile(join(storeDirectory, 'passwords.json'), 'utf8')).toBe('{"gateway":')
+    await writeFile(join(storeDirectory, 'role-keys.json'), '{"gateway":')
+    await expect(startNatsServer({ storeDirectory })).rejects.toThrow(/role-keys\.json.*delete it/)
+    expect(await readFile(join(storeDirectory, 'role-keys.json'), 'utf8')).toBe('{"gateway":')
   })
 })
 

@@ -63,6 +63,37 @@ async function expectAll(
   }
 }
 
+describe('an outside system', () => {
+  it('may say what it knows of risks and facts, and nothing else', async () => {
+    await expectAll(true, mayPublish, [
+      ['signals', subjects.signal('risk', 'user', 'ada@example.com')],
+      ['signals', subjects.signal('fact', 'everything', '', 'change-freeze')],
+    ])
+    await expectAll(false, mayPublish, [
+      ['signals', subjects.reevaluate],
+      ['signals', subjects.whatIf],
+      ['signals', subjects.evaluate],
+      ['signals', subjects.revoke('user', 'ada@example.com')],
+      ['signals', `$KV.${buckets.signals}.x`],
+      ['signals', `$KV.${buckets.policies}.x`],
+    ])
+    await expectAll(false, maySubscribe, [
+      ['signals', subjects.signals],
+      ['signals', subjects.audits],
+      ['signals', '>'],
+    ])
+  })
+
+  it('is the only one whose signals count: gateways and connectors cannot make any, nor change policies', () =>
+    expectAll(false, mayPublish, [
+      ['gateway', subjects.signal('risk', 'user', 'ada@example.com')],
+      ['gateway', subjects.reevaluate],
+      ['gateway', `$KV.${buckets.signals}.x`],
+      ['connector', subjects.signal('risk', 'user', 'ada@example.com')],
+      ['policy', `$KV.${buckets.policies}.x`],
+    ]))
+})
+
 describe('a gateway', () => {
   it('may ask connectors and policy, and record access', () =>
     expectAll(true, mayPublish, [

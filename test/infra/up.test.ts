@@ -30,6 +30,7 @@ const Announcement = z.strictObject({
     }),
   ),
   bus: z.url(),
+  busCa: z.string(),
   admin: z.url(),
   adminToken: z.string(),
   gateways: z.array(z.url()),
@@ -361,7 +362,7 @@ describe('sallyport', () => {
   })
 
   it('says which variables a service needs when they are missing', async () => {
-    const { code, said } = await refused(sallyport('connector'))
+    const { code, said } = await refused(sallyport('policy'))
     expect(code).toBe(78)
     expect(said).toContain('SALLYPORT_BUS_URL')
   })

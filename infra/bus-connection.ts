@@ -1,0 +1,242 @@
+/**
+ * How the bus is dialled. Services use TCP: `tls://SEED@host:4222` in general, `nats://` without TLS on one machine;
+ * the seed of their role's key is all that is secret in it. Connectors use secure WebSockets (`wss://host`), with a
+ * client certificate that is read anew at each dial and is their only credential, through a proxy if there is one.
+ * A connection comes back by itself, without end. The client library knows one kind of transport per process: whoever
+ * mixes both in one process gets connections that never come back.
+ */
+
+import https from 'node:https'
+import { checkServerIdentity, type PeerCertificate } from 'node:tls'
+import {
+  type ConnectionOptions,
+  connect,
+  type NatsConnection,
+  type TlsOptions,
+  wsconnect,
+} from '@nats-io/transport-node'
+import WebSocket from 'ws'
+import { dialProblem } from './dial-problem.ts'
+import { isUserSeed, signerOf } from './nkey.ts'
+
+/** PEM, as a connector has stored them: its key, its certificate with chain, and the root that the bus must have. */
+export interface ClientIdentity {
+  readonly key: string
+  readonly certificate: string
+  readonly authority: string
+}
+
+/** As the environment names them: `http://user:password@proxy:8080`, and hosts that are reached without. */
+export interface ProxySettings {
+  readonly HTTPS_PROXY?: string | undefined
+  readonly NO_PROXY?: string | undefined
+}
+
+export interface BusAddress {
+  /** Several separated by commas, all of one kind. */
+  url: string
+  /** Root certificate (PEM file) that a `tls://` bus must have; those of the system unless given. */
+  caPath?: string | undefined
+  /** For `wss://`: called at each dial. */
+  identity?: (() => ClientIdentity | Promise<ClientIdentity>) | undefined
+  /** For `wss://`. */
+  proxy?: ProxySettings | undefined
+}
+
+/** Of a service, as its configuration says it. */
+export function busAddress(config: { busUrl: string; busCaPath?: string | undefined }): BusAddress {
+  return { url: config.busUrl, caPath: config.busCaPath }
+}
+
+export interface DialOptions extends BusAddress {
+  name: string
+  inboxPrefix: string
+  /** Is told why a dial of a connection that was lost has failed, as far as that is known. */
+  onFailure?: (reason: string) => void
+}
+
+/** A node that hangs keeps its connections: it is given up after two to three of these. */
+const pingMs = 2_000
+const dialTimeoutMs = 5_000
+/** Through a proxy, and together with all the connectors that lost the bus at the same moment. */
+const webDialTimeoutMs = 10_000
+
+/** The wait before a dial, at least and at most: services are few and everything waits for them, connectors are many. */
+const shortestWaitMs = 100
+const longestWaitMs = { tcp: 200, web: 30_000 }
+/** Longest wait before the first dial of those that are many. */
+const firstSpreadMs = 500
+
+/** Dials once. The connection that it returns comes back by itself. @throws Error whose message names the cause. */
+export async function dial(options: DialOptions): Promise<NatsConnection> {
+  const servers = hostsOf(options.url)
+  const isWeb = servers[0]?.protocol === 'wss:'
+  const waits = new Waits(options.url)
+  const common: ConnectionOptions = {
+    name: options.name,
+    inboxPrefix: options.inboxPrefix,
+    maxReconnectAttempts: -1,
+    ignoreAuthErrorAbort: true,
+    pingInterval: pingMs,
+    maxPingOut: 2,
+    noEcho: true,
+    // The library's own wait counts from the last dial, so that everybody would come at once after a long connection.
+    reconnectDelayHandler: () => 0,
+    reconnectToServer: ([next]) => next && { server: next, delay: waits.next() },
+  } as ConnectionOptions
+  const connection = await (isWeb ? dialWeb(options, common) : dialTcp(options, common, servers))
+  waits.begin()
+  void endWaits(connection, waits)
+  return connection
+}
+
+/** Host and port of every server, for messages: without the seed. */
+export function addressesOf(url: string): string {
+  return hostsOf(url)
+    .map(({ host }) => host)
+    .join(', ')
+}
+
+function hostsOf(url: string): URL[] {
+  return url.split(',').map(one => new URL(one.trim()))
+}
+
+function dialTcp(
+  { caPath }: DialOptions,
+  common: ConnectionOptions,
+  servers: readonly URL[],
+): Promise<NatsConnection> {
+  const [first] = servers
+  return connect({
+    ...common,
+    ...credentialsOf(first),
+    servers: servers.map(({ host }) => host),
+    ...(first?.protocol === 'tls:' && { tls: tlsOptions(servers, caPath) }),
+    timeout: dialTimeoutMs,
+  }).catch(error => {
+    throw dialProblem(error)
+  })
+}
+
+/** All servers are nodes of one bus, so that each may have the name of any; by itself the library takes no address. */
+function tlsOptions(servers: readonly URL[], caPath: string | undefined): TlsOptions {
+  const names = servers.map(({ hostname }) => hostname.replace(/^\[|\]$/g, ''))
+  const check = (host: string, certificate: PeerCertificate) => {
+    const problems = names.map(name => checkServerIdentity(name, certificate))
+    return problems.includes(undefined)
+      ? undefined
+      : (problems[0] ?? checkServerIdentity(host, certificate))
+  }
+  const options = { ...(caPath !== undefined && { caFile: caPath }), checkServerIdentity: check }
+  return options
+}
+
+function credentialsOf(url: URL | undefined): Partial<ConnectionOptions> {
+  if (!url?.username) return {}
+  const user = decodeURIComponent(url.username)
+  if (url.password || !isUserSeed(user)) return { user, pass: decodeURIComponent(url.password) }
+  const { publicKey, sign } = signerOf(user)
+  return {
+    authenticator: nonce => ({
+      nkey: publicKey,
+      sig: sign(Buffer.from(nonce ?? '')).toString('base64url'),
+    }),
+  }
+}
+
+async function dialWeb(
+  { url, identity, proxy, onFailure }: DialOptions,
+  common: ConnectionOptions,
+): Promise<NatsConnection> {
+  let failure: unknown
+  let isFirst = true
+  const agent = new https.Agent({ keepAlive: false, proxyEnv: { ...proxy } })
+  const failed = (error: unknown) => {
+    failure = error
+    if (!isFirst) onFailure?.(dialProblem(error).message)
+  }
+  const connection = await wsconnect({
+    ...common,
+    servers: url.split(',').map(one => one.trim()),
+    ignoreClusterUpdates: true,
+    timeout: webDialTimeoutMs,
+    wsFactory: async target => {
+      try {
+        const socket = await openSocket(target, agent, identity)
+        // Also what comes after the library has given up the socket: nobody else would take it.
+        socket.on('error', failed)
+        return { socket: socket as never, encrypted: true }
+      } catch (error) {
+        failed(error)
+        return { socket: brokenSocket(error) as never, encrypted: true }
+      }
+    },
+  }).catch(error => {
+    throw dialProblem(failure ?? error)
+  })
+  isFirst = false
+  return connection
+}
+
+/** One that fails as soon as it is used: without any the library would wait for its end, and never dial again. */
+function brokenSocket(error: unknown) {
+  const socket = {
+    bufferedAmount: 0,
+    onerror: undefined as ((event: { message: string }) => void) | undefined,
+    close: () => undefined,
+  }
+  setImmediate(() => socket.onerror?.({ message: String(error) }))
+  return socket
+}
+
+async function openSocket(
+  target: string,
+  agent: https.Agent,
+  identity: BusAddress['identity'],
+): Promise<WebSocket> {
+  const own = await identity?.()
+  return new WebSocket(target, {
+    agent,
+    ...(own && { key: own.key, cert: own.certificate, ca: own.authority }),
+    perMessageDeflate: false,
+    handshakeTimeout: webDialTimeoutMs,
+  })
+}
+
+/** The waits of a connection that was lost. */
+class Waits {
+  readonly #url: string
+  #dialsInVain = 0
+  #isBegun = false
+
+  constructor(url: string) {
+    this.#url = url
+  }
+
+  /** From now on there is something to come back to: the dials before it are counted by whoever makes them. */
+  begin(): void {
+    this.#isBegun = true
+  }
+
+  reset(): void {
+    this.#dialsInVain = 0
+  }
+
+  next(): number {
+    return this.#isBegun ? waitMsBefore(this.#url, this.#dialsInVain++) : 0
+  }
+}
+
+/**
+ * The wait before the next dial when so many were made in vain: full jitter, of any length up to a limit that doubles
+ * each time, so that all who lost the bus at one moment do not come back at one moment.
+ */
+export function waitMsBefore(url: string, dialsInVain: number): number {
+  const longestMs = url.trim().startsWith('wss:') ? longestWaitMs.web : longestWaitMs.tcp
+  const limitMs = Math.min(firstSpreadMs * 2 ** Math.min(dialsInVain, 16), longestMs)
+  return shortestWaitMs + Math.random() * (limitMs - shortestWaitMs)
+}
+
+async function endWaits(connection: NatsConnection, waits: Waits): Promise<void> {
+  for await (const { type } of connection.status()) if (type === 'reconnect') waits.reset()
+}

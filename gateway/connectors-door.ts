@@ -1,0 +1,87 @@
+/**
+ * The way in for connectors that are not on the bus: to enrol, to ask why the bus does not take them, to renew a
+ * certificate that has expired. It opens nothing: it reads small bodies, adds the address that they came from and passes
+ * them on to the registry, which decides. Addresses that ask too often are told to wait (limits.ts).
+ */
+
+import type { z } from 'zod'
+import { type Bus, parseJson } from '#infra/bus.ts'
+import {
+  EnrolRequest,
+  Issued,
+  maxDoorBytes,
+  RevocationListReply,
+  SignedRequest,
+  Standing,
+} from '#infra/contracts/enrolment.ts'
+import { SallyportError } from '#infra/errors.ts'
+import { subjects } from '#infra/subjects.ts'
+import { flatHeaders } from './front/client.ts'
+import type { Patience } from './front/patience.ts'
+import type { Limits } from './limits.ts'
+import type { Visit } from './sign-in.ts'
+import { readBody } from './small-body.ts'
+
+export interface ConnectorsDoor {
+  enrol(visit: Visit): Promise<void>
+  status(visit: Visit): Promise<void>
+  renew(visit: Visit): Promise<void>
+  /** The revocation list, for anybody. */
+  revocationList(visit: Visit): Promise<void>
+}
+
+export interface DoorOptions {
+  bus: Bus
+  limits: Limits
+  uploads: Patience
+}
+
+/** The registry may have to ask the store a few times. */
+const timeoutMs = 5_000
+
+interface Passing<Request extends z.ZodType, Reply extends z.ZodType> {
+  request: Request
+  subject: string
+  reply: Reply
+}
+
+export function openConnectorsDoor({ bus, limits, uploads }: DoorOptions): ConnectorsDoor {
+  const ask = <Reply extends z.ZodType>(subject: string, request: unknown, reply: Reply) =>
+    bus.call(subject, request, { reply, timeoutMs, unavailable: 'enrolment_unavailable' })
+  const pass =
+    <Request extends z.ZodType, Reply extends z.ZodType>(passing: Passing<Request, Reply>) =>
+    async (visit: Visit) => {
+      const { clientAddress } = visit.incoming
+      limits.admit('enrolment', clientAddress)
+      const body = await readSmallBody(visit, uploads)
+      if (body === undefined) return
+      const request = parseJson(passing.request, body, 'body', 'bad_request')
+      const asked = { ...Object(request), clientAddress }
+      const answer = await ask(passing.subject, asked, passing.reply)
+      send(visit, 'application/json', Buffer.from(JSON.stringify(answer)))
+    }
+  return {
+    enrol: pass({ request: EnrolRequest, subject: subjects.enrolRequest, reply: Issued }),
+    status: pass({ request: SignedRequest, subject: subjects.standingRequest, reply: Standing }),
+    renew: pass({ request: SignedRequest, subject: subjects.readmitRequest, reply: Issued }),
+    async revocationList(visit) {
+      limits.admit('enrolment', visit.incoming.clientAddress)
+      const { list } = await ask(subjects.revocationListRequest, {}, RevocationListReply)
+      send(visit, 'application/pkix-crl', Buffer.from(list, 'base64'))
+    },
+  }
+}
+
+/** Undefined when the client went away meanwhile. */
+function readSmallBody({ incoming, req }: Visit, uploads: Patience): Promise<Buffer | undefined> {
+  const { hasBody, contentLength = Number.POSITIVE_INFINITY } = incoming
+  if (hasBody && contentLength <= maxDoorBytes) return readBody(req, uploads)
+  throw hasBody
+    ? new SallyportError('body_too_large', `at most ${maxDoorBytes} bytes, with a Content-Length`)
+    : new SallyportError('bad_request', 'there is no body')
+}
+
+function send({ res }: Visit, type: string, body: Buffer): void {
+  const headers = { 'content-type': type, 'cache-control': 'no-store' }
+  res.sendWhole(200, 'OK', flatHeaders(headers), body)
+}

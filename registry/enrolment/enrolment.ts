@@ -1,0 +1,133 @@
+/**
+ * Enrolment, put together: makes tokens for administrators, answers connectors that come through the gateway and on the
+ * bus, and takes certificates back. Any number of registries answer side by side: all that counts is in buckets.
+ */
+
+import { z } from 'zod'
+import type { Audit } from '#infra/audit.ts'
+import type { Authority } from '#infra/authority.ts'
+import type { Bus } from '#infra/bus.ts'
+import type { Connector, ConnectorGroup } from '#infra/contracts/connector.ts'
+import {
+  consentMs,
+  EnrolmentToken,
+  EnrolRequest,
+  fromAddress,
+  RenewalConsent,
+  RenewRequest,
+  SignedRequest,
+} from '#infra/contracts/enrolment.ts'
+import type { Logger } from '#infra/log.ts'
+import { buckets, queues, subjects } from '#infra/subjects.ts'
+import { openRevokedCertificates } from '../authority/revoked-certificates.ts'
+import type { Connectors } from '../connectors.ts'
+import { openExpiringEntries } from '../expiring-entries.ts'
+import { invalid } from '../refusal.ts'
+import type { State, Store } from '../store.ts'
+import type { EnrolmentContext, EnrolmentSettings } from './context.ts'
+import { enrol } from './enrol.ts'
+import { readmit, renew, standing } from './renew.ts'
+import { RenewalLimit } from './renewal-limit.ts'
+import { type MadeToken, makeToken, type NewToken } from './tokens.ts'
+
+export interface EnrolmentOptions extends EnrolmentSettings {
+  bus: Bus
+  authority: Authority
+  audit: Audit
+  log: Logger
+  signal?: AbortSignal
+  connectors: Pick<Connectors, 'change'>
+  records: Store<Connector>
+  groups: State<ConnectorGroup>
+}
+
+export interface Enrolment extends AsyncDisposable {
+  makeToken(token: NewToken): Promise<MadeToken>
+  /**
+   * Lets a connector renew a certificate that has expired, once, within a day. One that the registry has forgotten
+   * needs a group to come back to.
+   */
+  allowRenewal(connectorId: string, connectorGroupId?: string): Promise<RenewalConsent>
+  /** Takes the certificates of a connector back: also an administrator's consent brings it no new one then. */
+  revoke(connector: Pick<Connector, 'id' | 'certificates'>): Promise<void>
+  isRevoked(serialNumber: string): boolean
+}
+
+export async function openEnrolment(options: EnrolmentOptions): Promise<Enrolment> {
+  const { bus, log, signal, authority } = options
+  const watching = { log, ...(signal && { signal }) }
+  await using stack = new AsyncDisposableStack()
+  const revoked = stack.use(await openRevokedCertificates(bus, { authority, ...watching }))
+  const context: EnrolmentContext = {
+    ...options,
+    revoked,
+    renewals: new RenewalLimit(),
+    tokens: await openExpiringEntries(bus, {
+      bucket: buckets.enrolmentTokens,
+      schema: EnrolmentToken,
+      ...watching,
+    }),
+    consents: await openExpiringEntries(bus, {
+      bucket: buckets.enrolmentConsents,
+      schema: RenewalConsent,
+      ...watching,
+    }),
+  }
+  for (const subscription of serve(bus, context)) stack.defer(() => subscription.unsubscribe())
+  const running = stack.move()
+  return {
+    makeToken: token => makeToken(context, token),
+    allowRenewal: (id, group) => allowRenewal(context, id, group),
+    revoke: connector => revoked.revoke(connector),
+    isRevoked: serialNumber => revoked.isRevoked(serialNumber),
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  }
+}
+
+function serve(bus: Bus, context: EnrolmentContext) {
+  const queue = queues.registry
+  return [
+    bus.serve(subjects.enrolRequest, {
+      queue,
+      request: EnrolRequest.extend(fromAddress),
+      handle: request => enrol(context, request),
+    }),
+    bus.serve(subjects.standingRequest, {
+      queue,
+      request: SignedRequest.extend(fromAddress),
+      handle: request => standing(context, request),
+    }),
+    bus.serve(subjects.readmitRequest, {
+      queue,
+      request: SignedRequest.extend(fromAddress),
+      handle: request => readmit(context, request),
+    }),
+    bus.serve(subjects.renewRequests, {
+      queue,
+      request: RenewRequest,
+      handle: (request, subject) => renew(context, request, subject),
+    }),
+    bus.serve(subjects.revocationListRequest, {
+      queue,
+      request: z.unknown(),
+      handle: async () => ({ list: (await context.revoked.list()).toString('base64') }),
+    }),
+  ]
+}
+
+async function allowRenewal(
+  { consents, records, groups }: EnrolmentContext,
+  connectorId: string,
+  wishedGroupId: string | undefined,
+): Promise<RenewalConsent> {
+  await records.sync()
+  const known = records.get(connectorId)?.value
+  const connectorGroupId = known?.connectorGroupId ?? wishedGroupId
+  if (connectorGroupId === undefined)
+    throw invalid('connectorGroupId', `is required: connector "${connectorId}" is forgotten`)
+  if (!groups.get(connectorGroupId))
+    throw invalid('connectorGroupId', `there is no connector group "${connectorGroupId}"`)
+  const consent = { connectorId, connectorGroupId, createdDateTime: new Date().toISOString() }
+  await consents.write(connectorId, consent, { lifetimeMs: consentMs })
+  return consent
+}

@@ -1,0 +1,272 @@
+/**
+ * A connector that was taken over: it has a valid certificate and tries what it should not. What the bus can refuse it
+ * refuses; what it cannot, the gateways discard, and the connector is cut off.
+ */
+
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { decodeRequest, encodeResponse, type RequestFrame } from '#infra/wire.ts'
+import {
+  changeConnector,
+  createGroup,
+  moveToGroup,
+  readConnector,
+  removeConnector,
+} from '../harness/admin.ts'
+import { Client } from '../harness/client.ts'
+import { type CountingOrigin, startCountingOrigin } from '../harness/counting-origin.ts'
+import { followAudit, type LiveEvent } from '../harness/live-audit.ts'
+import { type Rogue, startRogue } from '../harness/rogue.ts'
+import { signedInApplication, startSystem, type TestSystem } from '../harness/system.ts'
+import { signInTo } from '../harness/visitor.ts'
+import { sampleStatus } from '../registry/sample-status.ts'
+
+let origin: CountingOrigin
+let system: TestSystem
+let rogue: Rogue
+let events: readonly LiveEvent[]
+let wiki: Client
+let trap: Client
+
+beforeAll(async () => {
+  origin = await startCountingOrigin()
+  system = await startSystem({
+    // The bus's server complains of every attempt.
+    ownLogLevel: 'silent',
+    publish: [signedInApplication('wiki', origin.url), signedInApplication('trap', origin.url)],
+  })
+  await createGroup(system, 'lyon')
+  await createGroup(system, 'paris')
+  await moveToGroup(system, 'trap', 'lyon')
+  events = await followAudit(system)
+  rogue = await startRogue(system, 'rogue', 'lyon')
+  await rogue.come()
+  const [gateway = ''] = system.gatewayUrls
+  wiki = new Client(gateway, await signInTo(system, 'wiki'))
+  trap = new Client(gateway, await signInTo(system, 'trap'))
+})
+afterAll(async () => {
+  wiki?.[Symbol.dispose]()
+  trap?.[Symbol.dispose]()
+  await rogue?.[Symbol.asyncDispose]()
+  await system?.[Symbol.asyncDispose]()
+  await origin?.[Symbol.asyncDispose]()
+})
+
+describe('the bus refuses', () => {
+  test.each([
+    ["its group's exchanges outside the queue: a copy of each", 'sallyport.exchange.lyon.*', ''],
+    ["its group's exchanges in another queue: a copy of each", 'sallyport.exchange.lyon.*', 'own'],
+    ["another group's exchanges", 'sallyport.exchange.default.*', 'default'],
+    ["another group's exchanges in its own queue", 'sallyport.exchange.default.*', 'lyon'],
+    ["every group's exchanges", 'sallyport.exchange.*.*', 'lyon'],
+    ['everything', '>', ''],
+    ['what goes to gateways: answers', 'sallyport.up.>', ''],
+    ['what goes to gateways: decisions', 'sallyport.inbox.gateway.>', ''],
+    ['what goes to another connector: bodies', 'sallyport.down.connector-1.*', ''],
+    ['what goes to another connector: its lists', 'sallyport.inbox.connector.connector-1.>', ''],
+    ['what goes to another connector: its placement', 'sallyport.placement.connector-1', ''],
+    ["another group's applications", 'sallyport.group.default.applications', ''],
+    ['what other connectors say of themselves', 'sallyport.connector-status.>', ''],
+    ['the audit trail', 'sallyport.audit.>', ''],
+    ['what registry is asked', 'sallyport.registry.>', ''],
+    ["the bus's own events", '$SYS.>', ''],
+    ['the store', '$KV.>', ''],
+    ["the store's interface", '$JS.API.>', ''],
+    ['inboxes of strangers', '_INBOX.>', ''],
+  ])('listening to %s', async (_, subject, queue) => {
+    expect(await rogue.subscribe({ subject, ...(queue && { queue }) })).not.toEqual([])
+  })
+
+  test.each([
+    ['an answer as another connector', 'sallyport.up.connector-1.gateway.exchange'],
+    ['a request to a group', 'sallyport.exchange.default.wiki'],
+    ['a request to its own group', 'sallyport.exchange.lyon.trap'],
+    ["a part of somebody's request body", 'sallyport.down.connector-1.exchange'],
+    ["another connector's status", 'sallyport.connector-status.default.connector-1'],
+    ['its status in another group', 'sallyport.connector-status.default.rogue'],
+    ["another group's applications, asked for", 'sallyport.registry.applications.default'],
+    ["another connector's certificate, asked for", 'sallyport.registry.renew.connector-1'],
+    ['an enrolment', 'sallyport.registry.enroll'],
+    ['an audit event', 'sallyport.audit.access.wiki.granted'],
+    ['a revocation', 'sallyport.revoke.user.alice'],
+    ['lease keys', 'sallyport.keys'],
+    ['applications for its group', 'sallyport.group.lyon.applications'],
+    ['a question to policy', 'sallyport.policy.evaluate'],
+    ['a sign-in', 'sallyport.policy.sign-in'],
+    ['the loss of another connector', 'sallyport.connector-gone.connector-1'],
+    ['the misbehaviour of another connector', 'sallyport.misbehaviour.connector-1'],
+    ['an answer to what a gateway asked policy', 'sallyport.inbox.gateway.any.answer'],
+    ['a read of the store', '$JS.API.STREAM.INFO.KV_applications'],
+    ['a write to the store', '$KV.connectors.rogue'],
+    ['who connects, asked', '$SYS.REQ.SERVER.PING.CONNZ'],
+    ['the end of a connection', '$SYS.REQ.SERVER.any.KICK'],
+    ['who a connector is, asked', '$SYS.REQ.USER.AUTH'],
+  ])('saying %s', async (_, subject) => {
+    expect(
+      await rogue.publish({ subject, data: '{}', reply: 'sallyport.inbox.connector.rogue.x' }),
+    ).toEqual([`publish ${subject}`])
+  })
+
+  test('an inbox of somebody else as the place for an answer', async () => {
+    const subject = 'sallyport.registry.keys'
+    const reply = 'sallyport.audit.access.wiki.granted'
+    await rogue.publish({ subject, data: '{}', reply })
+    await expectAlive()
+    expect(
+      events.filter(({ event }) => event.outcome === 'granted' && event.application === null),
+    ).toEqual([])
+  })
+
+  test('the name of another connector', async () => {
+    await using other = await startRogue(system, 'second', 'lyon')
+    await expect(other.come('sallyport connector connector-1')).rejects.toThrow(/refuses/)
+    await expect(other.come('sallyport gateway any')).rejects.toThrow(/refuses/)
+    await expect.poll(() => reasons('refused', 'second')).toContain('foreign_name')
+  })
+
+  test('nothing of what a connector needs', async () => {
+    for (const subject of [
+      'sallyport.down.rogue.*',
+      'sallyport.group.lyon.applications',
+      'sallyport.keys',
+    ])
+      expect(await rogue.subscribe({ subject })).toEqual([])
+    expect(await rogue.publish({ subject: 'sallyport.up.rogue.any.x' })).toEqual([])
+  })
+})
+
+describe('what the bus cannot refuse is discarded, and the connector cut off and kept out:', () => {
+  test('a second answer', async () => {
+    await takeExchanges()
+    const answer = trap.send('/')
+    const frame = await nextRequest()
+    await respond(frame, 'first')
+    expect((await answer).text).toBe('first')
+    await respond(frame, 'second')
+    await expectCutOff('answered_twice')
+  })
+
+  test('an answer to what another connector was asked', async () => {
+    const bus = await system.connect('registry')
+    const asked = Promise.withResolvers<RequestFrame>()
+    bus.subscribe('sallyport.exchange.default.wiki', {
+      callback: ({ data }) => asked.resolve(decodeRequest(data)),
+    })
+    const accepted = Promise.withResolvers<void>()
+    bus.subscribe('sallyport.up.connector-1.>', { callback: () => accepted.resolve() })
+    await bus.connection.flush()
+    const answer = wiki.send('/held')
+    const frame = await asked.promise
+    await accepted.promise
+    await respond(frame, 'from the rogue')
+    await expectCutOff('answered_for_another')
+    origin.release()
+    expect((await answer).text).not.toContain('rogue')
+  })
+
+  test('a flood', async () => {
+    const bus = await system.connect('registry')
+    const asked = Promise.withResolvers<RequestFrame>()
+    bus.subscribe('sallyport.exchange.default.wiki', {
+      callback: ({ data }) => asked.resolve(decodeRequest(data)),
+    })
+    await bus.connection.flush()
+    await expectAlive()
+    const { gatewayId } = await asked.promise
+    const flooding = rogue
+      .publish({ subject: `sallyport.up.rogue.${gatewayId}.none`, data: 'x', count: 30_000 })
+      .catch(() => undefined)
+    await expectCutOff('flood')
+    await flooding
+    await expectAlive()
+  })
+})
+
+test('what it says of another connector under its own name is discarded', async () => {
+  const status = sampleStatus({ connectorId: 'connector-1', groupId: 'default', state: 'stopped' })
+  const subject = 'sallyport.connector-status.lyon.rogue'
+  const held = wiki.send('/held')
+  await expect.poll(() => origin.held).toBe(1)
+  expect(await rogue.publish({ subject, data: JSON.stringify(status) })).toEqual([])
+  await expectAlive()
+  origin.release()
+  expect((await held).status).toBe(200)
+  expect((await readConnector(system, 'connector-1')).status).toBe('active')
+})
+
+describe('within a second, and for good, a connection ends', () => {
+  const within = async (act: () => Promise<void>) => {
+    const startedAt = performance.now()
+    await Promise.all([act(), rogue.untilCut()])
+    expect(performance.now() - startedAt).toBeLessThan(1_000)
+  }
+  const isOut = () => expect(rogue.come()).rejects.toThrow(/refuses/)
+
+  test('when the connector is disabled, until it is enabled', async () => {
+    await within(() => changeConnector(system, 'rogue', { isEnabled: false }))
+    await isOut()
+    await changeConnector(system, 'rogue', { isEnabled: true })
+    await rogue.come()
+  })
+
+  test('when the connector is moved, with all rights in the group before', async () => {
+    await within(() => changeConnector(system, 'rogue', { connectorGroupId: 'paris' }))
+    await rogue.come()
+    const lyon = { subject: 'sallyport.exchange.lyon.*', queue: 'lyon' }
+    expect(await rogue.subscribe(lyon)).not.toEqual([])
+    const paris = { subject: 'sallyport.exchange.paris.*', queue: 'paris' }
+    expect(await rogue.subscribe(paris)).toEqual([])
+  })
+
+  test('when the connector is removed', async () => {
+    await within(() => removeConnector(system, 'rogue'))
+    await isOut()
+    await expect.poll(() => reasons('refused', 'rogue')).toContain('connector_removed')
+  })
+})
+
+function reasons(outcome: string, connectorId: string): (string | null | undefined)[] {
+  return events
+    .map(({ event }) => event)
+    .filter(event => event.category === 'connector')
+    .filter(event => event.outcome === outcome && event.connector === connectorId)
+    .map(event => event.reason)
+}
+
+async function expectAlive(): Promise<void> {
+  expect((await wiki.send('/')).status).toBe(200)
+}
+
+/** It is out, cannot come back, and is on record; then an administrator lets it in again for the next test. */
+async function expectCutOff(reason: string): Promise<void> {
+  await rogue.untilCut()
+  await expect(rogue.come()).rejects.toThrow(/refuses/)
+  await expect.poll(() => reasons('cut_off', 'rogue')).toContain(reason)
+  await changeConnector(system, 'rogue', { isEnabled: true })
+  await rogue.come()
+}
+
+/** As a member of its own group's queue, which is its right. */
+async function takeExchanges(): Promise<void> {
+  expect(await rogue.subscribe({ subject: 'sallyport.exchange.lyon.*', queue: 'lyon' })).toEqual([])
+}
+
+async function nextRequest(): Promise<RequestFrame> {
+  const exchanges = async () =>
+    (await rogue.received()).filter(({ subject }) => subject.startsWith('sallyport.exchange.'))
+  await expect.poll(async () => (await exchanges()).length).toBeGreaterThan(0)
+  return decodeRequest(Buffer.from((await exchanges()).at(-1)?.data ?? '', 'base64'))
+}
+
+async function respond({ gatewayId, exchangeId }: RequestFrame, text: string): Promise<void> {
+  const frame = encodeResponse({
+    status: 200,
+    reason: 'OK',
+    headers: ['content-length', String(text.length)],
+    body: Buffer.from(text),
+    bodyFollows: false,
+    isUpgrade: false,
+  })
+  const subject = `sallyport.up.rogue.${gatewayId}.${exchangeId}`
+  await rogue.publish({ subject, data: frame.toString('base64'), isBase64: true })
+}

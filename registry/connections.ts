@@ -5,17 +5,17 @@
  */
 
 import { z } from 'zod'
-import { type Bus, connectBus, connectionName, type Message, parseJson } from '#infra/bus.ts'
-import { memberIdPattern } from '#infra/contracts/connector.ts'
-import type { Logger } from '#infra/log.ts'
+import { type Bus, connectionName, type Message, parseJson } from '#infra/bus.ts'
+import { connectorIdOf, memberIdPattern } from '#infra/contracts/connector.ts'
 import type { BusRole } from '#infra/permissions.ts'
 import { subjects } from '#infra/subjects.ts'
+import { readUserName } from './user-name.ts'
 
 export interface ConnectionsOptions {
-  /** With the user of the system account. */
-  url: string
-  log: Logger
-  signal?: AbortSignal
+  /** In the system account. */
+  bus: Bus
+  /** This connector, or this worker of one, has connected from this address. */
+  onConnected?: (memberId: string, address: string) => void
   /** The last connection of this connector, or this worker of one, has ended. */
   onLost: (memberId: string) => void
 }
@@ -23,20 +23,25 @@ export interface ConnectionsOptions {
 /** What both events say (io.nats.server.advisory.v1.client_connect and client_disconnect). */
 const ConnectionEvent = z.object({
   server: z.object({ id: z.string() }),
-  client: z.object({ id: z.number(), user: z.string().default(''), name: z.string().default('') }),
+  client: z.object({
+    id: z.number(),
+    host: z.string().default(''),
+    user: z.string().default(''),
+    name: z.string().default(''),
+  }),
 })
 
 const connectorRole: BusRole = 'connector'
 const namePrefix = connectionName(connectorRole, '')
 
 /** Resolves when the server's events are heard. */
-export async function followConnections(options: ConnectionsOptions): Promise<AsyncDisposable> {
-  const { url, log, signal, onLost } = options
-  const bus = await connectBus({ url, role: 'registry', log, ...(signal && { signal }) })
+export async function followConnections(options: ConnectionsOptions): Promise<void> {
+  const { bus, onConnected, onLost } = options
   const open = new Map<string, Set<string>>()
   // What happened while this connection was away is not told later.
   bus.onStatus(() => open.clear())
-  follow(bus, subjects.connectionsBegun, (memberId, connection) => {
+  follow(bus, subjects.connectionsBegun, (memberId, connection, address) => {
+    if (address !== '') onConnected?.(memberId, address)
     open.set(memberId, (open.get(memberId) ?? new Set()).add(connection))
   })
   follow(bus, subjects.connectionsEnded, (memberId, connection) => {
@@ -47,21 +52,24 @@ export async function followConnections(options: ConnectionsOptions): Promise<As
     onLost(memberId)
   })
   await bus.connection.flush()
-  return bus
 }
 
 function follow(
   bus: Bus,
   subject: string,
-  listener: (memberId: string, connection: string) => void,
+  listener: (memberId: string, connection: string, address: string) => void,
 ): void {
   bus.subscribe(subject, {
     callback: (message: Message) => {
       const { server, client } = parseJson(ConnectionEvent, message.data, message.subject)
-      // The name is the client's own choice, the user is not.
-      if (client.user !== connectorRole || !client.name.startsWith(namePrefix)) return
+      if (!client.name.startsWith(namePrefix)) return
       const memberId = client.name.slice(namePrefix.length)
-      if (memberIdPattern.test(memberId)) listener(memberId, `${server.id} ${client.id}`)
+      // The name is the client's own choice, the user is not: where connectors have certificates it is the connector's
+      // id, and registry has let it in under no other name.
+      const { connectorId } = readUserName(client.user) ?? {}
+      if (client.user !== connectorRole && connectorId !== connectorIdOf(memberId)) return
+      if (memberIdPattern.test(memberId))
+        listener(memberId, `${server.id} ${client.id}`, client.host)
     },
   })
 }

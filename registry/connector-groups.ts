@@ -1,6 +1,6 @@
 /**
  * Connector groups: create, read, rename, delete. The group `default` exists from the first start and stays. A group
- * with applications or active connectors cannot be deleted; inactive connectors of it are forgotten with it.
+ * with applications, active or enrolled connectors cannot be deleted; others of it are forgotten with it.
  *
  * No application may end up in a group that is gone, though both rest in buckets of their own and several registries
  * write to them. So a group is closed first. Then the applications are fenced: what was decided before the fence is
@@ -8,13 +8,13 @@
  */
 
 import { z } from 'zod'
-import { type RegisteredApplication, Slug } from '#infra/contracts/application.ts'
+import { groupIdsOf, type RegisteredApplication, Slug } from '#infra/contracts/application.ts'
 import {
   type Connector,
   ConnectorGroup,
   defaultConnectorGroupId,
 } from '#infra/contracts/connector.ts'
-import { annotated } from './application-input.ts'
+import { annotated } from '#infra/contracts/graph.ts'
 import { type Changed, type Precondition, toSlug } from './applications.ts'
 import { invalid, Refusal } from './refusal.ts'
 import type { State, Store, Versioned } from './store.ts'
@@ -199,12 +199,12 @@ async function reopen(store: Store<ConnectorGroup>, closed: Versioned<ConnectorG
 }
 
 function refuseWhileUsed({ applications, connectors }: ConnectorGroupOptions, id: string): void {
-  const users = [...applications.entries.values()].filter(app => app.connectorGroupId === id)
+  const users = [...applications.entries.values()].filter(app => groupIdsOf(app).includes(id))
   refuseWhile(id, 'applications', users)
-  const members = [...connectors.entries.values()].filter(
-    connector => connector.connectorGroupId === id && connector.status === 'active',
-  )
-  refuseWhile(id, 'active connectors', members)
+  const members = [...connectors.entries.values()].filter(one => one.connectorGroupId === id)
+  // Whoever is enrolled has been put here by an administrator and may come back.
+  const kept = members.filter(one => one.status === 'active' || one.certificates.length > 0)
+  refuseWhile(id, 'connectors', kept)
 }
 
 function refuseWhile(id: string, what: string, users: readonly { id: string }[]): void {

@@ -6,7 +6,6 @@
 
 import type { Audit } from '#infra/audit.ts'
 import { type Bus, type Message, parseJson } from '#infra/bus.ts'
-import type { ConnectorEvent } from '#infra/contracts/audit.ts'
 import {
   type Connector,
   ConnectorStatus,
@@ -16,8 +15,8 @@ import {
 } from '#infra/contracts/connector.ts'
 import type { Logger } from '#infra/log.ts'
 import { subjects } from '#infra/subjects.ts'
+import { type ConnectorChange, ConnectorRecords } from './connector-records.ts'
 import { afterSilence, afterStatus, isOfOlderProcess, type Transition } from './presence.ts'
-import { Refusal } from './refusal.ts'
 import type { Store, Versioned } from './store.ts'
 import { Workers } from './workers.ts'
 
@@ -29,6 +28,8 @@ export interface ConnectorsOptions {
   removeInactiveAfterMs: number
   /** How long a connector may be silent. */
   timeoutMs?: number
+  /** True: connectors exist by enrolment alone, and what others report is not listened to. */
+  isEnrolmentRequired?: boolean
 }
 
 export interface Connectors extends AsyncDisposable {
@@ -40,6 +41,12 @@ export interface Connectors extends AsyncDisposable {
    * it reports again, unless other workers of it are there.
    */
   lost(memberId: string): void
+  /** It has connected from this address. */
+  connected(memberId: string, address: string): void
+  /** Writes a record whatever else is written at the same time. True when something was written. */
+  change(id: string, change: ConnectorChange): Promise<boolean>
+  /** Takes a record away, and returns it as it was. Refuses when there is none. */
+  remove(id: string): Promise<Connector>
   /** Forgets the inactive connectors of a group that is gone. */
   forgetGroup(groupId: string): Promise<void>
 }
@@ -57,9 +64,10 @@ class Presence implements Connectors {
   readonly #options: ConnectorsOptions
   readonly #timeoutMs: number
   readonly #workers: Workers
+  readonly #records: ConnectorRecords
   readonly #lastSeenMs = new Map<string, number>()
-  /** Writes of one connector follow each other: each must see what the one before it wrote. */
-  readonly #writing = new Map<string, Promise<unknown>>()
+  /** Where each was last seen to connect from: a connector may connect before it has a record. */
+  readonly #addresses = new Map<string, string>()
   readonly #resources = new DisposableStack()
   /** Silence before this moment proves nothing: this registry was not listening. */
   #listeningSinceMs = Date.now()
@@ -69,6 +77,7 @@ class Presence implements Connectors {
     const { bus } = options
     this.#timeoutMs = options.timeoutMs ?? statusTimeoutMs
     this.#workers = new Workers(this.#timeoutMs)
+    this.#records = new ConnectorRecords(options)
     const subscription = bus.subscribe(subjects.connectorStatuses, {
       callback: message => this.#hear(message),
     })
@@ -76,6 +85,11 @@ class Presence implements Connectors {
     this.#resources.defer(
       bus.onStatus(() => {
         this.#listeningSinceMs = Date.now()
+      }),
+    )
+    this.#resources.defer(
+      options.store.onChange(changes => {
+        for (const { key, after } of changes) if (!after) this.#forget(key)
       }),
     )
     const timer = setInterval(() => this.#sweep(), sweepIntervalMs)
@@ -87,9 +101,7 @@ class Presence implements Connectors {
   }
 
   get(id: string): Versioned<Connector> {
-    const found = this.#options.store.get(id)
-    if (found) return found
-    throw new Refusal('resource_not_found', `there is no connector "${id}"`)
+    return this.#records.get(id)
   }
 
   lost(memberId: string): void {
@@ -99,27 +111,53 @@ class Presence implements Connectors {
       reason: 'disconnected',
     })
     const others = this.#workers.forget(connectorId, memberId)
-    if (others) return this.#turn(connectorId, known => afterStatus(known, others, Date.now()))
+    if (others)
+      return this.#records.turn(connectorId, known => afterStatus(known, others, Date.now()))
     // A registry that has just started has not heard of the other workers yet; their silence would tell.
     if (memberId !== connectorId && this.#listenedMs < this.#timeoutMs) return
     this.#lastSeenMs.delete(connectorId)
-    this.#turn(connectorId, known => known && afterSilence(known))
+    this.#records.turn(connectorId, known => known && afterSilence(known, 'lost'))
+  }
+
+  connected(memberId: string, address: string): void {
+    const id = connectorIdOf(memberId)
+    if (this.#addresses.has(id) || this.#addresses.size < maxConnectors)
+      this.#addresses.set(id, address)
+    this.#records.turn(id, known => {
+      const isNews = known !== undefined && known.externalIp !== address
+      return isNews ? { record: { ...known, externalIp: address }, event: undefined } : undefined
+    })
+  }
+
+  change(id: string, change: ConnectorChange): Promise<boolean> {
+    return this.#records.change(id, change)
+  }
+
+  remove(id: string): Promise<Connector> {
+    return this.#records.remove(id)
   }
 
   async forgetGroup(groupId: string): Promise<void> {
-    const members = this.list().filter(({ value }) => value.connectorGroupId === groupId)
-    for (const { value } of members) if (value.status === 'inactive') await this.#forget(value.id)
+    const isIdle = ({ status, certificates }: Connector) =>
+      status === 'inactive' && certificates.length === 0
+    for (const { value } of this.list()) {
+      if (value.connectorGroupId === groupId) await this.#records.forget(value.id, isIdle)
+    }
   }
 
   #hear(message: Message): void {
     const status = parseJson(ConnectorStatus, message.data, message.subject)
     const { connectorId, groupId } = status
-    const { store, log } = this.#options
+    const { store, log, isEnrolmentRequired } = this.#options
     if (message.subject !== subjects.connectorStatus(groupId, memberIdOf(status))) {
       log.warn({ subject: message.subject, connectorId, groupId }, 'status under a foreign name')
       return
     }
     const before = store.get(connectorId)
+    if (!before && isEnrolmentRequired) {
+      log.warn({ connectorId }, 'a connector that is not enrolled, or was removed, reports')
+      return
+    }
     if (!before && store.entries.size >= maxConnectors) {
       log.error({ connectorId }, 'too many connectors, a new one is left out')
       return
@@ -130,7 +168,22 @@ class Presence implements Connectors {
     }
     this.#lastSeenMs.set(connectorId, Date.now())
     const whole = this.#workers.hear(status, Date.now())
-    this.#turn(connectorId, known => afterStatus(known, whole, Date.now()))
+    this.#records.turn(connectorId, known => {
+      // Removed since: what it said last does not bring it back.
+      const isUnknown = !known && isEnrolmentRequired
+      const transition = isUnknown ? undefined : afterStatus(known, whole, Date.now())
+      return transition && this.#withAddress(transition)
+    })
+  }
+
+  #forget(id: string): void {
+    this.#lastSeenMs.delete(id)
+    this.#addresses.delete(id)
+  }
+
+  #withAddress({ record, event }: Transition): Transition {
+    const externalIp = this.#addresses.get(record.id) ?? record.externalIp
+    return { record: { ...record, externalIp }, event }
   }
 
   #sweep(): void {
@@ -138,8 +191,9 @@ class Presence implements Connectors {
     if (!bus.isConnected) return
     for (const connector of store.entries.values()) {
       const { id } = connector
-      if (this.#isForgettable(connector)) this.#run(id, () => this.#forgetSilent(id))
-      else this.#turn(id, known => known && this.#afterSilence(known))
+      if (this.#isForgettable(connector))
+        void this.#records.forget(id, known => this.#isForgettable(known))
+      else this.#records.turn(id, known => known && this.#afterSilence(known))
     }
   }
 
@@ -151,9 +205,11 @@ class Presence implements Connectors {
     return Date.now() - Math.max(Date.parse(lastSeenDateTime), this.#lastSeenMs.get(id) ?? 0)
   }
 
+  /** One that an administrator has disabled waits for the administrator. */
   #isForgettable(connector: Connector): boolean {
     const { removeInactiveAfterMs } = this.#options
-    return connector.status === 'inactive' && this.#silentMs(connector) > removeInactiveAfterMs
+    if (connector.status === 'active' || !connector.isEnabled) return false
+    return this.#silentMs(connector) > removeInactiveAfterMs
   }
 
   #afterSilence(connector: Connector): Transition | undefined {
@@ -161,66 +217,8 @@ class Presence implements Connectors {
     return isSilent ? afterSilence(connector) : undefined
   }
 
-  /** Decides once more when the writes before this one are done: what they wrote may make it needless, or needed. */
-  #turn(id: string, decide: (known: Connector | undefined) => Transition | undefined): void {
-    if (!this.#writing.has(id) && !decide(this.#options.store.get(id)?.value)) return
-    this.#run(id, async () => {
-      const known = this.#options.store.get(id)
-      const transition = decide(known?.value)
-      if (!transition) return
-      const isOurs = await this.#options.store.replace(id, transition.record, known?.revision)
-      if (isOurs && transition.event) this.#tell(transition.record, transition.event)
-    })
-  }
-
-  #run(id: string, write: () => Promise<void>): void {
-    const done = (this.#writing.get(id) ?? Promise.resolve())
-      .then(write)
-      .catch(error =>
-        this.#options.log.warn({ connectorId: id, error }, 'presence was not written'),
-      )
-      .finally(() => {
-        if (this.#writing.get(id) === done) this.#writing.delete(id)
-      })
-    this.#writing.set(id, done)
-  }
-
-  async #forgetSilent(id: string): Promise<void> {
-    const known = this.#options.store.get(id)
-    if (known && this.#isForgettable(known.value)) await this.#forget(id)
-  }
-
-  async #forget(id: string): Promise<void> {
-    const { store } = this.#options
-    const known = store.get(id)
-    if (!known || known.value.status === 'active') return
-    this.#lastSeenMs.delete(id)
-    if (await store.remove(id, known.revision)) this.#tell(known.value, 'removed')
-  }
-
-  #tell(connector: Connector, outcome: ConnectorEvent['outcome']): void {
-    const { bus, audit, log } = this.#options
-    const { id, connectorGroupId, machineName, version } = connector
-    log.info({ connectorId: id, connectorGroupId }, `connector ${outcome}`)
-    audit.record({
-      category: 'connector',
-      outcome,
-      connector: id,
-      connectorGroup: connectorGroupId,
-      machineName,
-      version,
-      requestId: null,
-      user: null,
-      session: null,
-      application: null,
-    })
-    if (outcome === 'stopped' || outcome === 'inactive') {
-      bus.publishJson(subjects.connectorGone(id), { connectorId: id, reason: outcome })
-    }
-  }
-
   async [Symbol.asyncDispose](): Promise<void> {
     this.#resources.dispose()
-    await Promise.all(this.#writing.values())
+    await this.#records[Symbol.asyncDispose]()
   }
 }

@@ -3,7 +3,12 @@
  * consists of. Kept in memory only; a registry that has just started knows all workers when each has reported once.
  */
 
-import { type ConnectorStatus, memberIdOf } from '#infra/contracts/connector.ts'
+import {
+  type CarriedFor,
+  type ConnectorStatus,
+  maxCarriedFor,
+  memberIdOf,
+} from '#infra/contracts/connector.ts'
 
 interface Report {
   readonly status: ConnectorStatus
@@ -55,20 +60,23 @@ function sumOf(reports: readonly Report[], latest: ConnectorStatus): ConnectorSt
   if (worker === undefined) return latest
   if (reports.length === 0) return rest
   const statuses = reports.map(({ status }) => status)
-  const total = (name: 'openExchanges' | 'maxExchanges' | 'exchangesServed') =>
+  const total = (name: 'openExchanges' | 'maxExchanges' | 'exchangesServed' | 'carriedBytes') =>
     statuses.reduce((sum, status) => sum + status[name], 0)
   const notReady = new Map(
     statuses.flatMap(status => status.notReady.map(entry => [entry.applicationId, entry])),
   )
-  const lastExchanges = statuses.map(status => status.lastExchangeDateTime ?? '')
   return {
     ...rest,
     state: stateOf(statuses),
     openExchanges: total('openExchanges'),
     maxExchanges: total('maxExchanges'),
     exchangesServed: total('exchangesServed'),
-    lastExchangeDateTime: lastExchanges.toSorted().at(-1) || null,
+    lastExchangeDateTime: latestOf(statuses.map(status => status.lastExchangeDateTime)),
+    carriedBytes: total('carriedBytes'),
+    lastByteDateTime: latestOf(statuses.map(status => status.lastByteDateTime)),
+    carried: carriedByAll(statuses),
     notReady: [...notReady.values()],
+    problems: [...new Set(statuses.flatMap(({ problems }) => problems))].slice(0, 10),
   }
 }
 
@@ -76,4 +84,22 @@ function sumOf(reports: readonly Report[], latest: ConnectorStatus): ConnectorSt
 function stateOf(statuses: readonly ConnectorStatus[]): ConnectorStatus['state'] {
   const states = ['serving', 'saturated', 'draining'] as const
   return states.find(state => statuses.some(status => status.state === state)) ?? 'stopped'
+}
+
+function latestOf(times: readonly (string | null)[]): string | null {
+  return times.reduce((latest, time) => ((time ?? '') > (latest ?? '') ? time : latest), null)
+}
+
+function carriedByAll(statuses: readonly ConnectorStatus[]): CarriedFor[] {
+  const all = statuses.flatMap(({ carried }) => carried)
+  const byApplication = Map.groupBy(all, ({ applicationId }) => applicationId)
+  const sums = [...byApplication].map(([applicationId, parts]) => ({
+    applicationId,
+    exchanges: parts.reduce((sum, { exchanges }) => sum + exchanges, 0),
+    bytes: parts.reduce((sum, { bytes }) => sum + bytes, 0),
+    lastByteDateTime: latestOf(parts.map(({ lastByteDateTime }) => lastByteDateTime)),
+  }))
+  const latestFirst = (one: CarriedFor, other: CarriedFor) =>
+    (other.lastByteDateTime ?? '').localeCompare(one.lastByteDateTime ?? '')
+  return sums.sort(latestFirst).slice(0, maxCarriedFor)
 }

@@ -1,0 +1,70 @@
+/** Who is alive in which group, as a gateway hears it. */
+
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
+import type { Bus } from '#infra/bus.ts'
+import { type ConnectorStatus, memberIdOf } from '#infra/contracts/connector.ts'
+import { subjects } from '#infra/subjects.ts'
+import { followMembers, type Members } from '../../gateway/members.ts'
+import { startTestNats, type TestNats } from '../harness/nats.ts'
+import { sampleStatus } from '../registry/sample-status.ts'
+
+let nats: TestNats
+let connector: Bus
+let registry: Bus
+let members: Members
+let gone: string[]
+
+beforeAll(async () => {
+  nats = await startTestNats()
+  connector = await nats.connect('connector')
+  registry = await nats.connect('registry')
+})
+afterAll(() => nats[Symbol.asyncDispose]())
+
+beforeEach(async () => {
+  const bus = await nats.connect('gateway')
+  members = followMembers(bus)
+  gone = []
+  members.onGone(memberId => gone.push(memberId))
+  await bus.connection.flush()
+})
+
+afterEach(() => members[Symbol.dispose]())
+
+const say = (more: Partial<ConnectorStatus>) => {
+  const status = sampleStatus(more)
+  connector.publishJson(subjects.connectorStatus(status.groupId, memberIdOf(status)), status)
+}
+const announceGone = (id: string) =>
+  registry.publishJson(subjects.connectorGone(id), { connectorId: id, reason: 'disabled' })
+
+test('a connector that reports from another group is alive there alone, and nothing of it is lost', async () => {
+  say({ connectorId: 'mover', groupId: 'paris' })
+  await expect.poll(() => members.liveIn('paris')).toBe(1)
+  say({ connectorId: 'mover', groupId: 'lyon' })
+  await expect.poll(() => members.liveIn('lyon')).toBe(1)
+  expect(members.liveIn('paris')).toBe(0)
+  expect(gone).toEqual([])
+})
+
+test('a connector that is gone takes all of its workers along, and nobody else’s', async () => {
+  for (const worker of [1, 2]) say({ connectorId: 'several', worker, groupId: 'rome' })
+  say({ connectorId: 'several-more', groupId: 'rome' })
+  await expect.poll(() => members.liveIn('rome')).toBe(3)
+  announceGone('several')
+  await expect.poll(() => members.liveIn('rome')).toBe(1)
+  expect(gone.toSorted()).toEqual(['several', 'several_1', 'several_2'])
+})
+
+test('a worker that is gone leaves the others', async () => {
+  for (const worker of [1, 2]) say({ connectorId: 'pair', worker, groupId: 'oslo' })
+  await expect.poll(() => members.liveIn('oslo')).toBe(2)
+  announceGone('pair_1')
+  await expect.poll(() => members.liveIn('oslo')).toBe(1)
+  expect(gone).toEqual(['pair_1'])
+})
+
+test('whoever is gone without having been heard of is told of all the same: it may hold an exchange', async () => {
+  announceGone('unheard')
+  await expect.poll(() => gone).toEqual(['unheard'])
+})

@@ -6,21 +6,28 @@
 import { LRUCache } from 'lru-cache'
 import type { Audit } from '#infra/audit.ts'
 import type { Application } from '#infra/contracts/application.ts'
+import type { Explanation } from '#infra/contracts/conditional-access/explanation.ts'
 import type { Decision, EvaluateReply, EvaluateRequest } from '#infra/contracts/policy.ts'
 import type { SessionFacts } from '#infra/contracts/principal.ts'
 import { SallyportError } from '#infra/errors.ts'
 import type { Snapshot } from '#infra/snapshot.ts'
-import type { SessionState } from './conditions/condition.ts'
-import { evaluate } from './evaluate.ts'
+import type { AssertionSigner } from './assertion.ts'
+import { type Evaluation, evaluateWhole } from './evaluate.ts'
+import { type Explained, explanationOf } from './explanation.ts'
+import type { FollowedState } from './followed-state.ts'
+import type { SessionState } from './gates/gate.ts'
 import { type LeaseSigner, leaseClaims } from './lease.ts'
 import type { Principals } from './principals.ts'
 import type { Revocations } from './revoke.ts'
+import type { PolicyState } from './state.ts'
 
 export interface AccessContext {
   applications: Snapshot<Application>
   principals: Principals
   revocations: Revocations
+  state: FollowedState
   signer: LeaseSigner
+  assertions: AssertionSigner
   leaseLifetimeMs: number
   audit: Audit
 }
@@ -42,31 +49,98 @@ export function createAccess(context: AccessContext): AnswerAccess {
     recorded.set(key, true)
     return false
   }
+  const explained = rememberingExplanations()
   return async request => {
     const startedMs = performance.now()
     const { sessionId } = request
-    await catchUp(context.applications, request.applicationsRevision)
-    const session = sessionId === null ? undefined : await context.principals.find(sessionId)
+    await catchUp(context, request)
+    const found = sessionId === null ? undefined : await context.principals.find(sessionId)
+    const foundMs = performance.now()
     const nowMs = Date.now()
+    const policies = context.state.current
+    const session = found && withPresentGroups(found, policies, nowMs)
     const state = stateOf(context.revocations, sessionId, session, nowMs)
     const application = published(context, request.applicationId)
-    const decision = evaluate({ application, session: state, facts: request.facts })
+    const access = { application, session: state, facts: request.facts, sessionId, nowMs }
+    const evaluation = evaluateWhole(access, policies)
+    const decision = { ...evaluation.decision, requestId: request.requestId }
     const isGranted = decision.outcome === 'grant' && application !== undefined
+    const evaluatedMs = performance.now()
     const reply = isGranted
-      ? granted({ context, request, decision, application, session, state, nowMs })
+      ? granted({ context, request, evaluation, decision, application, session, state, nowMs })
       : { decision }
     if (!isGranted || !isRecorded(request)) {
-      record(context.audit, { request, decision, session, startedMs })
+      const explanation = explained(request, { access, evaluation, policies })
+      const timings = {
+        lookUpMs: milliseconds(foundMs - startedMs),
+        evaluateMs: milliseconds(evaluatedMs - foundMs),
+      }
+      record(context.audit, { request, decision, session, startedMs, explanation, timings })
     }
     return reply
   }
 }
 
+/** Somebody who is refused again and again in the same way is explained once: explaining costs more than deciding. */
+const explanationsMs = 10_000
+const maxExplanations = 2_000
+
+interface KnownExplanation {
+  readonly policies: PolicyState
+  readonly outcome: string
+  readonly explanation: Explanation
+}
+
+function rememberingExplanations() {
+  const known = new LRUCache<string, KnownExplanation>({
+    max: maxExplanations,
+    ttl: explanationsMs,
+  })
+  return (request: EvaluateRequest, explaining: Explained): Explanation => {
+    const { policies, evaluation } = explaining
+    const outcome = JSON.stringify(evaluation.decision)
+    const key = `${request.sessionId}\n${request.applicationId}\n${request.fingerprint}`
+    const remembered = known.get(key)
+    if (remembered?.policies === policies && remembered.outcome === outcome) {
+      return remembered.explanation
+    }
+    const explanation = explanationOf(explaining)
+    known.set(key, { policies, outcome, explanation })
+    return explanation
+  }
+}
+
+/** Prepared once for each session and each list of groups: the policies look at the principal by its identity. */
+const regrouped = new WeakMap<SessionFacts, { groups: readonly string[]; session: SessionFacts }>()
+
+/** Groups as the directory has them now count in place of those in the ID token. */
+function withPresentGroups(
+  session: SessionFacts,
+  { signals }: PolicyState,
+  nowMs: number,
+): SessionFacts {
+  const groups = signals.groups(session.principal.userPrincipalName, nowMs)
+  if (!groups) return session
+  const known = regrouped.get(session)
+  if (known?.groups === groups) return known.session
+  const principal = { ...session.principal, groups: [...groups] }
+  const changed = { ...session, principal }
+  regrouped.set(session, { groups, session: changed })
+  return changed
+}
+
 /** A gateway may have heard of a change a moment earlier: it must not be answered from before it. */
-async function catchUp(applications: Snapshot<Application>, revision: number): Promise<void> {
-  if (applications.revision >= revision) return
-  if (await applications.reached(revision, catchUpMs)) return
-  throw new SallyportError('policy_unavailable', `applications of revision ${revision} not seen`)
+async function catchUp(
+  { applications, state }: AccessContext,
+  { applicationsRevision: revision, policiesRevision = 0, signalsRevision = 0 }: EvaluateRequest,
+): Promise<void> {
+  const hasApplications =
+    applications.revision >= revision || (await applications.reached(revision, catchUpMs))
+  if (!hasApplications) {
+    throw new SallyportError('policy_unavailable', `applications of revision ${revision} not seen`)
+  }
+  if (await state.reached(policiesRevision, signalsRevision, catchUpMs)) return
+  throw new SallyportError('policy_unavailable', 'a change of policies or signals is not seen')
 }
 
 /** Undefined also when it is known that the application has ended, and the bucket does not show it yet. */
@@ -95,6 +169,7 @@ function stateOf(
 interface Granted {
   context: AccessContext
   request: EvaluateRequest
+  evaluation: Evaluation
   decision: Decision
   application: Application
   session: SessionFacts | undefined
@@ -103,18 +178,21 @@ interface Granted {
 }
 
 function granted(grant: Granted): EvaluateReply {
-  const { context, request, decision, application, session, state, nowMs } = grant
+  const { context, request, evaluation, decision, application, session, state, nowMs } = grant
   const { sessionId: id, fingerprint } = request
   const isOfUser = state.is === 'valid' && session !== undefined && id !== null
   const claims = leaseClaims({
     application,
     decision,
     lifetimeMs: context.leaseLifetimeMs,
+    validUntilMs: evaluation.validUntilMs,
     fingerprint,
     session: isOfUser ? { ...session, id } : null,
     nowMs,
   })
-  const lease = context.signer.sign(claims)
+  const lease = context.signer.sign(
+    context.assertions.complete(claims, application, session?.principal),
+  )
   return { decision, lease, leaseExpiresAtMs: claims.exp * 1_000 }
 }
 
@@ -123,9 +201,12 @@ interface Record {
   decision: Decision
   session: SessionFacts | undefined
   startedMs: number
+  explanation: Explanation
+  timings: { lookUpMs: number; evaluateMs: number }
 }
 
-function record(audit: Audit, { request, decision, session, startedMs }: Record): void {
+function record(audit: Audit, entry: Record): void {
+  const { request, decision, session, startedMs, explanation, timings } = entry
   audit.record({
     category: 'policy',
     outcome: decision.outcome,
@@ -135,6 +216,13 @@ function record(audit: Audit, { request, decision, session, startedMs }: Record)
     application: request.applicationId,
     clientAddress: request.facts.clientAddress,
     decision,
-    durationMs: Math.round((performance.now() - startedMs) * 1_000) / 1_000,
+    durationMs: milliseconds(performance.now() - startedMs),
+    timings,
+    ...explanation,
   })
+}
+
+/** To a thousandth. */
+function milliseconds(duration: number): number {
+  return Math.round(duration * 1_000) / 1_000
 }

@@ -5,9 +5,10 @@
 
 import { errors, type JWTPayload, jwtVerify } from 'jose'
 import { z } from 'zod'
-import { Principal } from '#infra/contracts/principal.ts'
+import { Device, Principal } from '#infra/contracts/principal.ts'
 import type { SignInReason } from '#infra/contracts/reasons.ts'
 import { SallyportError } from '#infra/errors.ts'
+import { type FurtherClaims, readFurtherClaims } from './further-claims.ts'
 import { type ProviderOptions, providerKeys, unavailable } from './provider-keys.ts'
 
 export type Verification =
@@ -16,6 +17,7 @@ export type Verification =
 
 export interface IdTokenVerifierOptions extends ProviderOptions {
   clientId: string
+  furtherClaims?: FurtherClaims | undefined
 }
 
 /** @throws SallyportError `sign_in_unavailable` when the provider's keys cannot be had. */
@@ -52,6 +54,15 @@ const Claims = z.object({
   acr: maybe(z.string()),
   auth_time: maybe(z.number()),
   sid: maybe(z.string()),
+  oid: maybe(z.string()),
+  wids: maybe(z.array(z.string())),
+  roles: maybe(z.union([z.array(z.string()), z.string().transform(role => [role])])),
+  /** Entra: 1 is a guest of the tenant. */
+  acct: maybe(z.union([z.literal(0), z.literal(1)])),
+  /** Entra: where the user comes from, when that is not the issuer. */
+  idp: maybe(z.string()),
+  device: maybe(Device),
+  deviceid: maybe(z.string().max(512)),
 })
 type Claims = z.output<typeof Claims>
 
@@ -74,7 +85,10 @@ export function createIdTokenVerifier(options: IdTokenVerifierOptions): VerifyId
   }
 }
 
-function accept(payload: JWTPayload, { issuer, clientId }: IdTokenVerifierOptions): Verification {
+function accept(
+  payload: JWTPayload,
+  { issuer, clientId, furtherClaims }: IdTokenVerifierOptions,
+): Verification {
   const isForOthersToo = Array.isArray(payload.aud) && payload.aud.length > 1
   const isOurs = payload.azp === undefined ? !isForOthersToo : payload.azp === clientId
   if (!isOurs) return { isAccepted: false, reason: 'id-token-wrong-audience' }
@@ -82,7 +96,9 @@ function accept(payload: JWTPayload, { issuer, clientId }: IdTokenVerifierOption
   if (!claims.success) return { isAccepted: false, reason: 'id-token-claims-unusable' }
   const userPrincipalName = userPrincipalNameOf(claims.data)
   if (!userPrincipalName) return { isAccepted: false, reason: 'user-name-missing' }
-  const principal = Principal.safeParse(principalOf(claims.data, userPrincipalName, issuer))
+  const further = furtherClaims && readFurtherClaims(payload, furtherClaims)
+  const known = principalOf(claims.data, userPrincipalName, issuer)
+  const principal = Principal.safeParse({ ...known, ...(further && { claims: further }) })
   return principal.success
     ? { isAccepted: true, principal: principal.data }
     : { isAccepted: false, reason: 'id-token-claims-unusable' }
@@ -107,6 +123,21 @@ function principalOf(claims: Claims, userPrincipalName: string, issuer: string):
     authTime: Math.floor(auth_time ?? iat),
     ...(sid !== undefined && { providerSessionId: sid }),
     issuer,
+    ...forPolicies(claims, issuer),
+  }
+}
+
+/** What only policies look at, as far as the provider says it. */
+function forPolicies(claims: Claims, issuer: string): Partial<Principal> {
+  const { oid, wids = [], roles = [], acct, idp, device, deviceid } = claims
+  const isFromElsewhere = idp !== undefined && idp !== issuer
+  const isSaid = acct !== undefined || idp !== undefined
+  const known = { ...(deviceid !== undefined && { deviceId: deviceid }), ...device }
+  return {
+    ...(oid !== undefined && { objectId: oid }),
+    ...(wids.length + roles.length > 0 && { roles: [...new Set([...wids, ...roles])] }),
+    ...(isSaid && { isGuest: acct === 1 || isFromElsewhere }),
+    ...(Object.keys(known).length > 0 && { device: known }),
   }
 }
 

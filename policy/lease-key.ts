@@ -6,7 +6,6 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { KV } from '@nats-io/kv'
-import type { LeaseKey } from '#infra/contracts/policy.ts'
 import type { Logger } from '#infra/log.ts'
 
 /** Far below the lifetime of an entry in the bucket (10 min), so that a store may be away for a while. */
@@ -16,10 +15,15 @@ const retryMs = 500
 /** How long registry and connectors get to hear of a key before anything is signed with it. */
 const headStartMs = 250
 
+/** A public key under the name that it rests by. */
+interface PublicKey {
+  readonly kid: string
+}
+
 /** Resolves when the key is stored and connectors have had time to hear of it. */
 export async function publishLeaseKey(
   bucket: KV,
-  key: LeaseKey,
+  key: PublicKey,
   { log, signal }: { log: Logger; signal?: AbortSignal },
 ): Promise<Disposable> {
   const cancel = signal ? { signal } : {}
@@ -29,7 +33,7 @@ export async function publishLeaseKey(
   return { [Symbol.dispose]: () => clearInterval(refresh) }
 }
 
-async function put(bucket: KV, key: LeaseKey, log: Logger): Promise<boolean> {
+async function put(bucket: KV, key: PublicKey, log: Logger): Promise<boolean> {
   try {
     await bucket.put(key.kid, JSON.stringify(key))
     return true

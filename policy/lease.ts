@@ -15,6 +15,7 @@ import {
   maxLeaseChars,
 } from '#infra/contracts/policy.ts'
 import type { Principal } from '#infra/contracts/principal.ts'
+import { matchesName } from '#infra/contracts/sign-on.ts'
 import { SallyportError } from '#infra/errors.ts'
 
 export interface LeaseSigner {
@@ -31,6 +32,8 @@ export interface Grant {
   /** Null without a user. */
   session: { id: string; principal: Principal; expiresAtMs: number } | null
   lifetimeMs: number
+  /** When what was decided ends by the clock alone. */
+  validUntilMs: number
   nowMs: number
 }
 
@@ -39,6 +42,9 @@ export interface Grant {
  * from 200 on; here the size decides, as the lease travels with every request.
  */
 const maxGroupChars = 6 * 1024
+
+/** The same where the lease carries an assertion, which has groups of its own. */
+const maxGroupCharsBesideAssertion = 2 * 1024
 
 export function createLeaseSigner(): LeaseSigner {
   const { publicKey, privateKey } = generateKeyPairSync('ed25519')
@@ -82,28 +88,46 @@ export function leaseClaims({
   fingerprint,
   session,
   lifetimeMs,
+  validUntilMs,
   nowMs,
 }: Grant): LeaseClaims {
   const iat = Math.floor(nowMs / 1_000)
   const sessionEnd = session ? Math.floor(session.expiresAtMs / 1_000) : Number.POSITIVE_INFINITY
+  const decisionEnd = Math.ceil(validUntilMs / 1_000)
   return {
     iss: leaseIssuer,
-    aud: application.connectorGroupId,
+    aud: audienceOf(application),
     sub: session?.principal.userPrincipalName ?? '',
     jti: randomBytes(12).toString('base64url'),
     iat,
-    exp: Math.min(iat + lifetimeMs / 1_000, sessionEnd),
+    exp: Math.min(iat + lifetimeMs / 1_000, sessionEnd, decisionEnd),
     app: application.id,
     session: session?.id ?? null,
     fingerprint,
-    user: session ? withBoundedGroups(session.principal, application) : null,
+    user: session ? forConnectors(session.principal, application) : null,
     satisfied: decision.reasons,
   }
 }
 
-function withBoundedGroups(principal: Principal, application: Application): Principal {
+/** A text for one group, as connectors of earlier versions know it. */
+function audienceOf({
+  connectorGroupId,
+  standbyConnectorGroupId,
+}: Application): LeaseClaims['aud'] {
+  return standbyConnectorGroupId === null
+    ? connectorGroupId
+    : [connectorGroupId, standbyConnectorGroupId]
+}
+
+/** Only policies look at roles and device; they do not travel with every request. */
+function forConnectors(whole: Principal, application: Application): Principal {
+  const { roles: _, device: __, claims, ...rest } = whole
+  const settings = application.onPremisesPublishing.singleSignOnSettings
+  const principal = settings && claims ? { ...rest, claims } : rest
+
   const { groups } = principal
-  if (groups.reduce((chars, group) => chars + group.length + 3, 0) <= maxGroupChars) {
+  const most = settings?.assertionSignOnSettings ? maxGroupCharsBesideAssertion : maxGroupChars
+  if (groups.reduce((chars, group) => chars + group.length + 3, 0) <= most) {
     return principal
   }
   const assigned = new Set(
@@ -111,5 +135,15 @@ function withBoundedGroups(principal: Principal, application: Application): Prin
       .filter(assignment => assignment.principalType === 'Group')
       .map(assignment => assignment.principalId),
   )
-  return { ...principal, groups: groups.filter(group => assigned.has(group)) }
+  const named = groupsInHeaders(application)
+  const isNeeded = (group: string) =>
+    assigned.has(group) || named.some(name => matchesName(name, group))
+  return { ...principal, groups: groups.filter(isNeeded) }
+}
+
+/** Groups that the application is to hear of, by name or with a star. */
+function groupsInHeaders({ onPremisesPublishing }: Application): string[] {
+  const { headers = [] } = onPremisesPublishing.singleSignOnSettings?.headerSignOnSettings ?? {}
+  const transforms = headers.flatMap(header => (header.claim === 'groups' ? header.transforms : []))
+  return transforms.flatMap(each => (each.type === 'groupFilter' ? each.groups : []))
 }

@@ -73,6 +73,13 @@ export class Principals {
     return entry && parse(entry.text)
   }
 
+  /** The sessions in memory whose user signed in on this device. */
+  *sessionsOn(deviceId: string): Generator<string> {
+    for (const [sessionId, { session }] of this.#remembered.entries()) {
+      if (session?.principal.device?.deviceId === deviceId) yield sessionId
+    }
+  }
+
   /** Removes a session for good. Rejects when the store does not answer. */
   async delete(sessionId: string): Promise<void> {
     this.forget(sessionId)

@@ -13,6 +13,7 @@ import { AuditEvent, eventsOf } from '#infra/contracts/audit.ts'
 import {
   EvaluateReply,
   LeaseKey,
+  Reevaluation,
   Revocation,
   revocationKey,
   SignInReply,
@@ -27,6 +28,7 @@ import { prepareStorage } from '../../registry/storage.ts'
 import { startTestNats, type TestNats } from '../harness/nats.ts'
 import { application, facts } from './applications.ts'
 import { type Claims, clientId, startTestProvider, type TestProvider } from './identity-provider.ts'
+import { type PolicyPart, policy } from './sign-ins.ts'
 
 const log = createLogger('test', 'silent')
 
@@ -198,6 +200,7 @@ describe('access', () => {
       outcome: 'grant',
       reasons: ['session-ok', 'users-ok'],
       policies: [],
+      requestId: 'request-1',
     })
     const claims = (await verifierOf(ground.registry))(lease)
     expect(claims).toMatchObject({
@@ -233,7 +236,9 @@ describe('access', () => {
     expect(policy.details).toHaveProperty('key')
     const sessionId = await sessionOf(ground.gateway, ground.provider, claims)
     const reply = await evaluate(ground.gateway, sessionId, applicationId)
-    expect(reply).toEqual({ decision: { outcome, reasons: [reason], policies: [] } })
+    expect(reply).toEqual({
+      decision: { outcome, reasons: [reason], policies: [], requestId: 'request-1' },
+    })
   })
 
   test.each([null, '', 'made-up', '*', '>', 'x'.repeat(128)])(
@@ -482,5 +487,107 @@ describe('configuration', () => {
     expect(problemsOf(environment)).toContain('TRUST_PLAIN_HTTP_IDENTITY_PROVIDER=true')
     const trusting = { SALLYPORT_POLICY_TRUST_PLAIN_HTTP_IDENTITY_PROVIDER: 'true' }
     expect(problemsOf({ ...environment, ...trusting })).toBe('')
+  })
+})
+
+describe('conditional access', () => {
+  const hourly = { signInFrequency: { isEnabled: true, type: 'hours', value: 1 } }
+
+  async function put(registry: Bus, key: string, value: unknown): Promise<number> {
+    const bucket = await new Kvm(registry.connection).open(buckets.policies)
+    return bucket.put(key, typeof value === 'string' ? value : JSON.stringify(value))
+  }
+
+  const entry = (part: PolicyPart) => ({ kind: 'policy', policy: policy(part) })
+
+  test('is asked for every lease, which ends when what was satisfied ends', async () => {
+    await using ground = await startGround()
+    const { registry, gateway, provider } = ground
+    await put(registry, 'policy.hourly', entry({ id: 'hourly', sessionControls: hourly }))
+    await using _ = await ground.startPolicy()
+    const seconds = (ago: number) => Math.floor(Date.now() / 1_000) - ago
+    const old = await sessionOf(gateway, provider, { auth_time: seconds(4_000) })
+    expect((await evaluate(gateway, old)).decision).toMatchObject({
+      outcome: 'challenge',
+      reasons: ['sign-in-too-old'],
+      policies: ['hourly'],
+      challenge: { acrValues: [], maxAgeSeconds: 3_600 },
+    })
+    const soonOld = await sessionOf(gateway, provider, { auth_time: seconds(3_590) })
+    const { decision, leaseExpiresAtMs = 0 } = await evaluate(gateway, soonOld)
+    expect(decision).toMatchObject({
+      outcome: 'grant',
+      reasons: expect.arrayContaining(['sign-in-recent']),
+    })
+    expect(leaseExpiresAtMs - Date.now()).toBeLessThanOrEqual(11_000)
+  })
+
+  test('tells gateways of each change with its revision, and answers from nothing older', async () => {
+    await using ground = await startGround()
+    const { registry, gateway, provider } = ground
+    await using _ = await ground.startPolicy()
+    const told: Reevaluation[] = []
+    gateway.subscribe(subjects.reevaluate, {
+      callback: ({ data }) => told.push(Reevaluation.parse(JSON.parse(String(data)))),
+    })
+    await gateway.connection.flush()
+    const sessionId = await sessionOf(gateway, provider)
+    const ask = async (policiesRevision: number) => {
+      const request = {
+        sessionId,
+        applicationId: 'wiki',
+        requestId: 'request-2',
+        facts,
+        applicationsRevision: 0,
+        fingerprint: 'f1',
+        policiesRevision,
+      }
+      const { decision } = await gateway.call(subjects.evaluate, request, {
+        reply: EvaluateReply,
+        ...asking,
+      })
+      return decision.outcome
+    }
+    expect(await ask(0)).toBe('grant')
+    const block = { operator: 'OR', builtInControls: ['block'] }
+    const applications = { includeApplications: ['wiki'] }
+    const blocking = entry({ id: 'b', grantControls: block, conditions: { applications } })
+    const revision = await put(registry, 'policy.b', blocking)
+    expect(await ask(revision)).toBe('block')
+    const touches = { applications: ['wiki'], users: [], sessions: [] }
+    await expect.poll(() => told).toEqual([{ bucket: 'policies', revision, touches }])
+    await expect(ask(revision + 1)).rejects.toThrow(
+      expect.objectContaining({ code: 'policy_unavailable' }),
+    )
+  })
+
+  test.each([
+    ['is no JSON', '{'],
+    ['is of a kind that is not known', { kind: 'prayer' }],
+    [
+      'asks for what is not enforced',
+      {
+        ...entry({}),
+        policy: {
+          ...policy({}),
+          grantControls: { operator: 'OR', builtInControls: ['passwordChange'] },
+        },
+      },
+    ],
+  ])('keeps everybody out while a policy %s', async (_, damaged) => {
+    await using ground = await startGround()
+    const { registry, gateway, provider } = ground
+    await put(registry, 'policy.damaged', damaged)
+    await using service = await ground.startPolicy()
+    expect(service.details).toHaveProperty('key')
+    const sessionId = await sessionOf(gateway, provider)
+    expect((await evaluate(gateway, sessionId)).decision).toMatchObject({
+      outcome: 'block',
+      reasons: ['policy-unusable'],
+    })
+    await put(registry, 'policy.damaged', entry({ state: 'disabled' }))
+    await expect
+      .poll(async () => (await evaluate(gateway, sessionId)).decision.outcome)
+      .toBe('grant')
   })
 })

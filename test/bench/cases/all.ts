@@ -2,6 +2,7 @@
 
 import type { Case } from '../case.ts'
 import { besideBulk } from './beside-bulk.ts'
+import { decisions } from './decisions.ts'
 import { growth } from './growth.ts'
 import { idleWebSockets, stalledDownloads } from './held-streams.ts'
 import { oneByOne, pages, smallJson } from './requests.ts'
@@ -22,4 +23,5 @@ export const cases: readonly Case[] = [
   idleWebSockets,
   stalledDownloads,
   growth,
+  decisions,
 ]

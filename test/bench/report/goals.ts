@@ -2,6 +2,7 @@
 
 import { initialCreditBytes } from '#infra/wire.ts'
 import { besideBulk } from '../cases/beside-bulk.ts'
+import { decisions, withPolicies } from '../cases/decisions.ts'
 import { growth, withApplications } from '../cases/growth.ts'
 import { idleWebSockets, stalledDownloads } from '../cases/held-streams.ts'
 import { oneByOne, smallJson } from '../cases/requests.ts'
@@ -108,6 +109,13 @@ function growthTo(count: 1_000 | 100_000): Goal[] {
   ]
 }
 
+const deciding: Goal[] = [
+  valueGoal([decisions.name, withPolicies(1_000)], rateOf, {
+    ...higher('conditional access decisions on one core, with 1,000 policies', 100_000, 200_000),
+    unit: 'decisions/s',
+  }),
+]
+
 /** Microsoft's table for a connector on two cores; of another payload, so an order of magnitude only. */
 const microsoft = { requestsPerSecond: 586, p99Ms: 325 }
 
@@ -138,5 +146,6 @@ export const goals: readonly Goal[] = [
   ...memory,
   ...growthTo(1_000),
   ...growthTo(100_000),
+  ...deciding,
   ...orderOfMagnitude,
 ]

@@ -1,7 +1,7 @@
-/** Condition: the user is signed in, unless the application is published with passthrough. */
+/** Gate: the user is signed in, unless the application is published with passthrough. */
 
 import type { DecisionReason } from '#infra/contracts/reasons.ts'
-import type { Condition, SessionState } from './condition.ts'
+import type { Gate, SessionState } from './gate.ts'
 
 const unsatisfied: Record<Exclude<SessionState['is'], 'valid'>, DecisionReason> = {
   absent: 'session-required',
@@ -10,7 +10,7 @@ const unsatisfied: Record<Exclude<SessionState['is'], 'valid'>, DecisionReason> 
   revoked: 'session-revoked',
 }
 
-export const session: Condition = access => {
+export const session: Gate = access => {
   if (isPassthrough(access.application)) return { isSatisfied: true, reason: 'session-not-needed' }
   const state = access.session.is
   return state === 'valid'

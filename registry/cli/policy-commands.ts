@@ -1,0 +1,220 @@
+/** Commands for conditional access: list, import an export, ask what would be decided (`policy test` is policy's own). */
+
+import { readFileSync } from 'node:fs'
+import type { Command } from 'commander'
+import { z } from 'zod'
+import type { Environment } from '#infra/config.ts'
+import { NamedLocationInput } from '#infra/contracts/conditional-access/named-location.ts'
+import { PolicyInput } from '#infra/contracts/conditional-access/policy.ts'
+import { isPolicy, resourcesIn } from '#infra/contracts/conditional-access/resource-file.ts'
+import { reasonSentence } from '#infra/contracts/reasons.ts'
+import { PolicyView as PolicyAnswer, WhatIfAnswer } from '../admin-api/policy-views.ts'
+import { problemsOf } from '../refusal.ts'
+import type { AdminClient } from './client.ts'
+import { type ClientCommand, clientCommands } from './command.ts'
+import { CommandFailure, UsageError } from './failure.ts'
+import { print, printable, printJson, table } from './text.ts'
+
+const root = '/identity/conditionalAccess'
+
+export function addPolicyCommands(program: Command, environment: Environment): void {
+  const add = clientCommands(policyCommand(program), environment)
+  addList(add)
+  addImport(add)
+  for (const name of ['evaluate', 'what-if']) addEvaluate(add, name)
+}
+
+/** `sallyport policy` by itself starts the service; below it are the commands for what that service works with. */
+function policyCommand(program: Command): Command {
+  const service = program.commands.find(command => command.name() === 'policy')
+  return service ?? program.command('policy').description('conditional access')
+}
+
+function addList(add: ClientCommand): void {
+  add('list', 'list the policies', {
+    run: async ({ client, options }) => {
+      const policies = await client.list(`${root}/policies`, PolicyAnswer)
+      if (options.json) return printJson(policies)
+      if (policies.length === 0) return print('No policy yet.\n')
+      print(
+        table(
+          ['ID', 'STATE', 'NAME'],
+          policies.map(({ id, state, displayName }) => [id, state, displayName]),
+        ),
+      )
+    },
+  })
+}
+
+interface ImportOptions {
+  dryRun?: true
+}
+
+function addImport(add: ClientCommand): void {
+  add<[string], ImportOptions>(
+    'import <file>',
+    'create or replace policies and named locations out of an export of Microsoft Graph',
+    {
+      setUp: command => command.option('--dry-run', 'say what is wrong, and change nothing'),
+      run: async ({ client, args: [file], options }) => {
+        const resources = readAll(file)
+        if (options.dryRun) return print(`${resources.length} can be imported\n`)
+        for (const resource of resources) {
+          const done = await put(client, resource)
+          print(`${done} ${resource.path.slice(root.length + 1)} ${printable(resource.name)}\n`)
+        }
+      },
+    },
+  )
+}
+
+interface Resource {
+  readonly path: string
+  readonly body: object
+  readonly id: string | undefined
+  readonly name: string
+}
+
+/** Nothing is written while anything is wrong. Named locations first, as policies name them. */
+function readAll(file: string): Resource[] {
+  const problems: string[] = []
+  const resources = resourcesIn(readJson(file)).flatMap(body => {
+    const schema: z.ZodType<{ id?: string | undefined; displayName: string }> = isPolicy(body)
+      ? PolicyInput
+      : NamedLocationInput
+    const result = schema.safeParse(body)
+    if (result.success) {
+      const { id, displayName: name } = result.data
+      return [{ path: `${root}/${isPolicy(body) ? 'policies' : 'namedLocations'}`, body, id, name }]
+    }
+    const name = String(Reflect.get(body, 'displayName') ?? 'a resource without a name')
+    const lines = problemsOf(result.error.issues).map(
+      ({ property, message }) => `    ${property}: ${message}`,
+    )
+    problems.push([`  ${printable(name)}`, ...lines].join('\n'))
+    return []
+  })
+  if (problems.length > 0) {
+    throw new CommandFailure(`nothing is imported, some of it is refused:\n${problems.join('\n')}`)
+  }
+  if (resources.length === 0)
+    throw new CommandFailure(`${file} has no policy and no location in it`)
+  return resources.toSorted((one, other) => one.path.localeCompare(other.path))
+}
+
+async function put(client: AdminClient, { path, body, id }: Resource): Promise<string> {
+  const answer = z.unknown()
+  const at = id === undefined ? undefined : `${path}/${encodeURIComponent(id)}`
+  const isThere = at !== undefined && (await client.find({ path: at, answer })) !== undefined
+  if (isThere) await client.call({ method: 'PATCH', path: at, body, answer })
+  else await client.call({ method: 'POST', path, body, answer })
+  return isThere ? 'changed' : 'created'
+}
+
+function readJson(file: string): unknown {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8'))
+  } catch (error) {
+    throw new UsageError(`${file} cannot be read: ${(error as Error).message}`)
+  }
+}
+
+interface EvaluateOptions {
+  user?: string
+  app?: string
+  group: string[]
+  role: string[]
+  ip?: string
+  country?: string
+  client?: string
+  platform?: string
+  signInRisk?: string
+  userRisk?: string
+  amr: string[]
+  acr?: string
+  fact: string[]
+  time?: string
+  all?: true
+}
+
+const collect = (value: string, before: string[]) => [...before, value]
+
+function addEvaluate(add: ClientCommand, name: string): void {
+  add<[], EvaluateOptions>(name, 'what would be decided for a sign-in, and what each policy says', {
+    setUp: command =>
+      command
+        .requiredOption('--user <upn>', 'who signs in')
+        .requiredOption('--app <id>', 'at which application')
+        .option('--group <name>', 'a group of the user (repeatable)', collect, [])
+        .option('--role <id>', 'a role of the user (repeatable)', collect, [])
+        .option('--ip <address>', 'where from')
+        .option('--country <code>', 'the country, as in FR')
+        .option('--client <type>', 'browser, mobileAppsAndDesktopClients or other')
+        .option('--platform <name>', 'windows, macOS, linux, iOS or android')
+        .option('--sign-in-risk <level>', 'none, low, medium or high')
+        .option('--user-risk <level>', 'none, low, medium or high')
+        .option(
+          '--amr <word>',
+          'how the user authenticated, as in pwd or mfa (repeatable)',
+          collect,
+          [],
+        )
+        .option('--acr <value>', 'the context of the authentication')
+        .option('--fact <name=value>', 'a fact that holds (repeatable)', collect, [])
+        .option('--time <time>', 'when, as in 2026-01-31T08:00:00Z')
+        .option('--all', 'policies that do not apply too, and why'),
+    run: async ({ client, options }) => {
+      const body = whatIfBody(options)
+      const path = `${root}/evaluate`
+      const answer = await client.call({ method: 'POST', path, body, answer: WhatIfAnswer })
+      if (options.json) return printJson(answer)
+      print(verdictText(answer))
+    },
+  })
+}
+
+function whatIfBody(options: EvaluateOptions) {
+  const { user, app, group, role, amr, fact, all } = options
+  return {
+    signInIdentity: {
+      userId: user,
+      ...(group.length > 0 && { groups: group }),
+      ...(role.length > 0 && { roles: role }),
+    },
+    signInContext: { includeApplications: [app] },
+    signInConditions: {
+      ipAddress: options.ip,
+      country: options.country,
+      clientAppType: options.client,
+      devicePlatform: options.platform,
+      signInRiskLevel: options.signInRisk,
+      userRiskLevel: options.userRisk,
+      acr: options.acr,
+      dateTime: options.time,
+      ...(amr.length > 0 && { amr }),
+      ...(fact.length > 0 && { facts: Object.fromEntries(fact.map(factOf)) }),
+    },
+    appliedPoliciesOnly: !all,
+  }
+}
+
+function factOf(text: string): [string, string | number | boolean] {
+  const [, name = '', value = ''] = /^([^=]+)=(.*)$/.exec(text) ?? []
+  if (name === '') throw new UsageError('a fact is written as name=value')
+  if (value === 'true' || value === 'false') return [name, value === 'true']
+  return [name, /^-?\d+(\.\d+)?$/.test(value) ? Number(value) : value]
+}
+
+function verdictText({ value, decision }: z.output<typeof WhatIfAnswer>): string {
+  const rows = value.map(
+    ({ displayName, state, policyApplies, outcome, analysisReasons, reasons }) => [
+      policyApplies ? (outcome ?? '') : 'does not apply',
+      state,
+      displayName,
+      policyApplies ? reasons.join(', ') : analysisReasons,
+    ],
+  )
+  const lines = decision.reasons.map(reason => `  ${printable(reasonSentence(reason))}\n`)
+  const policies = rows.length > 0 ? `\n${table(['VERDICT', 'STATE', 'POLICY', 'WHY'], rows)}` : ''
+  return `${decision.outcome}\n${lines.join('')}${policies}`
+}

@@ -28,8 +28,13 @@ export default defineConfig({
     projects: [
       kind('parts', ['*.test.ts', '{infra,gateway,connector,policy,registry}/**/*.test.ts'], 0),
       kind('system', ['system/**/*.test.ts'], 1, { testTimeout: 60_000, fileParallelism: false }),
-      kind('browser', ['browser/**/*.test.ts'], 2, { testTimeout: 60_000, fileParallelism: false }),
-      kind('containers', ['containers/**/*.test.ts'], 3, {
+      kind('kerberos', ['kerberos/**/*.test.ts'], 2, {
+        testTimeout: 60_000,
+        fileParallelism: false,
+        globalSetup: ['./test/harness/domain.ts'],
+      }),
+      kind('browser', ['browser/**/*.test.ts'], 3, { testTimeout: 60_000, fileParallelism: false }),
+      kind('containers', ['containers/**/*.test.ts'], 4, {
         testTimeout: 120_000,
         hookTimeout: 180_000,
         fileParallelism: false,

@@ -1,0 +1,90 @@
+/** `sallyport doctor`: where the way to an application ends, named with what to do, in a whole system. */
+
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { administer, createGroup, moveToGroup } from '../harness/admin.ts'
+import { type Origin, startOrigin } from '../harness/origin.ts'
+import { runProgram } from '../harness/programs.ts'
+import { signedInApplication, startSystem, type TestSystem } from '../harness/system.ts'
+
+let origin: Origin
+let system: TestSystem
+
+beforeAll(async () => {
+  origin = await startOrigin()
+  system = await startSystem({
+    connectors: 2,
+    publish: [
+      signedInApplication('wiki', origin.url),
+      signedInApplication('typo', 'http://no-such-host.invalid/'),
+      signedInApplication('lonely', origin.url),
+      signedInApplication('intranet', origin.url),
+    ],
+  })
+  await createGroup(system, 'empty')
+  await moveToGroup(system, 'lonely', 'empty')
+  await administer(system, 'PATCH', '/applications/intranet/onPremisesPublishing', {
+    singleSignOnSettings: {
+      singleSignOnMode: 'onPremisesKerberos',
+      kerberosSignOnSettings: { kerberosServicePrincipalName: 'HTTP/intranet.example' },
+    },
+  })
+})
+afterAll(async () => {
+  await system[Symbol.asyncDispose]()
+  await origin[Symbol.asyncDispose]()
+})
+
+const doctor = (...words: string[]) =>
+  runProgram(process.execPath, ['sallyport.ts', 'doctor', ...words], {
+    environment: {
+      SALLYPORT_ADMIN_URL: system.admin.url,
+      SALLYPORT_ADMIN_TOKEN: system.admin.token,
+    },
+  })
+
+test('a way that leads to its end is shown hop by hop, through every connector', async () => {
+  const { code, output } = await doctor('wiki', '--user', 'alice@sallyport.example')
+  expect(output).toMatch(/ok +name +wiki\.sallyport\.localhost is this machine/)
+  expect(output).toMatch(/ok +gateway +it is ready/)
+  expect(output).toMatch(/ok +sign-in +wiki\.sallyport\.localhost:\d+ leads to portal\./)
+  expect(output).toMatch(/ok +policy +grant for alice@sallyport\.example/)
+  for (const id of ['connector-1', 'connector-2']) expect(output).toContain(`connector ${id}`)
+  expect(output.match(/ok +origin connection +TCP to 127\.0\.0\.1/g)).toHaveLength(2)
+  expect(output.match(/- +sign-on +none is set/g)).toHaveLength(2)
+  expect(output).toContain('Requests get through.')
+  expect(code).toBe(0)
+})
+
+test.each([
+  ['typo', /FAILED +origin name +no-such-host\.invalid cannot be resolved/, /internal URL/],
+  ['lonely', /FAILED +bus +the connector group empty has no connector/, /Enrol a connector/],
+  ['intranet', /FAILED +sign-on +not_configured/, /SALLYPORT_CONNECTOR_KERBEROS_KEYTAB_PATH/],
+])('of %s the hop that fails is named, with what to do', async (name, hop, fix) => {
+  const { code, output } = await doctor(name)
+  expect(output).toMatch(hop)
+  expect(output).toMatch(fix)
+  expect(output).toContain('Requests do not get through')
+  expect(code).toBe(1)
+})
+
+test('an application that is down fails at every connector, until it is back', async () => {
+  await origin.close()
+  const { code, output } = await doctor('wiki', '--json')
+  const { connectors } = JSON.parse(output)
+  expect(connectors).toHaveLength(2)
+  for (const { hops } of connectors)
+    expect(hops.at(-1)).toMatchObject({ hop: 'origin connection', outcome: 'failed' })
+  expect(code).toBe(1)
+  await origin.reopen()
+  expect((await doctor('wiki')).code).toBe(0)
+})
+
+test('a connector that is gone is named, and does not stop what others carry', async () => {
+  const [first] = system.services.of('connector')
+  if (!first) throw new Error('no connector')
+  await system.kill(first)
+  await expect
+    .poll(async () => (await doctor('wiki')).output, { timeout: 30_000 })
+    .toMatch(/connector connector-1\n +FAILED +connector +it is not connected/)
+  expect((await doctor('wiki')).output).toContain('Requests get through.')
+})

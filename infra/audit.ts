@@ -7,7 +7,7 @@
 import { randomBytes } from 'node:crypto'
 import { Outbox } from './audit/outbox.ts'
 import type { Bus } from './bus.ts'
-import type { AuditEvent } from './contracts/audit.ts'
+import type { AuditEvent, RedactedField } from './contracts/audit.ts'
 import type { Logger } from './log.ts'
 import { subjects } from './subjects.ts'
 
@@ -25,7 +25,11 @@ export interface AuditOptions {
   spillFile?: string
   /** Largest spill file. What finds no room there either is dropped, counted and reported. */
   maxSpillBytes?: number
+  /** What events must not say; it is replaced by `[redacted]`. */
+  redacted?: readonly RedactedField[] | undefined
 }
+
+const redaction = '[redacted]'
 
 export interface Audit extends AsyncDisposable {
   record(event: NewAuditEvent): void
@@ -54,6 +58,7 @@ class AuditTrail implements Audit {
   readonly #outbox: Outbox
   readonly #log: Logger
   readonly #source: string
+  readonly #redacted: readonly RedactedField[]
   /** Unique to this run: event ids must not repeat after a restart, when the counter begins again. */
   readonly #run = randomBytes(9).toString('base64url')
   #count = 0
@@ -63,6 +68,7 @@ class AuditTrail implements Audit {
   constructor(bus: Bus, options: AuditOptions) {
     const { service, log, maxSpillBytes = defaultMaxSpillBytes } = options
     this.#log = log
+    this.#redacted = options.redacted ?? []
     this.#source = JSON.stringify(`${service}/${bus.instance}`)
     this.#outbox = new Outbox(bus, {
       inbox: `${subjects.inbox(service, bus.instance)}.audit`,
@@ -90,7 +96,7 @@ class AuditTrail implements Audit {
     try {
       const nowMs = Date.now()
       const id = `${this.#run}-${(this.#count++).toString(36)}`
-      const rest = JSON.stringify(event).slice(1)
+      const rest = JSON.stringify(this.#redacted.length > 0 ? this.#redact(event) : event).slice(1)
       this.#outbox.add({
         id,
         subject: subjects.audit(event.category, event.application ?? undefined, event.outcome),
@@ -101,6 +107,14 @@ class AuditTrail implements Audit {
       this.#outbox.drop('an audit event could not be written')
       this.#log.error({ error, category: event.category }, 'an audit event could not be written')
     }
+  }
+
+  #redact(event: NewAuditEvent): object {
+    const changed: Record<string, unknown> = { ...event }
+    for (const field of this.#redacted) {
+      if (typeof changed[field] === 'string') changed[field] = redaction
+    }
+    return changed
   }
 
   flush(deadlineMs: number): Promise<boolean> {

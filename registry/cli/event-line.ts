@@ -20,9 +20,9 @@ interface Cells {
 const widths = { verdict: 10, user: 26, application: 16, connector: 20, action: 40 } as const
 
 const colours = {
-  green: 'granted succeeded grant started active created',
-  red: 'denied failed block revoked refused inactive',
-  yellow: 'challenged challenge aborted draining stopped signed-out removed deleted',
+  green: 'granted succeeded grant started active created enrolled renewed enabled',
+  red: 'denied failed block revoked refused inactive lost cut_off',
+  yellow: 'challenged challenge aborted draining stopped signed-out removed deleted moved disabled',
 }
 
 /** `data` is the event as it came, `subject` where it came: an event that is not understood is shown too. */

@@ -1,31 +1,29 @@
 /**
- * `sallyport tail`: follows the audit subjects over the bus and prints each event as it comes. It only listens: an
- * auditor's credentials are enough, and nothing it does is seen by the system. What the bus can filter by subject
- * never comes here.
+ * `sallyport tail`: prints audit events, as they happen or since a time. It only reads: an auditor's credentials are
+ * enough, and nothing it does is seen by the system. Category, application and verdict are filtered by the server;
+ * only what concerns a user is filtered here.
  */
 
-import { randomBytes } from 'node:crypto'
-import {
-  AuthorizationError,
-  connect,
-  type Msg,
-  type NatsConnection,
-  PermissionViolationError,
-} from '@nats-io/transport-node'
-import type { Command } from 'commander'
+import type { NatsConnection } from '@nats-io/transport-node'
+import { type Command, Option } from 'commander'
+import type { BusAddress } from '#infra/bus-connection.ts'
 import { BusUrl, type Environment } from '#infra/config.ts'
-import { eventsOf } from '#infra/contracts/audit.ts'
 import { type AuditCategory, auditCategories, subjects } from '#infra/subjects.ts'
+import { connectAuditor, follow, replay, type Show } from './audit-feed.ts'
 import { readSecret } from './client.ts'
 import { addRefusedSecret, baseCommand, ending, refuseSecret } from './command.ts'
 import { eventLine } from './event-line.ts'
-import { CommandFailure, UsageError } from './failure.ts'
+import { UsageError } from './failure.ts'
+import { since } from './quantities.ts'
 
 interface TailOptions {
   app?: string
   category?: string
+  verdict?: string
   outcome?: string
   user?: string
+  since?: string
+  follow: boolean
   json?: true
   busUrlFile?: string
   busUrl?: string
@@ -35,16 +33,23 @@ interface TailOptions {
 const maxUnreadBytes = 16 * 1024 * 1024
 
 export function addTailCommand(program: Command, environment: Environment): void {
-  const command = baseCommand(program, 'tail [filter]', 'follow the audit trail as it happens')
+  const command = baseCommand(program, 'tail [filter]', 'follow the audit trail')
     .option('--app <id>', 'events of one application')
     .option('--category <name>', `one of ${auditCategories.join(', ')}`)
-    .option('--outcome <name>', 'events that ended so: granted, denied, failed, …')
+    .option('--verdict <name>', 'events that ended so: granted, denied, failed, …')
+    .addOption(new Option('--outcome <name>').hideHelp())
     .option('--user <upn>', 'events of one user')
+    .option('--since <time>', 'begin in the past: 15m, 2h, 3d, or 2026-01-31T08:00Z')
+    .option('--no-follow', 'with --since: end with the last stored event')
     .option('--json', 'one event per line, exactly as on the bus')
     .option('--bus-url-file <path>', 'file with the URL of the bus (or set SALLYPORT_BUS_URL)')
     .addHelpText(
       'after',
-      '\nA filter is category.application.outcome: access, access.wiki, *.wiki.denied',
+      '\nA filter is category.application.verdict: access, access.wiki, *.wiki.denied\n' +
+        '\nExamples:\n' +
+        '  sallyport tail --verdict denied                 who is being refused, now\n' +
+        '  sallyport tail access.wiki --since 2h           the last two hours of one application, then on\n' +
+        '  sallyport tail --user ada@example.com --since 1d --no-follow --json > ada.jsonl',
     )
   addRefusedSecret(command, '--bus-url <url>')
   command.action((filter: string | undefined, options: TailOptions) =>
@@ -59,28 +64,38 @@ async function tail(
 ): Promise<void> {
   refuseSecret(options.busUrl, '--bus-url', '--bus-url-file or SALLYPORT_BUS_URL')
   const subject = subjectOf(filter, options)
-  await using bus = closing(await connectAuditor(busUrl(options, environment)))
-  const { promise, resolve, reject } = Promise.withResolvers<void>()
-  const show = printer(options, environment)
-  bus.connection.subscribe(subject, {
-    callback: (error, msg) => {
-      if (error) reject(subscriptionFailure(error))
-      else show(msg)
-    },
-  })
-  await bus.connection.flush()
-  process.stderr.write(`following ${subject}\n`)
+  const from = options.since === undefined ? undefined : startOf(options.since)
+  if (!options.follow && !from) throw new UsageError('--no-follow shows nothing without --since')
+  await using bus = closing(await connectAuditor(busAddress(options, environment)))
+  const { promise: ended, resolve, reject } = Promise.withResolvers<void>()
   process.once('SIGINT', resolve).once('SIGTERM', resolve)
   // The reader of a pipe may end before us: `sallyport tail | head`.
   process.stdout.once('error', () => resolve())
-  followStatus(bus.connection).catch(reject)
-  await promise
+  followStatus(bus.connection, from !== undefined).catch(reject)
+  const show = printer(options, environment)
+  const tellFollowing = () => process.stderr.write(`following ${subject}\n`)
+  if (from) {
+    const onPresent = () => options.follow && tellFollowing()
+    const past = { subject, since: from, endsNow: !options.follow, show, onPresent }
+    await Promise.race([replay(bus.connection, past), ended])
+  } else {
+    await follow(bus.connection, { subject, show, onFailure: reject })
+    tellFollowing()
+    await ended
+  }
+}
+
+function startOf(text: string): Date {
+  const start = since(text)
+  if (start) return start
+  throw new UsageError('--since is a duration (15m, 2h, 3d) or a time (2026-01-31T08:00Z)')
 }
 
 /** `access.wiki.denied`, as far as it is said; options fill what the filter leaves open. */
-function subjectOf(filter: string | undefined, { category, app, outcome }: TailOptions): string {
+function subjectOf(filter: string | undefined, options: TailOptions): string {
+  const { category, app, verdict = options.outcome } = options
   const tokens = (filter ?? '').replace(/^sallyport\.audit\./, '').split('.')
-  if (tokens.length > 3) throw new UsageError('a filter is category.application.outcome')
+  if (tokens.length > 3) throw new UsageError('a filter is category.application.verdict')
   const said = tokens.map(token => (['', '*', '>'].includes(token) ? undefined : token))
   const one = (what: string, fromFilter: string | undefined, option: string | undefined) => {
     if (fromFilter === undefined || option === undefined) return fromFilter ?? option
@@ -89,7 +104,7 @@ function subjectOf(filter: string | undefined, { category, app, outcome }: TailO
   return subjects.auditsLike(
     asCategory(one('category', said[0], category)),
     one('app', said[1], app),
-    one('outcome', said[2], outcome),
+    one('verdict', said[2], verdict),
   )
 }
 
@@ -99,68 +114,32 @@ function asCategory(name: string | undefined): AuditCategory | undefined {
   throw new UsageError(`there is no category "${name}": choose ${auditCategories.join(', ')}`)
 }
 
-function busUrl({ busUrlFile }: TailOptions, environment: Environment): string {
+function busAddress({ busUrlFile }: TailOptions, environment: Environment): BusAddress {
   const file = busUrlFile ?? environment.SALLYPORT_BUS_URL_FILE
   const value = file ? readSecret(file) : environment.SALLYPORT_BUS_URL
   if (!value) throw new UsageError('set SALLYPORT_BUS_URL to the bus with auditor credentials')
   const url = BusUrl.safeParse(value)
-  if (url.success) return url.data
-  throw new UsageError('the URL of the bus must be nats://auditor:password@host:port')
-}
-
-async function connectAuditor(url: string): Promise<NatsConnection> {
-  const servers = url.split(',').map(server => new URL(server.trim()))
-  const [first] = servers
-  const hosts = servers.map(({ host }) => host)
-  try {
-    return await connect({
-      servers: hosts,
-      ...(first?.username && {
-        user: decodeURIComponent(first.username),
-        pass: decodeURIComponent(first.password),
-      }),
-      ...(first?.protocol === 'tls:' && { tls: {} }),
-      name: 'sallyport tail',
-      inboxPrefix: subjects.inbox('auditor', randomBytes(5).toString('hex')),
-      maxReconnectAttempts: -1,
-      pingInterval: 5_000,
-      timeout: 5_000,
-    })
-  } catch (error) {
-    if (error instanceof AuthorizationError) {
-      throw new CommandFailure(`the bus at ${hosts.join(', ')} refuses user or password`)
-    }
-    const reason = error instanceof Error ? error.message : String(error)
-    throw new CommandFailure(
-      `no bus answers at ${hosts.join(', ')} (${reason}): is it running? set SALLYPORT_BUS_URL`,
-    )
-  }
+  if (!url.success) throw new UsageError(`SALLYPORT_BUS_URL ${url.error.issues[0]?.message}`)
+  return { url: url.data, caPath: environment.SALLYPORT_BUS_CA_PATH }
 }
 
 function closing(connection: NatsConnection) {
   return { connection, [Symbol.asyncDispose]: () => connection.close() }
 }
 
-function subscriptionFailure(error: Error): CommandFailure {
-  if (error instanceof PermissionViolationError) {
-    return new CommandFailure('the bus does not let this user read audit events: use the auditor')
-  }
-  return new CommandFailure(`the audit trail cannot be followed: ${error.message}`)
-}
-
-async function followStatus(connection: NatsConnection): Promise<void> {
+async function followStatus(connection: NatsConnection, isStored: boolean): Promise<void> {
+  const after = isStored ? '' : '; events in between are not shown (--since shows them)'
   for await (const { type } of connection.status()) {
     if (type === 'disconnect') process.stderr.write('connection lost, waiting for the bus\n')
-    if (type === 'reconnect')
-      process.stderr.write('connected again; events in between are not shown\n')
+    if (type === 'reconnect') process.stderr.write(`connected again${after}\n`)
   }
 }
 
-function printer(options: TailOptions, environment: Environment): (msg: Msg) => void {
+function printer(options: TailOptions, environment: Environment): Show {
   const { json: asJson, user } = options
   const isColoured = process.stdout.isTTY === true && !environment.NO_COLOR
   let leftOut = 0
-  const show = (text: string, subject: string) => {
+  return (text, subject) => {
     const event = asJson && user === undefined ? undefined : parse(text)
     if (user !== undefined && !isOf(event, user)) return
     if (process.stdout.writableLength > maxUnreadBytes) {
@@ -170,9 +149,6 @@ function printer(options: TailOptions, environment: Environment): (msg: Msg) => 
     if (leftOut > 0) process.stderr.write(`${leftOut} events left out: the reader is too slow\n`)
     leftOut = 0
     process.stdout.write(`${asJson ? oneLine(text) : eventLine(event, subject, isColoured)}\n`)
-  }
-  return msg => {
-    for (const text of eventsOf(msg.data)) show(text, msg.subject)
   }
 }
 

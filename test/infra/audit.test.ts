@@ -295,4 +295,18 @@ describe('audit trail', () => {
     expect(await again.flush(2_000)).toBe(true)
     expect(noDuplicatesOf(await storedEvents(nats)).size).toBe(2)
   })
+
+  test('says nothing that the installation has redacted, and everything else', async () => {
+    await using nats = await startTestNats()
+    const { registry, audit } = await openTrail(nats, { redacted: ['user', 'clientAddress'] })
+    await using _ = audit
+    await makeStream(registry)
+    audit.record(accessOf('one'))
+    audit.record({ ...accessOf('two'), user: null })
+    expect(await audit.flush(2_000)).toBe(true)
+    const [one, two] = await storedEvents(nats)
+    expect(one).toMatchObject({ user: '[redacted]', clientAddress: '[redacted]', path: '/' })
+    expect(two).toMatchObject({ user: null, requestId: 'two' })
+    expect(JSON.stringify([one, two])).not.toMatch(/ada|127\.0\.0\.1/)
+  })
 })

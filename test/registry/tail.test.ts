@@ -1,7 +1,8 @@
 import { once } from 'node:events'
+import { type JetStreamManager, jetstreamManager } from '@nats-io/jetstream'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Bus } from '#infra/bus.ts'
-import { subjects } from '#infra/subjects.ts'
+import { streams, subjects } from '#infra/subjects.ts'
 import { eventLine } from '../../registry/cli/event-line.ts'
 import { startTestNats, type TestNats } from '../harness/nats.ts'
 import { type Running, runCommand, startCommand } from './cli.ts'
@@ -128,10 +129,61 @@ test('a reader that closes its end ends it quietly', async () => {
   expect(tail.stderr).not.toContain('Error')
 })
 
+describe('the past', () => {
+  const id = (line: string) => JSON.parse(line).id as string
+  const ids = (text: string) => text.trim().split('\n').filter(Boolean).map(id)
+  const until = (count: number) =>
+    expect.poll(async () => (await manager.streams.info(streams.audit)).state.messages).toBe(count)
+  let manager: JetStreamManager
+
+  beforeAll(async () => {
+    manager = await jetstreamManager(registry.connection)
+    await manager.streams.add({ name: streams.audit, subjects: [subjects.audits] })
+  })
+
+  test('--since shows what was stored, of what is asked for alone, and goes on', async () => {
+    const name = (number: number) => subjects.audit('access', `past-${number}`, 'granted')
+    for (let i = 0; i < 20; i++) registry.publishJson(name(i % 2), accessEvent({ id: `e-${i}` }))
+    await until(20)
+    await using tail = await startTail('access.past-1', '--json', '--since', '10m')
+    registry.publishJson(name(0), accessEvent({ id: 'other' }))
+    registry.publishJson(name(1), accessEvent({ id: 'later' }))
+    const odd = Array.from({ length: 10 }, (_, i) => `e-${2 * i + 1}`)
+    await expect.poll(() => ids(tail.stdout)).toEqual([...odd, 'later'])
+  })
+
+  test('--no-follow ends with the last stored event, also when there is none', async () => {
+    const before = (await manager.streams.info(streams.audit)).state.messages
+    registry.publish(
+      subjects.audit('policy', 'parcel', 'block'),
+      Buffer.from(['a', 'b'].map(id => JSON.stringify(accessEvent({ id }))).join('\n')),
+    )
+    await until(before + 1)
+    const environment = { SALLYPORT_BUS_URL: nats.server.urlFor('auditor') }
+    const past = (...args: string[]) =>
+      runCommand(['tail', '--json', '--no-follow', '--since', ...args], environment)
+    const found = await past('1h', '--category', 'policy', '--verdict', 'block')
+    expect({ status: found.status, ids: ids(found.stdout) }).toEqual({ status: 0, ids: ['a', 'b'] })
+    expect(await past('1h', '--app', 'nothing')).toMatchObject({ status: 0, stdout: '' })
+    const future = new Date(Date.now() + 60_000).toISOString()
+    expect(await past(future, '--app', 'past-1')).toMatchObject({ status: 0, stdout: '' })
+  })
+
+  test.each([
+    [['--since', 'yesterday'], '--since is a duration'],
+    [['--no-follow'], 'shows nothing without --since'],
+  ])('%j is refused with advice', async (args, message) => {
+    const environment = { SALLYPORT_BUS_URL: nats.server.urlFor('auditor') }
+    const { status, stderr } = await runCommand(['tail', ...args], environment)
+    expect(status).toBe(2)
+    expect(stderr).toContain(message)
+  })
+})
+
 describe('trouble with the bus is said plainly', () => {
   test.each([
     [{}, 2, 'set SALLYPORT_BUS_URL'],
-    [{ SALLYPORT_BUS_URL: 'http://x' }, 2, 'must be nats://'],
+    [{ SALLYPORT_BUS_URL: 'http://x' }, 2, 'must be tls://'],
     [{ SALLYPORT_BUS_URL: 'nats://auditor:x@127.0.0.1:1' }, 1, 'no bus answers at 127.0.0.1:1'],
   ])('%j', async (environment: Record<string, string>, status, message) => {
     const result = await runCommand(['tail'], environment)
@@ -142,7 +194,7 @@ describe('trouble with the bus is said plainly', () => {
     const url = `nats://auditor:wrong-password@127.0.0.1:${nats.server.port}`
     const { status, stderr } = await runCommand(['tail'], { SALLYPORT_BUS_URL: url })
     expect(status).toBe(1)
-    expect(stderr).toContain('refuses user or password')
+    expect(stderr).toContain('refuses the credentials')
     expect(stderr).not.toContain('wrong-password')
   })
 

@@ -9,6 +9,7 @@ import { variablesHelp } from './infra/embedded/service-help.ts'
 import type { ServiceRole } from './infra/embedded/service-process.ts'
 import { logLevels } from './infra/log.ts'
 import { version } from './infra/version.ts'
+import { addRefusedSecret } from './registry/cli/command.ts'
 import { addClientCommands } from './registry/cli/commands.ts'
 
 const program = new Command('sallyport')
@@ -53,6 +54,10 @@ program
     '--workers <number>',
     'processes of each gateway and connector, or auto for one per core (default: 1)',
   )
+  .option(
+    '--plain-bus',
+    'a bus without TLS and connectors without certificates, to measure or to look at messages',
+  )
   .option('--log-level <level>', `of all services: ${logLevels.join(', ')}`, 'warn')
   .addHelpText(
     'after',
@@ -90,16 +95,42 @@ const services = {
   },
 } as const satisfies Record<ServiceRole, object>
 
+interface ServiceOptions {
+  environment?: string
+  enrollWithTokenFrom?: string
+  token?: string
+}
+
 for (const [name, { description, load }] of Object.entries(services)) {
-  program
+  const service = program
     .command(name)
     .description(description)
     .option('--environment <file>', 'read variables that are not set from lines NAME=value')
+  if (name === 'connector') addEnrolment(service)
+  service
     .addHelpText('after', variablesHelp(name as ServiceRole))
-    .action(async ({ environment }: { environment?: string }, command: Command) => {
-      if (environment !== undefined) readEnvironment(environment, command)
+    .action(async (options: ServiceOptions, command: Command) => {
+      if (options.environment !== undefined) readEnvironment(options.environment, command)
+      if (name === 'connector') await enrolBefore(options)
       await load()
     })
+}
+
+function addEnrolment(connector: Command): void {
+  connector.option(
+    '--enroll-with-token-from <source>',
+    'enrol this host first, unless it is: a file with a one-time token, - for standard input, or env (SALLYPORT_CONNECTOR_TOKEN)',
+  )
+  addRefusedSecret(connector, '--token <token>')
+}
+
+async function enrolBefore({ enrollWithTokenFrom, token }: ServiceOptions): Promise<void> {
+  // Whoever sets the variable means it.
+  const isInEnvironment = Boolean(process.env.SALLYPORT_CONNECTOR_TOKEN)
+  const source = enrollWithTokenFrom ?? (isInEnvironment ? 'env' : undefined)
+  if (source === undefined && token === undefined) return
+  const { enrolBeforeStart } = await import('./connector/identity/command.ts')
+  await enrolBeforeStart({ source, token }, process.env)
 }
 
 function readEnvironment(file: string, command: Command): void {
@@ -110,5 +141,25 @@ function readEnvironment(file: string, command: Command): void {
   }
 }
 
+program
+  .command('veto')
+  .description("the site owner's veto file of a connector (SALLYPORT_CONNECTOR_VETO_PATH)")
+  .command('check <file>')
+  .description('say whether a connector could use it')
+  .action(async (file: string) => {
+    const { checkVetoFile } = await import('./connector/veto/check.ts')
+    process.exitCode = await checkVetoFile(file)
+  })
+
 addClientCommands(program, process.env)
+
+program.commands
+  .find(command => command.name() === 'policy')
+  ?.command('test <file...>')
+  .description('decide the sign-ins of fixtures, without a running system, and compare')
+  .action(async (files: string[]) => {
+    const { testCommand } = await import('./policy/cli/test-command.ts')
+    testCommand(files)
+  })
+
 await program.parseAsync()

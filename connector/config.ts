@@ -3,10 +3,19 @@
 import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
 import { z } from 'zod'
-import { BusUrl, StreamMemory, WholeNumber, WorkerCount } from '#infra/config.ts'
+import {
+  BusUrl,
+  Flag,
+  monitoringPlace,
+  Port,
+  StreamMemory,
+  WholeNumber,
+  WorkerCount,
+} from '#infra/config.ts'
 import { Slug } from '#infra/contracts/application.ts'
 import { connectorIdPattern, defaultConnectorGroupId } from '#infra/contracts/connector.ts'
 import { logLevels } from '#infra/log.ts'
+import { isKerberosWhole, kerberosConfig, kerberosVariables } from './sign-on/kerberos/config.ts'
 
 const ConnectorId = z
   .string()
@@ -17,6 +26,11 @@ const defaultExchangesOfWorker = 128
 export const ConnectorConfig = z
   .object({
     SALLYPORT_BUS_URL: BusUrl,
+    SALLYPORT_BUS_CA_PATH: z.string().optional(),
+    /** Folder of key and certificate; only with a bus that wants them (wss://). */
+    SALLYPORT_CONNECTOR_IDENTITY_PATH: z.string().optional(),
+    HTTPS_PROXY: z.string().optional(),
+    NO_PROXY: z.string().optional(),
     SALLYPORT_LOG_LEVEL: z.enum(logLevels).default('info'),
     SALLYPORT_CONNECTOR_ID: ConnectorId.default(generatedId),
     SALLYPORT_CONNECTOR_GROUP: Slug.default(defaultConnectorGroupId),
@@ -26,6 +40,13 @@ export const ConnectorConfig = z
     SALLYPORT_CONNECTOR_MAX_EXCHANGES: WholeNumber(1, 100_000).optional(),
     /** What windows of bodies and connections may take, in each worker. */
     SALLYPORT_CONNECTOR_STREAM_MEMORY_MIB: StreamMemory,
+    /** Metrics and readiness, at this host alone: nothing else of a connector listens. */
+    SALLYPORT_CONNECTOR_MONITORING_PORT: Port.optional(),
+    /** The site owner's own rules (connector/veto/rules.ts): nobody else can lift them. */
+    SALLYPORT_CONNECTOR_VETO_PATH: z.string().min(1).optional(),
+    /** Whether applications may be published that stand on this very host. */
+    SALLYPORT_CONNECTOR_ALLOW_LOOPBACK: Flag.default(true),
+    ...kerberosVariables,
     /** Seconds that open exchanges get to finish after a signal. */
     SALLYPORT_CONNECTOR_DRAIN_SECONDS: WholeNumber(0, 3_600).default(20),
   })
@@ -38,11 +59,24 @@ export const ConnectorConfig = z
       error: 'must be at least SALLYPORT_CONNECTOR_WORKERS, since the workers share it',
     },
   )
+  .refine(isKerberosWhole, {
+    path: ['SALLYPORT_CONNECTOR_KERBEROS_KEYTAB_PATH'],
+    error: 'goes together with SALLYPORT_CONNECTOR_KERBEROS_REALM; set both or none',
+  })
   .transform(env => ({
     busUrl: env.SALLYPORT_BUS_URL,
+    busCaPath: env.SALLYPORT_BUS_CA_PATH,
+    identityPath: env.SALLYPORT_BUS_URL.startsWith('wss:')
+      ? env.SALLYPORT_CONNECTOR_IDENTITY_PATH
+      : undefined,
+    proxy: { HTTPS_PROXY: env.HTTPS_PROXY, NO_PROXY: env.NO_PROXY },
     logLevel: env.SALLYPORT_LOG_LEVEL,
     connectorId: env.SALLYPORT_CONNECTOR_ID,
     groupId: env.SALLYPORT_CONNECTOR_GROUP,
+    monitoring: monitoringPlace('127.0.0.1', env.SALLYPORT_CONNECTOR_MONITORING_PORT),
+    vetoPath: env.SALLYPORT_CONNECTOR_VETO_PATH,
+    allowsLoopback: env.SALLYPORT_CONNECTOR_ALLOW_LOOPBACK,
+    kerberos: kerberosConfig(env),
     drainGraceMs: env.SALLYPORT_CONNECTOR_DRAIN_SECONDS * 1_000,
     streamMemoryBytes: env.SALLYPORT_CONNECTOR_STREAM_MEMORY_MIB * 2 ** 20,
     workers: env.SALLYPORT_CONNECTOR_WORKERS,

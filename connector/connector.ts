@@ -1,28 +1,30 @@
 /**
- * A connector: connects to the bus, learns its group's applications and the lease keys from registry, joins the
- * group's queue, answers. It listens on no socket and keeps nothing on disk.
+ * A connector: connects to the bus, asks registry which group it belongs to, and serves that group (residence.ts,
+ * membership.ts). It listens on no socket; who it is is all that it keeps on disk (identity/).
  */
 
-import { type Bus, connectBus, parseJson } from '#infra/bus.ts'
+import { X509Certificate } from 'node:crypto'
+import { connectBus } from '#infra/bus.ts'
 import { memberIdOf } from '#infra/contracts/connector.ts'
-import { Revocation } from '#infra/contracts/policy.ts'
-import { createLeaseVerifier } from '#infra/lease.ts'
 import type { Service } from '#infra/lifecycle.ts'
 import { createLogger, type Logger } from '#infra/log.ts'
-import { StreamBudget } from '#infra/stream-budget.ts'
-import { subjects } from '#infra/subjects.ts'
-import { version } from '#infra/version.ts'
+import { gauge } from '#infra/monitoring/meters.ts'
+import { type Monitoring, monitor } from '#infra/monitoring/monitoring.ts'
+import { accessLifetimeMs } from '#infra/permissions.ts'
 import type { Worker } from '#infra/worker.ts'
-import { createClock } from './clock.ts'
+import { Carried } from './carried.ts'
 import type { ConnectorConfig } from './config.ts'
-import { type Directory, openDirectory } from './directory.ts'
-import { createOrigins, type Origins } from './origin.ts'
-import { withTrailers } from './origin-alone.ts'
-import { withHttp2 } from './origin-http2.ts'
-import { withRaw } from './origin-raw.ts'
-import { watchReadiness } from './readiness.ts'
-import { type Serving, serve } from './serve.ts'
-import { reportStatus, type StatusReports } from './status.ts'
+import { type OpenIdentity, openIdentity } from './identity/identity.ts'
+import type { Member } from './membership.ts'
+import { Residence } from './residence.ts'
+import { openSignOn } from './sign-on/sign-on.ts'
+import { readTrustedRoot } from './trusted-root.ts'
+import { watchVeto } from './veto/site-veto.ts'
+
+/** A certificate that is nearly over is renewed, and not answered with ever new connections. */
+const shortestLifetimeMs = 60_000
+
+const workerPatienceMs = 10_000
 
 export interface ConnectorSurroundings {
   signal?: AbortSignal | undefined
@@ -32,125 +34,75 @@ export interface ConnectorSurroundings {
 
 export async function startConnector(
   config: ConnectorConfig,
-  { signal, worker }: ConnectorSurroundings = {},
+  { signal = new AbortController().signal, worker }: ConnectorSurroundings = {},
 ): Promise<Service> {
-  const { connectorId, groupId } = config
+  const { connectorId, busUrl: url } = config
   const memberId = memberIdOf({ connectorId, worker: worker?.place.number })
-  const maxExchanges = shareOf(config.maxExchanges, worker)
   const log = logOf(config, worker)
   await using stack = new AsyncDisposableStack()
-  const bus = stack.use(await connectBus(busOptions(config, { log, signal, memberId })))
-  const leases = createLeaseVerifier({ groupId, onUnknownKey: () => directory?.refresh() })
-  let directory: Directory | undefined
-  let serving: Serving | undefined
-  const clock = createClock(() => directory?.refresh())
-  const readiness = stack.use(watchReadiness(log, () => reports.turn()))
-  const applications = () => directory?.applications ?? new Map()
-  const reports = stack.use(
-    reportStatus({
-      bus,
-      connectorId,
-      place: worker?.place,
-      groupId,
-      maxExchanges,
-      version,
-      readiness,
-      applications,
-      serving: () => serving,
+  const at = { service: 'connector', slot: worker?.place.slot, log }
+  const monitoring = stack.use(await monitor(config.monitoring, at))
+  const { vetoPath, identityPath: path, proxy } = config
+  const identity = path === undefined ? undefined : await openIdentity({ path, proxy, log })
+  const member: Member = {
+    config,
+    memberId,
+    place: worker?.place,
+    startedDateTime: worker?.place.startedDateTime ?? new Date().toISOString(),
+    carried: new Carried(),
+    root: identity?.root ?? (await readTrustedRoot(config.busCaPath)),
+    veto: vetoPath === undefined ? undefined : stack.use(await watchVeto(vetoPath, log)),
+    signOn: stack.use(await openSignOn(config.kerberos, log)),
+    log,
+  }
+  const access = { url, role: 'connector', identity: identity?.forBus, proxy }
+  const residence = stack.use(
+    new Residence({
+      member,
+      dial: signal => connectBus({ ...access, instance: memberId, log, signal }),
+      lifetimeMs: async () => identity && (await lifetimeOf(identity)),
+      signal,
     }),
   )
-  directory = stack.use(
-    await openDirectory({
-      bus,
-      log,
-      groupId,
-      clock,
-      ...(signal && { signal }),
-      onApplications: () => log.debug('applications changed'),
-      onKeys: keys => leases.setKeys(keys),
-    }),
-  )
-  const origins = stack.use(openOrigins(maxExchanges))
-  serving = stack.use(
-    serve({
-      bus,
-      log,
-      memberId,
-      groupId,
-      maxExchanges,
-      clock,
-      origins,
-      budget: new StreamBudget({ memoryBytes: config.streamMemoryBytes }),
-      readiness,
-      applications,
-      leases,
-    }),
-  )
-  followRevocations(bus, serving, log)
-  drainAtEnd(stack, { reports, serving, graceMs: config.drainGraceMs })
-  reports.turn()
-  // Ready means that the server has the subscriptions, not that they are on their way.
-  await bus.connection.flush()
-  log.info({ group: groupId, server: bus.connection.getServer() }, 'serving')
+  const isKeeper = !worker || worker.place.slot === 1
+  const { promise: waiting, resolve: wait } = Promise.withResolvers<void>()
+  const kept =
+    isKeeper && identity ? stack.use(identity.keep(() => residence.bus, wait)) : undefined
+  // The first worker was ready before the others began: if they are not soon, it waits as well by now.
+  if (!isKeeper) setTimeout(wait, workerPatienceMs).unref()
+  const ended = Promise.race([residence.ended, ...(kept ? [kept.ended] : [])])
+  if (monitoring) meter(monitoring, residence, member.carried)
+  // One that is disabled is there all the same: it comes in by itself when it may.
+  await Promise.race([residence.begin(), ended, waiting])
+  stack.defer(() => monitoring?.stopping())
+  monitoring?.ready(() => residence.missing)
   const running = stack.move()
   return {
-    details: { connectorId, group: groupId },
+    details: { connectorId, group: residence.groupId ?? null },
     drainMs: config.drainGraceMs,
+    ended,
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   }
 }
 
-function openOrigins(maxConnections: number): Origins {
-  return withRaw(withHttp2(withTrailers(createOrigins(maxConnections))))
+function meter({ registry }: Monitoring, residence: Residence, carried: Carried): void {
+  const open = 'Exchanges under way.'
+  gauge(registry, 'sallyport_open_exchanges', open, () => residence.openExchanges)
+  const served = 'Exchanges served since the start.'
+  gauge(registry, 'sallyport_exchanges_served', served, () => carried.report().exchangesServed)
+  const connected = '1 while the bus is connected.'
+  const isConnected = () => Number(!residence.missing.includes('bus'))
+  gauge(registry, 'sallyport_bus_connected', connected, isConnected)
+}
+
+/** What the bus gives the present certificate; without one, rights do not end. */
+async function lifetimeOf(identity: OpenIdentity): Promise<number> {
+  const { certificate } = await identity.forBus()
+  const leftMs = new X509Certificate(certificate).validToDate.getTime() - Date.now()
+  return Math.max(Math.min(leftMs, accessLifetimeMs), shortestLifetimeMs)
 }
 
 function logOf({ connectorId, logLevel }: ConnectorConfig, worker: Worker | undefined): Logger {
   const whose = { connector: connectorId, ...(worker && { worker: worker.place.slot }) }
   return createLogger('connector', logLevel).child(whose)
-}
-
-interface Connecting {
-  log: Logger
-  signal: AbortSignal | undefined
-  memberId: string
-}
-
-function busOptions({ busUrl }: ConnectorConfig, { log, signal, memberId }: Connecting) {
-  return { url: busUrl, role: 'connector', instance: memberId, log, ...(signal && { signal }) }
-}
-
-/** This worker's part of what the connector takes; together they take all of it. */
-function shareOf(maxExchanges: number, worker: Worker | undefined): number {
-  if (!worker) return maxExchanges
-  const { slot, count } = worker.place
-  return Math.floor(maxExchanges / count) + (slot <= maxExchanges % count ? 1 : 0)
-}
-
-interface Draining {
-  reports: StatusReports
-  serving: Serving
-  graceMs: number
-}
-
-function drainAtEnd(stack: AsyncDisposableStack, { reports, serving, graceMs }: Draining): void {
-  stack.defer(() => reports.turn('stopped'))
-  stack.defer(async () => {
-    reports.turn('draining')
-    await serving.drain(graceMs)
-  })
-}
-
-/** A revocation ends the open exchanges that it names at once. */
-function followRevocations(bus: Bus, serving: Serving, log: Logger): void {
-  bus.subscribe(subjects.revocations, {
-    callback: message => {
-      const { kind, id } = parseJson(Revocation, message.data, 'revocation')
-      log.info({ kind, id }, 'revoked')
-      serving.cancel(claims => {
-        if (kind === 'session') return claims.session === id
-        if (kind === 'user') return claims.sub.toLowerCase() === id.toLowerCase()
-        return kind === 'application' && claims.app === id
-      }, 'session_revoked')
-    },
-  })
 }

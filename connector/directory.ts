@@ -1,17 +1,19 @@
 /**
- * What this connector knows from registry: its group's applications, the keys that verify leases, and the time.
- * Asked for at start, after every reconnection and once a minute; changes are pushed. While registry is away the
+ * What this connector knows from registry: its group's applications, the keys that verify leases, and the time. Only
+ * what the registry has signed, for this group, counts; it never goes back to an older list. Asked for at start, after
+ * every reconnection and once a minute; changes are pushed. While registry is away, or what comes is not its own, the
  * last state stays. A list that is read in pages takes the place of the last one only when all of it has been read.
  */
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Bus, parseJson } from '#infra/bus.ts'
+import type { Bus, Message } from '#infra/bus.ts'
 import {
   type Application,
-  ApplicationChanges,
+  type ApplicationChanges,
   type ApplicationPage,
-  ApplicationsReply,
+  type ApplicationsReply,
   type ApplicationsRequest,
+  ApplicationsStatement,
 } from '#infra/contracts/application.ts'
 import { type LeaseKey, LeaseKeySet } from '#infra/contracts/policy.ts'
 import { SallyportError } from '#infra/errors.ts'
@@ -19,11 +21,13 @@ import type { Logger } from '#infra/log.ts'
 import { subjects } from '#infra/subjects.ts'
 import { type ApplicationList, readList } from './application-list.ts'
 import type { Clock } from './clock.ts'
+import type { Statements } from './statements.ts'
 
 export interface DirectoryOptions {
   bus: Bus
   log: Logger
   groupId: string
+  statements: Statements
   clock: Clock
   signal?: AbortSignal
   onApplications: () => void
@@ -36,9 +40,11 @@ export interface Directory extends Disposable {
   refresh(): void
 }
 
-const asking = { timeoutMs: 2_000, unavailable: 'bus_unavailable' as const }
 const askEveryMs = 60_000
 const retryMs = 300
+
+/** Pushed keys that are older, by the registry's own clock, may have been kept back by somebody: they are asked for. */
+const freshMs = 10_000
 
 /** How often it is asked for a change that was heard of, and that the registry which answers does not know yet. */
 const maxAttempts = 10
@@ -70,10 +76,10 @@ class RegistryDirectory implements Directory {
     this.#options = options
     const { bus, groupId } = options
     const list = bus.subscribe(subjects.applicationsOf(groupId), {
-      callback: message => this.#hear(parseJson(ApplicationChanges, message.data, 'changes')),
+      callback: message => unlessRefused(() => this.#hear(message)),
     })
     const keys = bus.subscribe(subjects.keys, {
-      callback: message => options.onKeys(parseJson(LeaseKeySet, message.data, 'keys').keys),
+      callback: message => unlessRefused(() => this.#hearKeys(message)),
     })
     this.#stack.defer(() => list.unsubscribe())
     this.#stack.defer(() => keys.unsubscribe())
@@ -110,9 +116,10 @@ class RegistryDirectory implements Directory {
   }
 
   async #ask(): Promise<void> {
-    const { bus, clock, onKeys } = this.#options
+    const { statements, clock, onKeys } = this.#options
     const askedAt = performance.now()
-    const keySet = await bus.call(subjects.keysRequest, {}, { ...asking, reply: LeaseKeySet })
+    const question = { type: 'leaseKeys', said: LeaseKeySet, request: {} } as const
+    const keySet = await statements.ask(subjects.keysRequest, question)
     clock.measured(keySet.nowMs, askedAt)
     onKeys(keySet.keys)
     await this.#askForApplications()
@@ -147,19 +154,38 @@ class RegistryDirectory implements Directory {
     )
   }
 
-  #askFor(request: ApplicationsRequest): Promise<ApplicationsReply> {
-    const { bus, groupId } = this.#options
+  async #askFor(request: ApplicationsRequest): Promise<ApplicationsReply> {
+    const { statements, groupId } = this.#options
     const subject = subjects.applicationsRequest(groupId)
-    return bus.call(subject, request, { ...asking, reply: ApplicationsReply })
+    const question = { type: 'applications', said: ApplicationsStatement, request } as const
+    return this.#ofOwnGroup(await statements.ask(subject, question))
+  }
+
+  #ofOwnGroup({ group, said }: ApplicationsStatement): ApplicationsReply {
+    const { statements, groupId } = this.#options
+    if (group === groupId) return said
+    return statements.refuse(`applications of the group "${group}", not of "${groupId}"`)
   }
 
   /** What was pushed. Changes that do not join on to the present list are asked for. */
-  #hear(changes: ApplicationChanges): void {
+  #hear({ data }: Message): void {
+    const statement = this.#options.statements.hear('applications', ApplicationsStatement, data)
+    const changes = this.#ofOwnGroup(statement)
+    // A page is an answer, and nobody asked.
+    if (changes.kind !== 'changes') return
     const version = this.#version ?? -1
     if (changes.version <= version) return
     if (changes.since <= version) return this.#take(changes)
     this.#missed = Math.max(this.#missed, changes.version)
     this.refresh()
+  }
+
+  #hearKeys({ data }: Message): void {
+    const { statements, clock, onKeys } = this.#options
+    const { nowMs, keys } = statements.hear('leaseKeys', LeaseKeySet, data)
+    const ageMs = (clock.now() ?? Number.POSITIVE_INFINITY) - nowMs
+    if (Math.abs(ageMs) <= freshMs) onKeys(keys)
+    else this.refresh()
   }
 
   #take({ version, changed, removed }: ApplicationChanges): void {
@@ -196,5 +222,14 @@ class RegistryDirectory implements Directory {
 
   [Symbol.dispose](): void {
     this.#stack.dispose()
+  }
+}
+
+/** What is refused has been told (statements.ts); it must not fill the log of whoever received it. */
+function unlessRefused(hear: () => void): void {
+  try {
+    hear()
+  } catch (error) {
+    if (!(error instanceof SallyportError)) throw error
   }
 }

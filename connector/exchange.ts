@@ -36,6 +36,7 @@ import {
   type Translation,
   translationOf,
 } from './translate.ts'
+import type { SiteVeto } from './veto/site-veto.ts'
 
 export interface ExchangeOptions {
   frame: RequestFrame
@@ -44,6 +45,8 @@ export interface ExchangeOptions {
   origins: Origins
   /** What all bodies and upgraded connections of this process share. */
   budget: StreamBudget
+  /** What the owner of the site has to say; undefined when there is nothing. */
+  veto?: SiteVeto | undefined
   log: Logger
   send: (frame: Buffer) => void
   /** The first answer has been given, with this status. */
@@ -64,6 +67,8 @@ const wholeWithinMs = 20
 
 export class Exchange implements OriginSink {
   readonly startedAt = performance.now()
+  /** Of `carriedBytes`, what is in the connector's sum already. */
+  countedBytes = 0
   /** What the lease says; replaced when a renewed one arrives. */
   claims: LeaseClaims
   readonly #options: ExchangeOptions
@@ -99,6 +104,7 @@ export class Exchange implements OriginSink {
 
   start(): void {
     const { frame, application, origins } = this.#options
+    if (this.endIfVetoed()) return
     const request: OriginRequest = {
       method: frame.method,
       target: internalTarget(this.#translation, frame.target),
@@ -106,6 +112,7 @@ export class Exchange implements OriginSink {
       body: frame.bodyFollows && !frame.isUpgrade ? this.#receiveBody() : this.#wholeBody(),
     }
     if (this.#requestBody) request.trailers = () => this.#requestTrailers
+    request.claims = this.claims
     if (frame.isRaw) request.raw = rawRequest(frame, application, this.#translation)
     try {
       this.#abortOrigin = frame.isUpgrade
@@ -121,6 +128,19 @@ export class Exchange implements OriginSink {
       const cause = error instanceof Error ? error : new Error(String(error))
       this.failed(new OriginError('bad_request', cause.message, false, { cause }))
     }
+  }
+
+  /** Asked before the origin hears of the request, and again whenever the answer may be another. */
+  endIfVetoed(): boolean {
+    const { veto, frame } = this.#options
+    if (!veto) return false
+    const { method, headers, isUpgrade } = frame
+    const target = internalTarget(this.#translation, frame.target)
+    const question = { method, target, headers, isUpgrade, claims: this.claims }
+    const reason = veto.reasonAgainst(question)
+    if (reason === undefined) return false
+    this.cancel('site_veto', reason)
+    return true
   }
 
   /** Tells the gateway that the request has been taken and needs more time. */
@@ -157,6 +177,13 @@ export class Exchange implements OriginSink {
       hasSentHead ? encodeCancel(code, detail) : encodeRefused(code, detail, false),
     )
     this.#close(true)
+  }
+
+  /** Bytes of bodies and of an upgraded connection, both ways, since it began. */
+  get carriedBytes(): number {
+    if (!this.#isStarted && this.#originBytes === 0) return 0
+    const sent = this.#options.frame.body.length + (this.#receiver?.receivedBytes ?? 0)
+    return sent + this.#originBytes
   }
 
   /** Fails when the origin has been silent for too long; called every now and then. */
@@ -284,7 +311,9 @@ export class Exchange implements OriginSink {
     const isNeverStarted = !error.isStarted && error.code === 'origin_unreachable'
     if (isNeverStarted) this.#options.onUnreachable(error.message)
     const code = isNeverStarted ? 'not_ready' : error.code
-    this.#options.send(encodeRefused(code, error.message, isNeverStarted))
+    // Another connector may have a keytab that works, and a KDC that answers.
+    const mayGoOn = isNeverStarted || (!error.isStarted && error.code === 'sign_on_unavailable')
+    this.#options.send(encodeRefused(code, error.message, mayGoOn))
     this.#close(true)
   }
 

@@ -1,22 +1,16 @@
 /**
- * Connections of HTTP/2 to one origin. A connection serves once the origin has sent its settings: from then on it is
+ * Connections of HTTP/2 to one destination. A connection serves once the origin has sent its settings: from then on it is
  * known to speak HTTP/2, and how many streams it takes at once. When all are full, or have been told to go away,
  * another one is opened.
  */
 
 import { type ClientHttp2Session, connect } from 'node:http2'
 import type { Socket } from 'node:net'
-import type { TLSSocket } from 'node:tls'
+import { TLSSocket } from 'node:tls'
+import type { Destination } from './destination.ts'
+import type { Dialer } from './dial.ts'
 import { keepAliveTimeoutMs } from './origin.ts'
 import { asOriginError, connectTimeoutDetail, OriginError } from './origin-error.ts'
-import { tcpKeepAliveMs } from './own-connection.ts'
-
-export interface OriginAddress {
-  /** `https://host:port`, or `http://host:port` for HTTP/2 from the first byte (h2c). */
-  readonly origin: string
-  readonly verifiesCertificate: boolean
-  readonly connectTimeoutMs: number
-}
 
 /** Whoever waits for a connection. */
 export interface Waiting {
@@ -30,13 +24,17 @@ const options = {
   strictSingleValueFields: false,
 }
 const connectionWindowBytes = 4 * 1024 * 1024
+const dialOptions = { protocols: ['h2'] }
 
 export class Http2Connections {
-  readonly #address: OriginAddress
+  readonly #dialer: Dialer
+  readonly #destination: Destination
   readonly #open = new Set<Http2Connection>()
 
-  constructor(address: OriginAddress) {
-    this.#address = address
+  /** Without TLS it is HTTP/2 from the first byte (h2c). */
+  constructor(dialer: Dialer, destination: Destination) {
+    this.#dialer = dialer
+    this.#destination = destination
   }
 
   /** Gives a connection with room for one more stream, at once where there is one. */
@@ -47,12 +45,13 @@ export class Http2Connections {
     for (const connection of this.#open) {
       if (connection.isConnecting) return connection.wait(waiting)
     }
-    const connection = new Http2Connection(this.#address, {
+    const connection = new Http2Connection(this.#destination, {
       ready: waiters => this.#ready(connection, waiters),
       gone: () => this.#open.delete(connection),
     })
     this.#open.add(connection)
     connection.wait(waiting)
+    connection.connect(this.#dialer)
   }
 
   /** The first takes it in any case; for the others there may have to be a further one. */
@@ -62,7 +61,7 @@ export class Http2Connections {
   }
 
   destroy(): void {
-    for (const { session } of this.#open) session.destroy()
+    for (const connection of this.#open) connection.destroy()
   }
 }
 
@@ -72,36 +71,35 @@ interface Listener {
 }
 
 export class Http2Connection {
-  readonly session: ClientHttp2Session
+  readonly #destination: Destination
   readonly #listener: Listener
+  readonly #late: NodeJS.Timeout
+  #session: ClientHttp2Session | undefined
   #waiting: Waiting[] | undefined = []
   #streams = 0
   #maxStreams = 1
+  #giveUp: (() => void) | undefined
   #error: Error | undefined
 
-  constructor(address: OriginAddress, listener: Listener) {
-    const { origin, verifiesCertificate, connectTimeoutMs } = address
+  constructor(destination: Destination, listener: Listener) {
+    this.#destination = destination
     this.#listener = listener
-    const session = connect(origin, { ...options, rejectUnauthorized: verifiesCertificate })
-    this.session = session
-    const late = setTimeout(
-      () => session.destroy(tooLate(connectTimeoutDetail(connectTimeoutMs))),
-      connectTimeoutMs,
-    )
-    session.once('connect', (_session, socket) => this.#connected(socket))
-    session.on('remoteSettings', ({ maxConcurrentStreams = 100 }) => {
-      clearTimeout(late)
-      this.#maxStreams = maxConcurrentStreams
-      this.#ready()
+    const { connectTimeoutMs } = destination
+    const detail = connectTimeoutDetail(connectTimeoutMs)
+    this.#late = setTimeout(() => this.#fail(tooLate(detail)), connectTimeoutMs)
+  }
+
+  connect(dialer: Dialer): void {
+    this.#giveUp = dialer.dial(this.#destination, dialOptions, {
+      connected: socket => this.#connected(socket),
+      failed: error => this.#fail(error),
     })
-    session.on('error', error => {
-      this.#error = error
-    })
-    session.setTimeout(keepAliveTimeoutMs, () => this.#streams === 0 && session.close())
-    session.once('close', () => {
-      clearTimeout(late)
-      this.#gone()
-    })
+  }
+
+  /** There is one as soon as it does not connect any more. */
+  get session(): ClientHttp2Session {
+    if (!this.#session) throw new TypeError('not connected')
+    return this.#session
   }
 
   get isConnecting(): boolean {
@@ -109,8 +107,9 @@ export class Http2Connection {
   }
 
   get hasRoom(): boolean {
-    const { closed, destroyed } = this.session
-    return !this.#waiting && !closed && !destroyed && this.#streams < this.#maxStreams
+    if (this.#waiting || !this.#session) return false
+    const { closed, destroyed } = this.#session
+    return !closed && !destroyed && this.#streams < this.#maxStreams
   }
 
   wait(waiting: Waiting): void {
@@ -123,13 +122,38 @@ export class Http2Connection {
     return () => this.#streams--
   }
 
-  #connected(socket: Socket | TLSSocket): void {
-    socket.setKeepAlive(true, tcpKeepAliveMs)
-    const { alpnProtocol } = this.session
-    if (alpnProtocol !== 'h2' && alpnProtocol !== 'h2c') {
-      return this.session.destroy(new OriginError(...noHttp2))
+  destroy(): void {
+    this.#fail(new Error('the connection was closed'))
+  }
+
+  #connected(socket: Socket): void {
+    if (socket instanceof TLSSocket && socket.alpnProtocol !== 'h2') {
+      socket.destroy()
+      return this.#fail(new OriginError(...noHttp2))
     }
-    this.session.setLocalWindowSize(connectionWindowBytes)
+    const session = connect(this.#destination.origin, {
+      ...options,
+      createConnection: () => socket,
+    })
+    this.#session = session
+    session.once('connect', () => session.setLocalWindowSize(connectionWindowBytes))
+    session.on('remoteSettings', ({ maxConcurrentStreams = 100 }) => {
+      clearTimeout(this.#late)
+      this.#maxStreams = maxConcurrentStreams
+      this.#ready()
+    })
+    session.on('error', error => {
+      this.#error = error
+    })
+    session.setTimeout(keepAliveTimeoutMs, () => this.#streams === 0 && session.close())
+    session.once('close', () => this.#gone())
+  }
+
+  #fail(error: Error): void {
+    this.#error = error
+    if (this.#session) return void this.#session.destroy(error)
+    this.#giveUp?.()
+    this.#gone()
   }
 
   #ready(): void {
@@ -139,6 +163,7 @@ export class Http2Connection {
   }
 
   #gone(): void {
+    clearTimeout(this.#late)
     this.#listener.gone()
     const waiting = this.#waiting ?? []
     this.#waiting = undefined

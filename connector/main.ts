@@ -7,9 +7,10 @@ import { thisWorker } from '#infra/worker.ts'
 import { startWorkers } from '#infra/workers.ts'
 import { ConnectorConfig } from './config.ts'
 import { startConnector } from './connector.ts'
+import { enrolledEnvironment } from './identity/environment.ts'
 
-await run(signal => {
-  const config = readConfig(ConnectorConfig, process.env)
+await run(async signal => {
+  const config = readConfig(ConnectorConfig, await enrolledEnvironment(process.env))
   const worker = thisWorker(process.env)
   if (worker || config.workers === 1) return startConnector(config, { signal, worker })
   const { connectorId, drainGraceMs, logLevel, workers } = config

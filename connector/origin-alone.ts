@@ -8,17 +8,18 @@ import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { Readable } from 'node:stream'
 import type { Application } from '#infra/contracts/application.ts'
 import { headerValue, pairsOf } from '#infra/http.ts'
+import type { Dialer } from './dial.ts'
 import type { OriginRequest, OriginSink, Origins } from './origin.ts'
 import { asOriginError, OriginError } from './origin-error.ts'
 import { requestAlone } from './own-connection.ts'
 
 /** The same origins; a body that announces trailers keeps them. */
-export function withTrailers(origins: Origins): Origins {
+export function withTrailers(origins: Origins, dialer: Dialer): Origins {
   return {
     send(application, request, sink) {
       const isAnnounced = isStream(request.body) && headerValue(request.headers, 'trailer')
       if (!isAnnounced) return origins.send(application, request, sink)
-      return sendAlone(application, request, sink)
+      return sendAlone(dialer, application, request, sink)
     },
     upgrade: (application, request, sink) => origins.upgrade(application, request, sink),
     [Symbol.asyncDispose]: () => origins[Symbol.asyncDispose](),
@@ -31,12 +32,13 @@ function isStream(body: OriginRequest['body']): body is Readable {
 
 /** As `Origins.send`. */
 export function sendAlone(
+  dialer: Dialer,
   application: Application,
   request: OriginRequest,
   sink: OriginSink,
 ): () => void {
   const outgoing = requestAlone(
-    application,
+    { dialer, application },
     { ...request, headers: framed(request) },
     {
       connected() {

@@ -6,8 +6,10 @@
 import { STATUS_CODES } from 'node:http'
 import { type ClientHttp2Stream, constants } from 'node:http2'
 import type { Readable } from 'node:stream'
-import { type Application, originTimeoutsMs } from '#infra/contracts/application.ts'
+import type { Application } from '#infra/contracts/application.ts'
 import { headerValue, isHopByHop } from '#infra/http.ts'
+import { destinationOf } from './destination.ts'
+import type { Dialer } from './dial.ts'
 import { type Http2Connection, Http2Connections, type Waiting } from './http2-connections.ts'
 import { isRepeatable, type OriginRequest, type OriginSink, type Origins } from './origin.ts'
 import { asOriginError, OriginError } from './origin-error.ts'
@@ -15,18 +17,14 @@ import { asOriginError, OriginError } from './origin-error.ts'
 const { NGHTTP2_CANCEL, NGHTTP2_REFUSED_STREAM, NGHTTP2_FLAG_END_STREAM } = constants
 
 /** The same origins, and HTTP/2 for the applications that ask for it. Upgrades are HTTP/1.1's alone. */
-export function withHttp2(origins: Origins): Origins {
+export function withHttp2(origins: Origins, dialer: Dialer): Origins {
   const all = new Map<string, Http2Connections>()
-  const connectionsOf = ({ onPremisesPublishing }: Application) => {
-    const { internalUrl, isBackendCertificateValidationEnabled } = onPremisesPublishing
-    const { origin } = new URL(internalUrl)
-    const { connect: connectTimeoutMs } = originTimeoutsMs(onPremisesPublishing)
-    const key = `${isBackendCertificateValidationEnabled} ${connectTimeoutMs} ${origin}`
-    let connections = all.get(key)
+  const connectionsOf = (application: Application) => {
+    const destination = destinationOf(application)
+    let connections = all.get(destination.key)
     if (!connections) {
-      const verifiesCertificate = isBackendCertificateValidationEnabled
-      connections = new Http2Connections({ origin, verifiesCertificate, connectTimeoutMs })
-      all.set(key, connections)
+      connections = new Http2Connections(dialer, destination)
+      all.set(destination.key, connections)
     }
     return connections
   }

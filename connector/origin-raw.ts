@@ -3,62 +3,41 @@
  * never shared, never kept.
  */
 
-import { connect as connectTcp, type Socket } from 'node:net'
-import { connect as connectTls } from 'node:tls'
 import { type Application, originTimeoutsMs } from '#infra/contracts/application.ts'
+import { destinationOf } from './destination.ts'
+import type { Dialer } from './dial.ts'
 import type { OriginRequest, Origins, UpgradeSink } from './origin.ts'
-import { asOriginError, connectTimeoutDetail, OriginError } from './origin-error.ts'
-import { addressOf, tcpKeepAliveMs } from './own-connection.ts'
 import { RawConnection } from './raw-connection.ts'
 
 /** The same origins; upgrades that ask for a raw connection get one. */
-export function withRaw(origins: Origins): Origins {
+export function withRaw(origins: Origins, dialer: Dialer): Origins {
   return {
     send: (application, request, sink) => origins.send(application, request, sink),
     upgrade: (application, request, sink) =>
       request.raw
-        ? connectRaw(application, request, sink)
+        ? connectRaw(dialer, application, request, sink)
         : origins.upgrade(application, request, sink),
     [Symbol.asyncDispose]: () => origins[Symbol.asyncDispose](),
   }
 }
 
 function connectRaw(
-  { onPremisesPublishing }: Application,
+  dialer: Dialer,
+  application: Application,
   { raw, method, target, headers }: OriginRequest,
   sink: UpgradeSink,
 ): () => void {
-  const { internalUrl, isBackendCertificateValidationEnabled } = onPremisesPublishing
-  const { connect, firstByte } = originTimeoutsMs(onPremisesPublishing)
-  const socket = dial(internalUrl, isBackendCertificateValidationEnabled)
-  socket.setTimeout(connect, () =>
-    socket.destroy(new OriginError('origin_unreachable', connectTimeoutDetail(connect), false)),
-  )
-  const failed = (error: Error) => {
-    const { code, message } = asOriginError(error)
-    sink.failed(new OriginError(code, message, false, { cause: error }))
-  }
-  socket.once('error', failed)
-  socket.once('encrypted' in socket ? 'secureConnect' : 'connect', () => {
-    socket.off('error', failed).setTimeout(0)
-    socket.setNoDelay(true).setKeepAlive(true, tcpKeepAliveMs)
-    sink.started()
-    if (!raw) return
-    const first = { method, target, headers }
-    const connection = new RawConnection({ ...raw, socket, first, firstByteMs: firstByte })
-    sink.upgraded('', [], connection, Buffer.alloc(0))
+  const firstByteMs = originTimeoutsMs(application.onPremisesPublishing).firstByte
+  return dialer.dial(destinationOf(application), dialOptions, {
+    connected(socket) {
+      sink.started()
+      if (!raw) return
+      const first = { method, target, headers }
+      const connection = new RawConnection({ ...raw, socket, first, firstByteMs })
+      sink.upgraded('', [], connection, Buffer.alloc(0))
+    },
+    failed: error => sink.failed(error),
   })
-  return () => socket.destroy()
 }
 
-function dial(internalUrl: string, verifiesCertificate: boolean): Socket {
-  const { host, port, isSecure } = addressOf(internalUrl)
-  if (!isSecure) return connectTcp({ host, port, allowHalfOpen: true })
-  const isAddress = /^[\d.]+$|:/.test(host)
-  return connectTls({
-    host,
-    port,
-    rejectUnauthorized: verifiesCertificate,
-    ...(!isAddress && { servername: host }),
-  })
-}
+const dialOptions = { protocols: [], allowHalfOpen: true }

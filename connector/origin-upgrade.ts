@@ -2,18 +2,20 @@
 
 import type { Application } from '#infra/contracts/application.ts'
 import { headerValue } from '#infra/http.ts'
+import type { Dialer } from './dial.ts'
 import type { OriginRequest, UpgradeSink } from './origin.ts'
 import { requestAlone } from './own-connection.ts'
 
 /** As `Origins.upgrade`. */
 export function upgrade(
+  dialer: Dialer,
   application: Application,
   request: OriginRequest,
   sink: UpgradeSink,
 ): () => void {
   let isAnswered = false
   const outgoing = requestAlone(
-    application,
+    { dialer, application },
     { ...request, headers: bodiless(request) },
     {
       connected: () => sink.started(),

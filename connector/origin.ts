@@ -1,19 +1,27 @@
 /**
- * The HTTP client towards origins: connections kept alive per origin, certificates verified unless the application
- * says otherwise, explicit time-outs.
+ * The HTTP client towards origins: connections kept alive for each destination. They are made in one place (dial.ts), which
+ * judges addresses and certificates.
  */
 
 import type { IncomingMessage } from 'node:http'
 import type { Duplex, Readable } from 'node:stream'
+import { LRUCache } from 'lru-cache'
 import { type Dispatcher, Pool } from 'undici'
-import { type Application, originTimeoutsMs } from '#infra/contracts/application.ts'
+import type { Application } from '#infra/contracts/application.ts'
+import type { LeaseClaims } from '#infra/contracts/policy.ts'
 import type { RequestHead } from '#infra/request-head.ts'
+import { type Destination, destinationOf } from './destination.ts'
+import type { Dialer } from './dial.ts'
 import { sendAlone } from './origin-alone.ts'
 import { asOriginError, codeOf, OriginError } from './origin-error.ts'
 import { upgrade } from './origin-upgrade.ts'
 
 /** An idle connection is kept this long, unless the origin's Keep-Alive header says less. */
 export const keepAliveTimeoutMs = 30_000
+
+/** The same where each user has connections of their own, and how many of them are kept in mind. */
+const ownedKeepAliveTimeoutMs = 10_000
+const maxOwners = 2_000
 
 export interface OriginRequest {
   method: string
@@ -24,6 +32,10 @@ export interface OriginRequest {
   trailers?: () => readonly string[]
   /** The connection carries more than this request (raw-connection.ts). */
   raw?: RawRequest
+  /** Whose request it is, for sign-on. */
+  claims?: LeaseClaims
+  /** Only requests of the same owner share a connection with it; left out, all of the application's do. */
+  connectionOwner?: string
 }
 
 export interface RawRequest {
@@ -69,60 +81,104 @@ export interface Origins extends AsyncDisposable {
 /** Where the requests of an application go. */
 interface Target {
   readonly application: Application
+  readonly dialer: Dialer
   readonly pool: Pool
+  /** What the library would otherwise make of the Host header, and part connections by. */
+  readonly servername: string
   /** It has sent "100 Continue" without being asked (RFC 9110 §15.2.1 has clients ignore that; the pool's fails). */
   isTalkative: boolean
 }
 
-export function createOrigins(maxConnections: number): Origins {
+export function createOrigins(maxConnections: number, dialer: Dialer): Origins {
   const pools = new Map<string, Pool>()
   /** Found once for each state of an application. */
   const known = new WeakMap<Application, Target>()
   const targetFor = (application: Application): Target => {
     let target = known.get(application)
     if (!target) {
-      target = { application, pool: poolOf(application), isTalkative: false }
+      const destination = destinationOf(application)
+      const pool = poolOf(destination)
+      target = { application, dialer, pool, servername: destination.host, isTalkative: false }
       known.set(application, target)
     }
     return target
   }
-  const poolOf = (application: Application): Pool => {
-    const { internalUrl, isBackendCertificateValidationEnabled: verifies } =
-      application.onPremisesPublishing
-    const { origin } = new URL(internalUrl)
-    const { connect: timeout } = originTimeoutsMs(application.onPremisesPublishing)
-    const key = `${verifies} ${timeout} ${origin}`
+  const poolOf = (destination: Destination): Pool => {
+    const { key } = destination
     let pool = pools.get(key)
     if (!pool) {
-      pool = new Pool(origin, {
-        connections: maxConnections,
-        pipelining: 1,
-        keepAliveTimeout: keepAliveTimeoutMs,
-        connect: { timeout, rejectUnauthorized: verifies },
-        // Silence is the exchange's business (silence.ts), which knows who waits for whom.
-        headersTimeout: 0,
-        bodyTimeout: 0,
-        maxHeaderSize: 64 * 1024,
-      })
+      pool = openPool(destination, keepAliveTimeoutMs)
       pools.set(key, pool)
     }
     return pool
   }
+  const openPool = (destination: Destination, keepAliveTimeout: number) =>
+    new Pool(destination.origin, {
+      connections: maxConnections,
+      pipelining: 1,
+      keepAliveTimeout,
+      connect: (_, callback) => {
+        dialer.dial(destination, http1, {
+          connected: socket => callback(null, socket),
+          failed: error => callback(error, null),
+        })
+      },
+      // Silence is the exchange's business (silence.ts), which knows who waits for whom.
+      headersTimeout: 0,
+      bodyTimeout: 0,
+      maxHeaderSize: 64 * 1024,
+    })
+  const owned = new OwnedTargets(destination => openPool(destination, ownedKeepAliveTimeoutMs))
   return {
     send(application, request, sink) {
-      const target = targetFor(application)
-      if (target.isTalkative) return sendAlone(application, request, sink)
+      const { connectionOwner: owner } = request
+      const target =
+        owner === undefined ? targetFor(application) : owned.targetFor(owner, application, dialer)
+      if (target.isTalkative) return sendAlone(dialer, application, request, sink)
       return send(target, request, sink)
     },
-    upgrade,
+    upgrade: (application, request, sink) => upgrade(dialer, application, request, sink),
     async [Symbol.asyncDispose]() {
-      await Promise.all([...pools.values()].map(pool => pool.destroy()))
+      const all = [...pools.values(), ...owned.pools()]
+      await Promise.all(all.map(pool => pool.destroy()))
     },
   }
 }
 
+const http1 = { protocols: ['http/1.1'] }
+
+/** Connections that one user has for themselves: whoever is on it may be what the origin goes by. */
+class OwnedTargets {
+  readonly #open: (destination: Destination) => Pool
+  /** Who is left out comes back with a new pool. */
+  readonly #targets = new LRUCache<string, Target>({
+    max: maxOwners,
+    dispose: ({ pool }) => void pool.close().catch(() => undefined),
+  })
+
+  constructor(open: (destination: Destination) => Pool) {
+    this.#open = open
+  }
+
+  targetFor(owner: string, application: Application, dialer: Dialer): Target {
+    const destination = destinationOf(application)
+    const key = `${owner}\n${destination.key}`
+    let target = this.#targets.get(key)
+    if (!target) {
+      const pool = this.#open(destination)
+      target = { application, dialer, pool, servername: destination.host, isTalkative: false }
+      this.#targets.set(key, target)
+    }
+    return target
+  }
+
+  pools(): Pool[] {
+    return [...this.#targets.values()].map(({ pool }) => pool)
+  }
+}
+
 function send(target: Target, request: OriginRequest, sink: OriginSink): () => void {
-  const { pool } = target
+  const { pool, servername } = target
   let controller: Dispatcher.DispatchController | undefined
   let abortAlone: (() => void) | undefined
   let isAborted = false
@@ -160,7 +216,7 @@ function send(target: Target, request: OriginRequest, sink: OriginSink): () => v
       if (!hasHead && isUnaskedContinue(error)) {
         target.isTalkative = true
         if (isRepeatable(request)) {
-          abortAlone = sendAlone(target.application, request, sink)
+          abortAlone = sendAlone(target.dialer, target.application, request, sink)
           return
         }
       }
@@ -181,7 +237,8 @@ function send(target: Target, request: OriginRequest, sink: OriginSink): () => v
         method: request.method as Dispatcher.HttpMethod,
         headers: request.headers,
         body: request.body,
-      },
+        servername,
+      } as Dispatcher.DispatchOptions,
       handler,
     )
   }

@@ -4,13 +4,11 @@
  */
 
 import { type ClientRequest, request as httpRequest } from 'node:http'
-import { request as httpsRequest } from 'node:https'
-import { type Application, originTimeoutsMs } from '#infra/contracts/application.ts'
+import type { Application } from '#infra/contracts/application.ts'
+import { destinationOf } from './destination.ts'
+import type { Dialer } from './dial.ts'
 import type { OriginRequest } from './origin.ts'
-import { asOriginError, connectTimeoutDetail, OriginError } from './origin-error.ts'
-
-/** How long a connection may be silent before TCP itself asks whether the other side is still there. */
-export const tcpKeepAliveMs = 30_000
+import { asOriginError, OriginError } from './origin-error.ts'
 
 export interface OwnConnectionSink {
   /** There is a connection: from here on the origin may see the request. */
@@ -18,54 +16,39 @@ export interface OwnConnectionSink {
   failed(error: OriginError): void
 }
 
-/** Where an internal URL leads, as Node's clients want it. */
-export function addressOf(internalUrl: string): { host: string; port: number; isSecure: boolean } {
-  const { protocol, hostname, port } = new URL(internalUrl)
-  const isSecure = protocol === 'https:'
-  const host = hostname.replace(/^\[|\]$/g, '')
-  return { host, port: Number(port || (isSecure ? 443 : 80)), isSecure }
-}
+/** A protocol may let one side go on when the other has said all. */
+const dialOptions = { protocols: ['http/1.1'], allowHalfOpen: true }
 
 /** Answers the request, of which the caller still has to send the body. */
 export function requestAlone(
-  { onPremisesPublishing }: Application,
+  { dialer, application }: { dialer: Dialer; application: Application },
   { method, target, headers }: Pick<OriginRequest, 'method' | 'target' | 'headers'>,
   sink: OwnConnectionSink,
 ): ClientRequest {
-  const { internalUrl, isBackendCertificateValidationEnabled } = onPremisesPublishing
-  const timeoutMs = originTimeoutsMs(onPremisesPublishing).connect
-  const { host, port, isSecure } = addressOf(internalUrl)
-  const outgoing = (isSecure ? httpsRequest : httpRequest)({
-    host,
-    port,
+  let isConnected = false
+  let giveUp: (() => void) | undefined
+  const outgoing = httpRequest({
     method,
     path: target,
     headers,
-    ...halfOpen,
     setHost: false,
-    agent: false,
-    rejectUnauthorized: isBackendCertificateValidationEnabled,
-    timeout: timeoutMs,
+    // TLS, where there is any, is there already: for the client it is a connection like any other.
+    createConnection(_options, created) {
+      giveUp = dialer.dial(destinationOf(application), dialOptions, {
+        connected(socket) {
+          isConnected = true
+          created(null, socket)
+          sink.connected()
+        },
+        failed: error => created(error, undefined as never),
+      })
+      return undefined
+    },
   })
-  let isConnected = false
-  outgoing.on('socket', socket =>
-    socket.once(isSecure ? 'secureConnect' : 'connect', () => {
-      isConnected = true
-      socket.setTimeout(0)
-      // Nothing may be said for hours: what has vanished without a word is found, and no firewall forgets the connection.
-      socket.setKeepAlive(true, tcpKeepAliveMs)
-      sink.connected()
-    }),
-  )
-  outgoing.on('timeout', () =>
-    outgoing.destroy(new OriginError('origin_unreachable', connectTimeoutDetail(timeoutMs), false)),
-  )
+  outgoing.once('close', () => giveUp?.())
   outgoing.on('error', error => {
     const { code, message } = asOriginError(error)
     sink.failed(new OriginError(code, message, isConnected, { cause: error }))
   })
   return outgoing
 }
-
-/** A protocol may let one side go on when the other has said all. Goes to the socket; the types do not say so. */
-const halfOpen: object = { allowHalfOpen: true }

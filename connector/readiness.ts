@@ -4,8 +4,8 @@
  * connection succeeds.
  */
 
-import { connect } from 'node:net'
 import type { Logger } from '#infra/log.ts'
+import type { Dialer } from './dial.ts'
 
 const probeIntervalMs = 500
 const probeTimeoutMs = 2_000
@@ -19,12 +19,18 @@ export interface Readiness extends Disposable {
   down(): ReadonlyMap<string, string>
 }
 
-export function watchReadiness(log: Logger, onChange: () => void): Readiness {
+export interface ReadinessOptions {
+  log: Logger
+  dialer: Dialer
+  onChange: () => void
+}
+
+export function watchReadiness({ log, dialer, onChange }: ReadinessOptions): Readiness {
   const down = new Map<string, string>()
   let timer: NodeJS.Timeout | undefined
   const probeAll = async () => {
     const origins = [...down.keys()]
-    const answers = await Promise.all(origins.map(canConnect))
+    const answers = await Promise.all(origins.map(it => dialer.probe(it, probeTimeoutMs)))
     const back = origins.filter((_, i) => answers[i])
     for (const origin of back) {
       down.delete(origin)
@@ -51,21 +57,4 @@ export function watchReadiness(log: Logger, onChange: () => void): Readiness {
       down.clear()
     },
   }
-}
-
-/** Whether a TCP connection to the host and port of a URL can be made. */
-function canConnect(origin: string): Promise<boolean> {
-  const url = new URL(origin)
-  const port = Number(url.port || (url.protocol === 'https:' ? 443 : 80))
-  const host = url.hostname.replace(/^\[|\]$/g, '')
-  return new Promise(resolve => {
-    const socket = connect({ host, port, timeout: probeTimeoutMs })
-    const end = (isOpen: boolean) => {
-      socket.destroy()
-      resolve(isOpen)
-    }
-    socket.once('connect', () => end(true))
-    socket.once('error', () => end(false))
-    socket.once('timeout', () => end(false))
-  })
 }

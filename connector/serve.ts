@@ -8,7 +8,7 @@
 import type { Subscription } from '@nats-io/transport-node'
 import type { Bus, Message } from '#infra/bus.ts'
 import type { Application } from '#infra/contracts/application.ts'
-import type { LeaseClaims } from '#infra/contracts/policy.ts'
+import { type LeaseClaims, leaseLifetimeMs } from '#infra/contracts/policy.ts'
 import { FrameGatherer } from '#infra/gather.ts'
 import { type LeaseVerifier, UnknownLease, UnknownLeaseKey } from '#infra/lease.ts'
 import type { Logger } from '#infra/log.ts'
@@ -22,12 +22,14 @@ import {
   encodeRefused,
   type RequestFrame,
 } from '#infra/wire.ts'
+import type { Carried } from './carried.ts'
 import type { Clock } from './clock.ts'
 import { Exchange } from './exchange.ts'
 import type { Origins } from './origin.ts'
 import { Pace } from './pace.ts'
 import type { Readiness } from './readiness.ts'
 import { originOf } from './translate.ts'
+import type { SiteVeto } from './veto/site-veto.ts'
 
 export interface ServeContext {
   bus: Bus
@@ -40,17 +42,20 @@ export interface ServeContext {
   origins: Origins
   budget: StreamBudget
   readiness: Readiness
+  carried: Carried
   /** The group's applications, by id. */
   applications: () => ReadonlyMap<string, Application>
   leases: LeaseVerifier
+  /** What the owner of the site has to say; undefined when there is nothing. */
+  veto?: SiteVeto | undefined
 }
 
 export interface Serving extends AsyncDisposable {
   /** Outside the queue for want of room. */
   readonly isSaturated: boolean
   readonly openExchanges: number
-  readonly exchangesServed: number
-  readonly lastExchangeAt: number | undefined
+  /** Counts what open exchanges have carried by now. */
+  count(): void
   /** Ends every exchange that `matches`, with a fault code for the client. */
   cancel(matches: (lease: LeaseClaims) => boolean, code: string): void
   /** Leaves the queue group and lets open exchanges finish, at most for `graceMs`. */
@@ -75,11 +80,13 @@ class Server implements Serving {
   readonly #answers: FrameGatherer<string>
   readonly #sweepers: readonly NodeJS.Timeout[]
   readonly #pace: Pace
+  /** `performance.now()` when the time was no longer known. */
+  #timelessSince: number | undefined
+  /** Of the veto, when open exchanges were last held against it. */
+  #vetoTurn: string | undefined
   #membership: Subscription | undefined
   #isDraining = false
   #emptied: (() => void) | undefined
-  exchangesServed = 0
-  lastExchangeAt: number | undefined
 
   constructor(context: ServeContext) {
     this.#context = context
@@ -97,6 +104,7 @@ class Server implements Serving {
     this.#sweepers = [
       setInterval(() => this.#sweep(), sweepMs),
       setInterval(() => this.#checkSilence(), silenceSweepMs),
+      setInterval(() => this.#checkVeto(), silenceSweepMs),
     ]
     this.#pace = new Pace({ ...context, onRelease: () => this.#comeBack() })
     this.#join()
@@ -152,7 +160,14 @@ class Server implements Serving {
     const membership = this.#membership
     if (!membership) return
     this.#membership = undefined
-    await membership.drain().catch(error => this.#context.log.warn({ error }, 'drain failed'))
+    const { bus, log } = this.#context
+    // Whoever has lost the bus is in no queue any more, and would wait for its return.
+    const { promise: lost, resolve } = Promise.withResolvers<void>()
+    const off = bus.onStatus(status => status === 'disconnected' && resolve())
+    if (!bus.isConnected) resolve()
+    const drained = membership.drain().catch(error => log.warn({ error }, 'drain failed'))
+    await Promise.race([drained, lost]).finally(off)
+    if (!bus.isConnected) membership.unsubscribe()
   }
 
   #take({ subject, data }: Message): void {
@@ -210,9 +225,11 @@ class Server implements Serving {
       claims,
       origins,
       budget,
+      veto: this.#context.veto,
       log,
       send: data => this.#send(frame, data),
       onAnswered: status => {
+        this.#context.carried.passed(applicationId, 0)
         const isFirst = this.#unanswered.delete(frame.exchangeId)
         // Whoever only says that it cannot answer is fast and should not be preferred for it.
         if (isFirst && status < 500)
@@ -223,8 +240,7 @@ class Server implements Serving {
     })
     this.#open.set(frame.exchangeId, exchange)
     this.#unanswered.set(frame.exchangeId, exchange)
-    this.exchangesServed++
-    this.lastExchangeAt = Date.now()
+    this.#context.carried.took(applicationId)
     const isSlow = this.#pace.took(exchange.startedAt)
     if (isSlow || this.#open.size >= this.#context.maxExchanges) void this.#leave()
     exchange.start()
@@ -232,10 +248,24 @@ class Server implements Serving {
 
   #close(exchangeId: string): void {
     this.#unanswered.delete(exchangeId)
-    if (!this.#open.delete(exchangeId)) return
+    const exchange = this.#open.get(exchangeId)
+    if (!exchange) return
+    this.#open.delete(exchangeId)
+    this.#count(exchange)
     if (this.#isDraining) {
       if (this.#open.size === 0) this.#emptied?.()
     } else if (!this.#membership) this.#comeBack()
+  }
+
+  count(): void {
+    for (const exchange of this.#open.values()) this.#count(exchange)
+  }
+
+  #count(exchange: Exchange): void {
+    const bytes = exchange.carriedBytes - exchange.countedBytes
+    if (bytes === 0) return
+    exchange.countedBytes += bytes
+    this.#context.carried.passed(exchange.claims.app, bytes)
   }
 
   #comeBack(): void {
@@ -258,6 +288,8 @@ class Server implements Serving {
     const claims = leases.verify(lease, { applicationId: exchange.claims.app, nowMs })
     if (claims.session === exchange.claims.session && claims.sub === exchange.claims.sub) {
       exchange.claims = claims
+      // The user may have come into a group whom the site's owner keeps out.
+      exchange.endIfVetoed()
     }
   }
 
@@ -274,16 +306,36 @@ class Server implements Serving {
       this.#pace.answered(exchange.claims.app, acceptAfterMs)
       exchange.accept()
     }
-    const now = this.#context.clock.now()
+    const now = this.#timeForLeases()
     if (now === undefined) return
     for (const exchange of this.#open.values()) {
       if (exchange.claims.exp * 1_000 < now) exchange.cancel('session_revoked', 'the lease ended')
     }
   }
 
+  /** While nobody knows the time: after it, as soon as every lease of before must have ended. */
+  #timeForLeases(): number | undefined {
+    const now = this.#context.clock.now()
+    if (now !== undefined) {
+      this.#timelessSince = undefined
+      return now
+    }
+    this.#timelessSince ??= performance.now()
+    const isOver = performance.now() - this.#timelessSince > leaseLifetimeMs
+    return isOver ? Number.POSITIVE_INFINITY : undefined
+  }
+
   #checkSilence(): void {
     const now = performance.now()
     for (const exchange of this.#open.values()) exchange.checkSilence(now)
+  }
+
+  /** What was allowed when it began may be refused by now: also what has been open for long ends then. */
+  #checkVeto(): void {
+    const turn = this.#context.veto?.turn
+    if (turn === this.#vetoTurn) return
+    this.#vetoTurn = turn
+    for (const exchange of this.#open.values()) exchange.endIfVetoed()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

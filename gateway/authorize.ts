@@ -11,6 +11,7 @@ import {
   decisionDeadlineMs,
   EvaluateReply,
   type EvaluateRequest,
+  type Reevaluation,
   type Revocation,
 } from '#infra/contracts/policy.ts'
 import type { Logger } from '#infra/log.ts'
@@ -48,6 +49,9 @@ const clockMarginMs = 500
 /** After so long without an answer another member of policy's queue group is asked. */
 const firstAnswerMs = 600
 
+/** Changes of which the repetition is known. */
+const maxHeard = 64
+
 /** Leases kept per gateway process: of sessions, and of clients without one, whose number nobody controls. */
 const maxLeases = 50_000
 const maxOpenLeases = 5_000
@@ -61,6 +65,11 @@ export class Authorizer {
   readonly #leases = new LRUCache<string, Remembered>({ max: maxLeases })
   readonly #openLeases = new LRUCache<string, Remembered>({ max: maxOpenLeases })
   readonly #asking = new Map<string, Promise<Answer>>()
+  /** Of policies and signals, as far as changes were told: whoever answers must know as much. */
+  readonly #told = { policies: 0, signals: 0 }
+  readonly #heard = new LRUCache<string, true>({ max: maxHeard })
+  /** Grows with every change that touches decisions: an answer from before it serves only who asked for it. */
+  #generation = 0
 
   /** `revision` is that of the applications as this gateway knows them. */
   constructor(bus: Bus, log: Logger, revision: () => number) {
@@ -88,7 +97,10 @@ export class Authorizer {
     const key = keyOf(question)
     let asking = this.#asking.get(key)
     if (!asking) {
-      asking = this.#ask(key, question).finally(() => this.#asking.delete(key))
+      const asked = this.#ask(key, question).finally(() => {
+        if (this.#asking.get(key) === asked) this.#asking.delete(key)
+      })
+      asking = asked
       this.#asking.set(key, asking)
     }
     return asking
@@ -109,11 +121,47 @@ export class Authorizer {
     this.revoke({ kind: 'application', id: applicationId })
   }
 
+  /**
+   * What policies or signals have changed for is decided anew, with the next request of each. False for what was told
+   * before: every policy service tells of every change.
+   */
+  reevaluate(reevaluation: Reevaluation): boolean {
+    const { bucket, revision, touches } = reevaluation
+    const said = JSON.stringify(reevaluation)
+    if (this.#heard.has(said)) return false
+    this.#heard.set(said, true)
+    this.#told[bucket] = Math.max(this.#told[bucket], revision)
+    this.#forgetTouched(touches)
+    return true
+  }
+
+  /** What was told while the bus was away is not known: everything is decided anew. */
+  forgetAll(): void {
+    this.#forgetTouched('all')
+  }
+
+  #forgetTouched(touches: Reevaluation['touches']): void {
+    this.#generation++
+    this.#asking.clear()
+    for (const leases of [this.#leases, this.#openLeases]) {
+      if (touches === 'all') leases.clear()
+      else {
+        const isMeant = touchedBy(touches)
+        for (const [key, { question }] of leases.entries()) {
+          if (isMeant(question)) leases.delete(key)
+        }
+      }
+    }
+  }
+
   async #ask(key: string, question: Question): Promise<Answer> {
     const { sessionId, applicationId, requestId, client } = question
     const applicationsRevision = this.#revision()
+    const generation = this.#generation
     const request: EvaluateRequest = {
       applicationsRevision,
+      policiesRevision: this.#told.policies,
+      signalsRevision: this.#told.signals,
       sessionId,
       applicationId,
       requestId,
@@ -137,7 +185,9 @@ export class Authorizer {
       isRenewing: false,
     }
     // An answer from before a change serves the request that asked for it, and no other.
-    const isCurrent = (this.#changed.get(applicationId) ?? 0) <= applicationsRevision
+    const isCurrent =
+      (this.#changed.get(applicationId) ?? 0) <= applicationsRevision &&
+      generation === this.#generation
     if (isCurrent) this.#cacheOf(question).set(key, grant)
     return grant
   }
@@ -188,6 +238,23 @@ export function isTouched(question: Question, kind: Revocation['kind'], id: stri
       return false
   }
 }
+
+/** Policies may name an application by its appId, which nobody looks up here: such a name means any application. */
+export function touchedBy(
+  touches: Exclude<Reevaluation['touches'], 'all'>,
+): (question: Question) => boolean {
+  const applications = new Set(touches.applications)
+  const users = new Set(touches.users)
+  const sessions = new Set(touches.sessions)
+  const isAnyApplication = touches.applications.some(id => uuid.test(id))
+  return ({ applicationId, userPrincipalName, sessionId }) =>
+    isAnyApplication ||
+    applications.has(applicationId) ||
+    (userPrincipalName !== null && users.has(userPrincipalName.toLowerCase())) ||
+    (sessionId !== null && sessions.has(sessionId))
+}
+
+const uuid = /^[\da-f]{8}-[\da-f]{4}-[\da-f]{4}-[\da-f]{4}-[\da-f]{12}$/
 
 function keyOf({ sessionId, applicationId, client }: Question): string {
   return `${sessionId ?? ''} ${applicationId} ${client.fingerprint}`

@@ -2,7 +2,17 @@
 
 import { isIP } from 'node:net'
 import { z } from 'zod'
-import { BusUrl, Flag, List, Port, StreamMemory, WholeNumber, WorkerCount } from '#infra/config.ts'
+import {
+  BusUrl,
+  Flag,
+  List,
+  monitoringPlace,
+  Port,
+  Redaction,
+  StreamMemory,
+  WholeNumber,
+  WorkerCount,
+} from '#infra/config.ts'
 import { logLevels } from '#infra/log.ts'
 import { usualPatience } from './front/patience.ts'
 
@@ -47,7 +57,12 @@ const unlimited = { perSecond: 0, burst: 0 }
 export const GatewayConfig = z
   .object({
     SALLYPORT_BUS_URL: BusUrl,
+    SALLYPORT_BUS_CA_PATH: z.string().optional(),
     SALLYPORT_LOG_LEVEL: z.enum(logLevels).default('info'),
+    SALLYPORT_AUDIT_REDACT: Redaction,
+    /** Metrics and readiness; without a port there are none. */
+    SALLYPORT_GATEWAY_MONITORING_HOST: z.string().default('127.0.0.1'),
+    SALLYPORT_GATEWAY_MONITORING_PORT: Port.optional(),
     SALLYPORT_GATEWAY_HOST: z.string().default('127.0.0.1'),
     SALLYPORT_GATEWAY_PORT: Port.default(8080),
     /** Processes that listen on this one port. */
@@ -73,6 +88,8 @@ export const GatewayConfig = z
     SALLYPORT_GATEWAY_RATE_PER_USER: Rate.default(unlimited),
     SALLYPORT_GATEWAY_RATE_OF_SIGN_IN: Rate.default({ perSecond: 50, burst: 200 }),
     SALLYPORT_GATEWAY_RATE_OF_DECISIONS: Rate.default({ perSecond: 200, burst: 1_000 }),
+    /** Of connectors that are not on the bus. */
+    SALLYPORT_GATEWAY_RATE_OF_ENROLMENT: Rate.default({ perSecond: 5, burst: 100 }),
     /** Connections of one address at once; 0: no limit. */
     SALLYPORT_GATEWAY_CONNECTIONS_PER_ADDRESS: WholeNumber(0, 1_000_000).default(0),
     /** Seconds in which a client sends nothing of a body that is awaited, or takes nothing of what it asked for. */
@@ -126,7 +143,13 @@ export const GatewayConfig = z
     },
   )
   .transform(env => ({
+    auditRedacted: env.SALLYPORT_AUDIT_REDACT,
+    monitoring: monitoringPlace(
+      env.SALLYPORT_GATEWAY_MONITORING_HOST,
+      env.SALLYPORT_GATEWAY_MONITORING_PORT,
+    ),
     busUrl: env.SALLYPORT_BUS_URL,
+    busCaPath: env.SALLYPORT_BUS_CA_PATH,
     logLevel: env.SALLYPORT_LOG_LEVEL,
     host: env.SALLYPORT_GATEWAY_HOST,
     port: env.SALLYPORT_GATEWAY_PORT,
@@ -146,6 +169,7 @@ export const GatewayConfig = z
       user: env.SALLYPORT_GATEWAY_RATE_PER_USER,
       'sign-in': env.SALLYPORT_GATEWAY_RATE_OF_SIGN_IN,
       decision: env.SALLYPORT_GATEWAY_RATE_OF_DECISIONS,
+      enrolment: env.SALLYPORT_GATEWAY_RATE_OF_ENROLMENT,
     },
     connectionsPerAddress: env.SALLYPORT_GATEWAY_CONNECTIONS_PER_ADDRESS,
     uploadIdleSeconds: env.SALLYPORT_GATEWAY_UPLOAD_IDLE_SECONDS,

@@ -56,6 +56,8 @@ export interface Outcome {
   readonly isAborted?: boolean
   readonly status: number | null
   readonly connectorId: string | null
+  /** Whose connectors were asked last. */
+  readonly connectorGroupId?: string
   readonly attempts: number
   readonly requestBytes: number
   readonly responseBytes: number
@@ -77,11 +79,16 @@ const maxInformMs = 1_000
 const informWaitMs = 20
 /** Pause before an empty queue is asked again while members are known to be alive. */
 const emptyQueueWaitMs = 5
+/** With a standby group it is worth waiting for the news that those members are gone. */
+const maxGoneSearchMs = 300
+const goneWaitMs = 15
 
 const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 export class Exchange implements Awaited {
   readonly request: ExchangeRequest
+  /** Whose queue it goes to: of the application's group, or of its standby group when that cannot serve it. */
+  groupId: string
   /** The connector that took it, or the worker of one, as the bus knows it. */
   connectorId: string | undefined
   sentAt = 0
@@ -98,6 +105,8 @@ export class Exchange implements Awaited {
   #lastRefusal: RefusedFrame | undefined
   #exchangeId = ''
   #attempts = 0
+  /** Made before the standby group was turned to. */
+  #attemptsBefore = 0
   #hasRepeated = false
   /** A connector did not know the lease by its reference. */
   #needsWholeLease = false
@@ -112,6 +121,7 @@ export class Exchange implements Awaited {
   constructor(relay: Relay, request: ExchangeRequest) {
     this.#relay = relay
     this.request = request
+    this.groupId = request.application.connectorGroupId
     this.lease = request.grant.lease
     this.leaseExpiresAtMs = request.grant.expiresAtMs
   }
@@ -123,8 +133,8 @@ export class Exchange implements Awaited {
 
   receive(connectorId: string, frame: UpFrame): void {
     this.connectorId ??= connectorId
-    // A second member may have been asked after the first one was given up: only one is listened to.
-    if (this.connectorId !== connectorId) return
+    // Each attempt has an id of its own, which only the member that was asked is told.
+    if (this.connectorId !== connectorId) return this.#relay.answeredForAnother(connectorId)
     try {
       this.#take(frame)
     } catch (error) {
@@ -134,15 +144,16 @@ export class Exchange implements Awaited {
 
   noResponders(): void {
     const { members } = this.#relay.context
-    const { connectorGroupId } = this.request.application
-    const isAlive = members.liveIn(connectorGroupId) > 0
-    if (isAlive) members.call(connectorGroupId)
+    const isAlive = members.liveIn(this.groupId) > 0
+    if (isAlive) members.call(this.groupId)
     // Connectors come back to the bus a little after or before this gateway.
     if (this.#relay.isSettling) return this.#sendIn(informWaitMs)
-    if (isAlive && this.#maySearch()) return this.#sendIn(emptyQueueWaitMs)
+    if (isAlive && this.#maySearch(this.#hasStandby ? maxGoneSearchMs : maxSearchMs))
+      return this.#sendIn(this.#hasStandby ? goneWaitMs : emptyQueueWaitMs)
     if (this.#lastRefusal) this.#failAsRefused(this.#lastRefusal)
     else if (isAlive) this.#fail('connectors_busy', 'the queue of the group is empty')
-    else this.#fail('no_connector', 'no connector of the group is online')
+    else if (!this.#turnToStandby())
+      this.#fail('no_connector', 'no connector of the group is online')
   }
 
   /** The connector, or the way to it, is gone or silent. */
@@ -219,8 +230,8 @@ export class Exchange implements Awaited {
 
   /** Every member of the group has had it, so a request need not carry it: it is as long as all the rest. */
   #isLeaseKnown(): boolean {
-    const { grant, application } = this.request
-    const alive = this.#relay.context.members.liveIn(application.connectorGroupId)
+    const { grant } = this.request
+    const alive = this.#relay.context.members.liveIn(this.groupId)
     return this.lease === grant.lease && alive > 0 && grant.knownTo.size >= alive
   }
 
@@ -262,9 +273,9 @@ export class Exchange implements Awaited {
     this.#refusedBy.add(this.connectorId ?? '')
     if (frame.code === 'not_ready') this.#afterWaiting()
     const { members } = this.#relay.context
-    const hasOthers =
-      members.liveIn(this.request.application.connectorGroupId) > this.#refusedBy.size
-    const searchMs = frame.code === 'not_ready' ? maxReachSearchMs : maxSearchMs
+    const hasOthers = members.liveIn(this.groupId) > this.#refusedBy.size
+    const isOfPlace = frame.code === 'not_ready' || frame.code === 'sign_on_unavailable'
+    const searchMs = isOfPlace ? maxReachSearchMs : maxSearchMs
     if (hasOthers && this.#maySearch(searchMs)) this.#send()
     else this.#failAsRefused(frame)
   }
@@ -276,8 +287,30 @@ export class Exchange implements Awaited {
   }
 
   #maySearch(searchMs = maxSearchMs): boolean {
-    if (this.#attempts < leastAttempts) return true
-    return this.#attempts < maxAttempts && performance.now() - this.#searchingSince < searchMs
+    const attempts = this.#attempts - this.#attemptsBefore
+    if (attempts < leastAttempts) return true
+    return attempts < maxAttempts && performance.now() - this.#searchingSince < searchMs
+  }
+
+  /**
+   * Nobody of the application's own group can take the request: those of its standby group are asked at once. The next
+   * request asks its own group first again, so nobody has to notice when that is back.
+   */
+  #turnToStandby(): boolean {
+    const { standbyConnectorGroupId: standby } = this.request.application
+    if (standby === null || !this.#hasStandby) return false
+    this.groupId = standby
+    this.#refusedBy.clear()
+    this.#attemptsBefore = this.#attempts
+    this.#searchingSince = performance.now()
+    this.#hasWaitedInVain = false
+    this.#send()
+    return true
+  }
+
+  get #hasStandby(): boolean {
+    const { standbyConnectorGroupId: standby } = this.request.application
+    return standby !== null && this.groupId !== standby
   }
 
   /** A member that got no connection in time has used up the search. Others may reach the origin: it begins anew, once. */
@@ -289,7 +322,10 @@ export class Exchange implements Awaited {
   }
 
   #failAsRefused({ code, detail }: RefusedFrame): void {
-    if (code === 'not_ready') return this.#fail('origin_unreachable', detail)
+    if (code === 'not_ready') {
+      if (!this.#turnToStandby()) this.#fail('origin_unreachable', detail)
+      return
+    }
     if (code === 'not_informed') return this.#fail('connector_refused', detail)
     if (code === 'busy' || code === 'expired' || code === 'clock_skew') {
       return this.#fail('connectors_busy', `${code}: ${detail}`)
@@ -298,7 +334,10 @@ export class Exchange implements Awaited {
   }
 
   #respond(frame: ResponseFrame): void {
-    if (this.#status !== null) throw new Error('a second response')
+    if (this.#status !== null) {
+      if (this.connectorId !== undefined) this.#relay.answeredTwice(this.connectorId)
+      throw new Error('a second response')
+    }
     const { res, incoming } = this.request
     const headers = clientHeaders(frame.headers, incoming.requestId)
     if (frame.bodyFollows) return this.#stream(frame, headers)
@@ -419,6 +458,7 @@ export class Exchange implements Awaited {
   /** What the origin broke off ends as abruptly for the client; what we break off is explained. */
   #closeUpgraded(connection: UpgradedConnection, fault: FaultCode): void {
     if (fault === 'session_revoked') connection.close(closeCodes.accessEnded, 'access has ended')
+    else if (fault === 'site_veto') connection.close(closeCodes.siteVeto, 'refused by the site')
     else if (fault === 'connector_lost' || fault === 'bus_unavailable') {
       connection.close(closeCodes.serviceRestart, 'connection lost, come again')
       // The client has been told by the connector what it did.
@@ -429,6 +469,7 @@ export class Exchange implements Awaited {
   #done(end: Pick<Outcome, 'fault' | 'faultDetail' | 'isAborted'>): void {
     if (this.#isDone) return
     this.#isDone = true
+    if (this.#status !== null) this.#relay.answered(this.#exchangeId)
     this.#relay.forget(this.#exchangeId)
     this.#receiver?.close()
     if (this.#sender) this.#relay.context.uploads.delete(this)
@@ -438,6 +479,7 @@ export class Exchange implements Awaited {
       ...end,
       status: this.#status,
       connectorId: this.connectorId === undefined ? null : connectorIdOf(this.connectorId),
+      connectorGroupId: this.groupId,
       attempts: this.#attempts,
       requestBytes: this.request.body.length + (this.#sender?.sentBytes ?? 0),
       responseBytes: this.#receiver?.receivedBytes ?? this.#wholeBytes,

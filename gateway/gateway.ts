@@ -5,18 +5,23 @@
 
 import { type Audit, openAudit } from '#infra/audit.ts'
 import { type Bus, connectBus, parseJson } from '#infra/bus.ts'
+import { busAddress } from '#infra/bus-connection.ts'
 import { type Application, PublishedEntry } from '#infra/contracts/application.ts'
-import { Revocation, revocationKey } from '#infra/contracts/policy.ts'
+import { AssertionKey } from '#infra/contracts/assertion.ts'
+import { Reevaluation, Revocation, revocationKey } from '#infra/contracts/policy.ts'
 import type { FaultCode } from '#infra/errors.ts'
 import type { Service } from '#infra/lifecycle.ts'
 import { createLogger, type Logger } from '#infra/log.ts'
+import { gauge, meteredAudit, missing } from '#infra/monitoring/meters.ts'
+import { type Monitoring, monitor } from '#infra/monitoring/monitoring.ts'
 import { type Snapshot, watchBucket } from '#infra/snapshot.ts'
 import { StreamBudget } from '#infra/stream-budget.ts'
 import { buckets, subjects } from '#infra/subjects.ts'
 import type { Worker } from '#infra/worker.ts'
-import { Authorizer } from './authorize.ts'
+import { Authorizer, type Question } from './authorize.ts'
 import { trustedProxies } from './client-address.ts'
 import type { GatewayConfig } from './config.ts'
+import { openConnectorsDoor } from './connectors-door.ts'
 import { readCertificate } from './front/certificate.ts'
 import { createFront, type Front } from './front/front.ts'
 import { Patience } from './front/patience.ts'
@@ -51,27 +56,33 @@ export async function startGateway(
   const watching = { log, ...(signal && { signal }) }
   await using stack = new AsyncDisposableStack()
   const certificate = config.tls && stack.use(readCertificate(config.tls, log))
-  const bus = stack.use(await connectBus({ url: config.busUrl, role: 'gateway', ...watching }))
-  const audit = stack.use(auditOf(bus, log, { config, worker }))
-  const { applications, sessions, codes } = await openState(bus, watching, stack)
+  const at = { service: 'gateway', slot: worker?.place.slot, log }
+  const monitoring = stack.use(await monitor(config.monitoring, at))
+  const bus = stack.use(await connectBus({ ...busAddress(config), role: 'gateway', ...watching }))
+  const audit = stack.use(auditOf(bus, log, { config, worker, monitoring }))
+  const { applications, assertionKeys, sessions, codes } = await openState(bus, watching, stack)
   const publication = followPublication(applications)
   const { portalUrl } = config
   const provider = createIdentityProvider(config.identityProvider, portalUrl)
-  const signIn = new SignIn({ bus, portalUrl, provider, sessions, codes, publication })
   const authorizer = new Authorizer(bus, log, () => applications.revision)
+  const decide = (question: Question) => authorizer.ask(question)
+  const signIn = new SignIn({ bus, portalUrl, provider, sessions, codes, publication, decide })
   const members = stack.use(followMembers(bus))
   const uploads = stack.use(new Patience(config.uploadIdleSeconds))
   const budget = new StreamBudget({ memoryBytes: config.streamMemoryBytes })
   const relay = stack.use(new Relay({ bus, log, members, authorizer, budget, uploads }))
+  meterRelay(monitoring, relay)
   followChanges(bus, { applications, authorizer, relay })
+  const { limits, connections } = openLimits(config, worker, stack)
   const portal = {
     portalUrl,
     signIn,
     sessions,
+    connectors: openConnectorsDoor({ bus, limits, uploads }),
     applications: () => applications.entries,
-    unavailable: () => [...(bus.isConnected ? [] : ['bus']), ...(audit.isHealthy ? [] : ['audit'])],
+    assertionKeys: () => assertionKeys.entries,
+    unavailable: () => missing(bus, audit),
   }
-  const { limits, connections } = openLimits(config, worker, stack)
   const isTrustedProxy = trustedProxies(config.trustedProxies)
   const reader = new IncomingReader(bus.instance, isTrustedProxy)
   const listener = createRequestPath({
@@ -94,8 +105,10 @@ export async function startGateway(
   limitConnections(front.server, connections, isTrustedProxy)
   const port = await front.listen(config.host, config.port, worker !== undefined)
   stack.defer(() => close(front, relay, config.drainGraceMs))
+  stack.defer(() => monitoring?.stopping())
   // Ready means that the server has the subscriptions, not that they are on their way.
   await bus.connection.flush()
+  monitoring?.ready(() => missing(bus, audit))
   log.info({ port, portal: portalUrl }, 'listening')
   const running = stack.move()
   return {
@@ -113,12 +126,20 @@ function logOf({ logLevel }: GatewayConfig, worker: Worker | undefined): Logger 
 interface Recording {
   config: GatewayConfig
   worker: Worker | undefined
+  monitoring: Monitoring | undefined
 }
 
-function auditOf(bus: Bus, log: Logger, { config, worker }: Recording): Audit {
+function auditOf(bus: Bus, log: Logger, { config, worker, monitoring }: Recording): Audit {
   const path = config.auditSpillFile
   const spilling = path !== undefined && { spillFile: spillFileOf(path, worker?.place) }
-  return openAudit(bus, { service: 'gateway', log, ...spilling })
+  const options = { service: 'gateway', log, redacted: config.auditRedacted, ...spilling }
+  return meteredAudit(monitoring, bus, openAudit(bus, options))
+}
+
+function meterRelay(monitoring: Monitoring | undefined, relay: Relay): void {
+  if (!monitoring) return
+  const help = 'Exchanges with connectors under way.'
+  gauge(monitoring.registry, 'sallyport_open_exchanges', help, () => relay.openExchanges)
 }
 
 function openLimits(
@@ -147,10 +168,12 @@ interface Watching {
 
 /** What gateways share through the store. */
 async function openState(bus: Bus, watching: Watching, stack: AsyncDisposableStack) {
-  const [applications, revocations] = await Promise.all([
+  const [applications, revocations, assertionKeys] = await Promise.all([
     watchBucket(bus, { bucket: buckets.applications, schema: PublishedEntry, ...watching }),
     watchBucket(bus, { bucket: buckets.revocations, schema: Revocation, ...watching }),
+    watchBucket(bus, { bucket: buckets.assertionKeys, schema: AssertionKey, ...watching }),
   ])
+  stack.use(assertionKeys)
   stack.use(applications)
   stack.use(revocations)
   const storing = { ...watching, timeoutMs: storeTimeoutMs }
@@ -158,7 +181,8 @@ async function openState(bus: Bus, watching: Watching, stack: AsyncDisposableSta
     ...storing,
     isRevoked: session => isRevoked(revocations.entries, session),
   })
-  return { applications, sessions, codes: await HandoverCodes.open(bus, storing) }
+  const codes = await HandoverCodes.open(bus, storing)
+  return { applications, assertionKeys, sessions, codes }
 }
 
 interface Changing {
@@ -176,6 +200,13 @@ function followChanges(bus: Bus, { applications, authorizer, relay }: Changing):
       relay.revoke(revocation)
     },
   })
+  bus.subscribe(subjects.reevaluate, {
+    callback: ({ data }) => {
+      const reevaluation = parseJson(Reevaluation, data, 'reevaluation')
+      if (authorizer.reevaluate(reevaluation)) relay.reevaluate(reevaluation)
+    },
+  })
+  bus.onStatus(status => status === 'connected' && authorizer.forgetAll())
   applications.onChange(changes => {
     for (const { key } of changes) {
       authorizer.forget(key)

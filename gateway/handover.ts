@@ -27,6 +27,7 @@ const Handover = z.object({
     groups: z.array(z.string()),
     signedInAtMs: z.number(),
     expiresAtMs: z.number(),
+    stepUp: z.string().optional(),
   }),
 })
 export type Handover = z.output<typeof Handover>

@@ -4,6 +4,7 @@
  */
 
 import * as oidc from 'openid-client'
+import type { Challenge } from '#infra/contracts/policy.ts'
 import { SallyportError } from '#infra/errors.ts'
 import type { GatewayConfig } from './config.ts'
 import type { SignInParameters } from './sign-in-state.ts'
@@ -13,7 +14,7 @@ const providerTimeoutSeconds = 10
 
 export interface IdentityProvider {
   /** Where the browser goes to sign in. */
-  authorizationUrl(parameters: SignInParameters, options: { prompt?: string }): Promise<URL>
+  authorizationUrl(parameters: SignInParameters, wanted: Challenge | undefined): Promise<URL>
   /** Exchanges the code of a callback for the raw ID token, which openid-client has verified. */
   idToken(callback: URL, parameters: SignInParameters): Promise<string>
   /** Where the browser goes to end the provider's session; undefined when the provider offers none. */
@@ -35,7 +36,7 @@ export function createIdentityProvider(
     return discovered
   }
   return {
-    async authorizationUrl({ state, nonce, codeVerifier }, { prompt }) {
+    async authorizationUrl({ state, nonce, codeVerifier }, wanted) {
       return oidc.buildAuthorizationUrl(await configuration(), {
         redirect_uri: redirectUri,
         response_type: 'code',
@@ -44,7 +45,8 @@ export function createIdentityProvider(
         nonce,
         code_challenge: await oidc.calculatePKCECodeChallenge(codeVerifier),
         code_challenge_method: 'S256',
-        ...(prompt !== undefined && { prompt }),
+        ...(wanted && wanted.acrValues.length > 0 && { acr_values: wanted.acrValues.join(' ') }),
+        ...(wanted?.maxAgeSeconds !== undefined && { max_age: String(wanted.maxAgeSeconds) }),
       })
     },
     async idToken(callback, { state, nonce, codeVerifier }) {

@@ -165,7 +165,7 @@ export class TooManyRequests extends SallyportError {
 }
 
 /** What is limited, and by what it is counted: an address, or a user. */
-export const limited = ['address', 'user', 'sign-in', 'decision'] as const
+export const limited = ['address', 'user', 'sign-in', 'decision', 'enrolment'] as const
 export type Limited = (typeof limited)[number]
 
 export class Limits {

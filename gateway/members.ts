@@ -4,7 +4,12 @@
  */
 
 import { type Bus, parseJson } from '#infra/bus.ts'
-import { ConnectorStatus, memberIdOf, statusTimeoutMs } from '#infra/contracts/connector.ts'
+import {
+  ConnectorStatus,
+  connectorIdOf,
+  memberIdOf,
+  statusTimeoutMs,
+} from '#infra/contracts/connector.ts'
 import { subjects } from '#infra/subjects.ts'
 
 export interface Members extends Disposable {
@@ -22,48 +27,88 @@ const callIntervalMs = 20
 const sweepMs = 1_000
 
 export function followMembers(bus: Bus): Members {
-  const groups = new Map<string, Map<string, number>>()
-  const listeners: ((memberId: string) => void)[] = []
-  const calledAt = new Map<string, number>()
-  const forget = (memberId: string) => {
-    for (const members of groups.values()) members.delete(memberId)
-    // Also for one that this gateway has not heard of yet: it may have taken an exchange.
-    for (const listener of listeners) listener(memberId)
+  return new Followed(bus)
+}
+
+class Followed implements Members {
+  readonly #bus: Bus
+  /** When each member of each group was last heard. */
+  readonly #groups = new Map<string, Map<string, number>>()
+  /** A member serves one group: it leaves the one before when it is heard in another. */
+  readonly #groupOf = new Map<string, string>()
+  readonly #listeners: ((memberId: string) => void)[] = []
+  readonly #calledAt = new Map<string, number>()
+  readonly #resources = new DisposableStack()
+
+  constructor(bus: Bus) {
+    this.#bus = bus
+    const statuses = bus.subscribe(subjects.connectorStatuses, {
+      callback: message => {
+        const status = parseJson(ConnectorStatus, message.data, 'connector status')
+        // The bus lets nobody use another's subject, and says nothing of what is in the message.
+        if (message.subject !== subjects.connectorStatus(status.groupId, memberIdOf(status))) return
+        if (status.state === 'stopped') this.#forget(memberIdOf(status))
+        else this.#heard(memberIdOf(status), status.groupId)
+      },
+    })
+    const gone = bus.subscribe(subjects.connectorsGone, {
+      callback: ({ subject }) => this.#gone(subject.slice(subject.lastIndexOf('.') + 1)),
+    })
+    const sweeper = setInterval(() => this.#sweep(), sweepMs)
+    this.#resources.defer(() => clearInterval(sweeper))
+    this.#resources.defer(() => statuses.unsubscribe())
+    this.#resources.defer(() => gone.unsubscribe())
   }
-  const statuses = bus.subscribe(subjects.connectorStatuses, {
-    callback: message => {
-      const status = parseJson(ConnectorStatus, message.data, 'connector status')
-      const memberId = memberIdOf(status)
-      if (status.state === 'stopped') return forget(memberId)
-      const members = groups.get(status.groupId) ?? new Map<string, number>()
-      members.set(memberId, performance.now())
-      groups.set(status.groupId, members)
-    },
-  })
-  const gone = bus.subscribe(subjects.connectorsGone, {
-    callback: ({ subject }) => forget(subject.slice(subject.lastIndexOf('.') + 1)),
-  })
-  const sweeper = setInterval(() => {
+
+  liveIn(groupId: string): number {
+    return this.#groups.get(groupId)?.size ?? 0
+  }
+
+  onGone(listener: (memberId: string) => void): void {
+    this.#listeners.push(listener)
+  }
+
+  call(groupId: string): void {
+    const now = performance.now()
+    if (now - (this.#calledAt.get(groupId) ?? Number.NEGATIVE_INFINITY) < callIntervalMs) return
+    this.#calledAt.set(groupId, now)
+    this.#bus.publish(subjects.wanted(groupId), new Uint8Array(0))
+  }
+
+  #heard(memberId: string, groupId: string): void {
+    const before = this.#groupOf.get(memberId)
+    // What it has under way there goes on: it moves, and finishes first.
+    if (before !== undefined && before !== groupId) this.#groups.get(before)?.delete(memberId)
+    const members = this.#groups.get(groupId) ?? new Map<string, number>()
+    members.set(memberId, performance.now())
+    this.#groups.set(groupId, members)
+    this.#groupOf.set(memberId, groupId)
+  }
+
+  /** A worker, or a connector with all of its workers. */
+  #gone(id: string): void {
+    const workers = [...this.#groupOf.keys()].filter(memberId => connectorIdOf(memberId) === id)
+    // Also one that this gateway has not heard of yet: it may have taken an exchange.
+    for (const memberId of new Set([id, ...workers])) this.#forget(memberId)
+  }
+
+  #forget(memberId: string): void {
+    const groupId = this.#groupOf.get(memberId)
+    if (groupId !== undefined) this.#groups.get(groupId)?.delete(memberId)
+    this.#groupOf.delete(memberId)
+    for (const listener of this.#listeners) listener(memberId)
+  }
+
+  #sweep(): void {
     // While the bus is away nobody can be heard, which says nothing about anybody.
-    if (!bus.isConnected) return
+    if (!this.#bus.isConnected) return
     const silentSince = performance.now() - statusTimeoutMs
-    for (const members of groups.values()) {
-      for (const [memberId, heardAt] of members) if (heardAt < silentSince) forget(memberId)
+    for (const members of this.#groups.values()) {
+      for (const [memberId, heardAt] of members) if (heardAt < silentSince) this.#forget(memberId)
     }
-  }, sweepMs)
-  return {
-    liveIn: groupId => groups.get(groupId)?.size ?? 0,
-    onGone: listener => listeners.push(listener),
-    call(groupId) {
-      const now = performance.now()
-      if (now - (calledAt.get(groupId) ?? Number.NEGATIVE_INFINITY) < callIntervalMs) return
-      calledAt.set(groupId, now)
-      bus.publish(subjects.wanted(groupId), new Uint8Array(0))
-    },
-    [Symbol.dispose]() {
-      clearInterval(sweeper)
-      statuses.unsubscribe()
-      gone.unsubscribe()
-    },
+  }
+
+  [Symbol.dispose](): void {
+    this.#resources.dispose()
   }
 }

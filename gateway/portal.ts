@@ -2,6 +2,7 @@
 
 import { STATUS_CODES } from 'node:http'
 import { type Application, isAssigned } from '#infra/contracts/application.ts'
+import type { AssertionKey, AssertionKeySet } from '#infra/contracts/assertion.ts'
 import { SallyportError } from '#infra/errors.ts'
 import {
   type ApplicationTile,
@@ -16,6 +17,7 @@ import {
   renderPage,
   submitButton,
 } from '#infra/page.ts'
+import type { ConnectorsDoor } from './connectors-door.ts'
 import { type ClientResponse, flatHeaders } from './front/client.ts'
 import type { Incoming } from './incoming.ts'
 import { MethodNotAllowed } from './methods.ts'
@@ -29,7 +31,10 @@ export interface PortalContext {
   portalUrl: string
   signIn: SignIn
   sessions: SessionStore
+  connectors: ConnectorsDoor
   applications: () => ReadonlyMap<string, Application>
+  /** What applications verify assertions with. */
+  assertionKeys: () => ReadonlyMap<string, AssertionKey>
   /** Empty when the gateway can serve, else what is missing. */
   unavailable: () => string[]
 }
@@ -45,6 +50,12 @@ const portalRoutes: Readonly<Record<string, Route>> = {
   'GET /.sallyport/signed-out': signedOut,
   'GET /.sallyport/session': sessionFacts,
   'GET /.sallyport/health': health,
+  'GET /.sallyport/jwks.json': assertionKeySet,
+  'POST /.sallyport/connectors/enroll': ({ connectors }, visit) => connectors.enrol(visit),
+  'POST /.sallyport/connectors/status': ({ connectors }, visit) => connectors.status(visit),
+  'POST /.sallyport/connectors/renew': ({ connectors }, visit) => connectors.renew(visit),
+  'GET /.sallyport/connectors/revoked.crl': ({ connectors }, visit) =>
+    connectors.revocationList(visit),
   'GET /robots.txt': robots,
 }
 
@@ -55,6 +66,7 @@ const applicationRoutes: Readonly<Record<string, Route>> = {
   'GET /.sallyport/session': sessionFacts,
   'GET /.sallyport/sign-out': ({ portalUrl }, { res }) => redirect(res, portalUrl, []),
   'GET /.sallyport/health': health,
+  'GET /.sallyport/jwks.json': assertionKeySet,
 }
 
 /** @throws SallyportError `not_found` or `method_not_allowed` for what is no route. */
@@ -149,6 +161,17 @@ function health({ unavailable }: PortalContext, { res }: Visit): void {
     status: missing.length === 0 ? 'ready' : 'unavailable',
     missing,
   })
+}
+
+/** Public, as keys that only verify are. A new key is there before anything is signed with it. */
+function assertionKeySet({ assertionKeys }: PortalContext, { res }: Visit): void {
+  const headers = {
+    'content-type': 'application/jwk-set+json',
+    'cache-control': 'public, max-age=60',
+    'access-control-allow-origin': '*',
+  }
+  const keySet: AssertionKeySet = { keys: [...assertionKeys().values()] }
+  send(res, 200, headers, JSON.stringify(keySet))
 }
 
 function robots(_context: PortalContext, { res }: Visit): void {

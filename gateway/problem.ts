@@ -5,8 +5,9 @@
 
 import { STATUS_CODES } from 'node:http'
 import { allowHeader } from '#infra/contracts/http-methods.ts'
+import type { Challenge } from '#infra/contracts/policy.ts'
 import { reasonSentence } from '#infra/contracts/reasons.ts'
-import { FAULTS, type FaultCode } from '#infra/errors.ts'
+import { FAULTS, type FaultCode, shownCode } from '#infra/errors.ts'
 import { errorPage, type Hop, linkButton, pageHeaders } from '#infra/page.ts'
 import { discardBody } from './discard.ts'
 import { type ClientRequest, type ClientResponse, flatHeaders } from './front/client.ts'
@@ -21,6 +22,8 @@ export interface Problem {
   readonly reasons?: readonly string[]
   /** Where a program sends its user to sign in. */
   readonly signInUrl?: string
+  /** What policy wants of that sign-in. */
+  readonly wanted?: Challenge
   /** Left out, a second. */
   readonly retryAfterSeconds?: number
   /** The methods that would do; left out, those that are commonly known. */
@@ -40,10 +43,18 @@ const hops: Partial<Record<FaultCode, Hop>> = {
   bus_unavailable: 'gateway',
   policy_unavailable: 'gateway',
   sign_in_unavailable: 'gateway',
+  sign_on_failed: 'connector',
+  sign_on_unavailable: 'connector',
   origin_unreachable: 'application',
   origin_timeout: 'application',
   origin_protocol_error: 'application',
   origin_certificate_invalid: 'application',
+  origin_tls_untrusted: 'application',
+  origin_tls_expired: 'application',
+  origin_tls_wrong_name: 'application',
+  origin_tls_wrong_pin: 'application',
+  origin_address_refused: 'connector',
+  site_veto: 'connector',
 }
 
 const usualRetryAfterSeconds = 1
@@ -60,6 +71,7 @@ export function sendProblem(res: ClientResponse, problem: Problem): void {
   if (retryable)
     headers['Retry-After'] = `${Math.ceil(problem.retryAfterSeconds ?? usualRetryAfterSeconds)}`
   if (problem.signInUrl) headers['Sallyport-Sign-In'] = problem.signInUrl
+  if (problem.wanted) headers['WWW-Authenticate'] = authenticateHeader(problem.wanted)
   if (problem.allowedOrigin !== undefined) allow(headers, problem.allowedOrigin)
   // A body that nobody will read makes the connection useless for the next request.
   if (!incoming || incoming.hasBody) res.closeConnection()
@@ -94,6 +106,19 @@ export function problemMessage(fault: FaultCode, requestId: string): string {
   return [`HTTP/1.1 ${status} ${STATUS_CODES[status]}`, ...fields, '', body].join('\r\n')
 }
 
+const exposedHeaders = 'Sallyport-Request-Id, Sallyport-Sign-In, WWW-Authenticate, Retry-After'
+
+/** RFC 9470 §3. What stands in quotes comes from the configuration of policy. */
+function authenticateHeader({ acrValues, maxAgeSeconds }: Challenge): string {
+  const quoted = (text: string) => `"${text.replace(/[^ !#-[\]-~]/g, '')}"`
+  return [
+    'Bearer error="insufficient_user_authentication"',
+    `error_description=${quoted(FAULTS.insufficient_user_authentication.title)}`,
+    ...(acrValues.length > 0 ? [`acr_values=${quoted(acrValues.join(' '))}`] : []),
+    ...(maxAgeSeconds === undefined ? [] : [`max_age="${maxAgeSeconds}"`]),
+  ].join(', ')
+}
+
 const jsonHeaders = {
   'content-type': 'application/problem+json',
   'cache-control': 'no-store',
@@ -103,7 +128,7 @@ const jsonHeaders = {
 function allow(headers: Record<string, string>, origin: string): void {
   headers['Access-Control-Allow-Origin'] = origin
   headers['Access-Control-Allow-Credentials'] = 'true'
-  headers['Access-Control-Expose-Headers'] = 'Sallyport-Request-Id, Sallyport-Sign-In, Retry-After'
+  headers['Access-Control-Expose-Headers'] = exposedHeaders
 }
 
 function jsonOf({
@@ -111,18 +136,20 @@ function jsonOf({
   requestId,
   reasons,
   signInUrl,
-}: Pick<Problem, 'fault' | 'requestId' | 'reasons' | 'signInUrl'>): object {
+  wanted,
+}: Pick<Problem, 'fault' | 'requestId' | 'reasons' | 'signInUrl' | 'wanted'>): object {
   const { status, title, advice } = FAULTS[fault]
   return {
-    type: `urn:sallyport:fault:${fault}`,
+    type: `urn:sallyport:fault:${shownCode(fault)}`,
     title,
     status,
-    code: fault,
+    code: shownCode(fault),
     detail: advice,
     instance: `urn:sallyport:request:${requestId}`,
     requestId,
     ...(reasons && { reasons }),
     ...(signInUrl && { signInUrl }),
+    ...(wanted && { challenge: wanted }),
   }
 }
 
@@ -135,7 +162,7 @@ function pageOf({ fault, requestId, reasons, incoming, portalUrl }: Problem): st
   const again = canRepeat && linkButton('Try again', incoming.target)
   return errorPage({
     status,
-    code: fault,
+    code: shownCode(fault),
     title,
     advice,
     ...(reasons && { reasons: reasons.map(reasonSentence) }),

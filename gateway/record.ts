@@ -27,11 +27,12 @@ export interface Refusal {
 
 export function recordAnswered(audit: Audit, access: Access, outcome: Outcome): void {
   const { fault, faultDetail, isAborted } = outcome
-  const isDenied = fault === 'session_revoked'
+  const isDenied = fault === 'session_revoked' || fault === 'site_veto'
   audit.record({
     ...common(access),
     outcome: isDenied ? 'denied' : fault ? 'failed' : isAborted ? 'aborted' : 'granted',
     status: outcome.status ?? (fault ? FAULTS[fault].status : null),
+    ...(outcome.connectorGroupId && { connectorGroup: outcome.connectorGroupId }),
     connector: outcome.connectorId,
     attempts: outcome.attempts,
     fault: fault ?? null,

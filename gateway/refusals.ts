@@ -3,6 +3,7 @@
  * the audit trail one event.
  */
 
+import type { Challenge } from '#infra/contracts/policy.ts'
 import { asSallyportError, type FaultCode } from '#infra/errors.ts'
 import type { ClientResponse } from './front/client.ts'
 import type { Incoming } from './incoming.ts'
@@ -12,27 +13,40 @@ import { controlPrefix } from './portal.ts'
 import { sendProblem } from './problem.ts'
 import { applicationAt, externalOrigin } from './publish.ts'
 import { recordRefused } from './record.ts'
+import { writeWanted } from './sign-in-state.ts'
 import type { ServerContext, Visit } from './visit.ts'
 
-/** A person is sent to sign in; a program is told where. */
+/** A person is sent to sign in; a program is told where, and what is wanted of the sign-in (RFC 9470). */
 export function challenge(
   context: ServerContext,
   visit: Visit,
   fault: FaultCode,
-  isFresh: boolean,
+  { isFresh, wanted }: { isFresh: boolean; wanted?: Challenge | undefined },
 ): void {
   const { incoming, res, access } = visit
-  if (incoming.isNavigation) context.signIn.redirectToPortal(visit, { isFresh })
+  if (incoming.isNavigation) context.signIn.redirectToPortal(visit, { isFresh, wanted })
   else
-    sendProblem(res, { ...problem(context, visit, fault), signInUrl: signInUrl(context, incoming) })
+    sendProblem(res, {
+      ...problem(context, visit, fault),
+      signInUrl: signInUrl(context, incoming, wanted),
+      ...(wanted && { wanted, reasons: access.decision?.reasons ?? [] }),
+    })
   recordRefused(context.audit, access, { fault, isChallenge: true }, res)
 }
 
 /** A script opens this in a window, and repeats its request when the window is back at the target. */
-function signInUrl({ publication }: ServerContext, { hostname, path }: Incoming): string {
+function signInUrl(
+  { publication }: ServerContext,
+  { hostname, path }: Incoming,
+  wanted: Challenge | undefined,
+): string {
   const paths = publication().at(hostname)
   const application = paths && applicationAt(paths, path)
-  return application ? `${externalOrigin(application, hostname)}${controlPrefix}sign-in` : ''
+  if (!application) return ''
+  const parameters = new URLSearchParams()
+  writeWanted(parameters, wanted)
+  const query = parameters.size > 0 ? `?${parameters}` : ''
+  return `${externalOrigin(application, hostname)}${controlPrefix}sign-in${query}`
 }
 
 export function refuse(

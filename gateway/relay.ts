@@ -7,7 +7,7 @@
 import type { Subscription } from '@nats-io/transport-node'
 import type { Bus } from '#infra/bus.ts'
 import type { Application } from '#infra/contracts/application.ts'
-import type { Revocation } from '#infra/contracts/policy.ts'
+import type { Reevaluation, Revocation } from '#infra/contracts/policy.ts'
 import type { Logger } from '#infra/log.ts'
 import { PassingMap } from '#infra/passing-map.ts'
 import type { StreamBudget } from '#infra/stream-budget.ts'
@@ -20,10 +20,12 @@ import {
   lostAfterMs,
   type UpFrame,
 } from '#infra/wire.ts'
-import { type Authorizer, isTouched } from './authorize.ts'
+import { type Authorizer, isTouched, touchedBy } from './authorize.ts'
 import { Exchange, type ExchangeRequest } from './exchange.ts'
+import { ExchangeIds } from './exchange-ids.ts'
 import type { Patience } from './front/patience.ts'
 import type { Members } from './members.ts'
+import { Misbehaviour } from './misbehaviour.ts'
 
 export interface RelayContext {
   bus: Bus
@@ -52,8 +54,8 @@ const batched = subjects.up('', '', '').slice(-1)
 /** Requests wait so long for a bus that is away before they fail. */
 const busWaitMs = 1_000
 
-/** After a reconnection the connectors may not be back for so long. */
-const settleMs = 1_000
+/** After a reconnection connectors may not be back for so long: a registry has to be there before they are let in. */
+const settleMs = 3_000
 
 export class Relay implements Disposable {
   readonly context: RelayContext
@@ -63,17 +65,20 @@ export class Relay implements Disposable {
   readonly #inbox: string
   readonly #subjects = new WeakMap<Application, string>()
   readonly #gatewayId: string
+  readonly #ids: ExchangeIds
+  readonly #misbehaviour: Misbehaviour
   readonly #subscriptions: Subscription[]
   readonly #timers: NodeJS.Timeout[]
   readonly #offStatus: () => void
   readonly #waiting = new Set<() => void>()
-  #count = 0
   #connectedAt = Number.NEGATIVE_INFINITY
 
   constructor(context: RelayContext) {
     this.context = context
     const { bus, members } = context
     this.#gatewayId = bus.instance
+    this.#ids = new ExchangeIds(bus.instance)
+    this.#misbehaviour = new Misbehaviour(context)
     this.#inbox = `${subjects.inbox('gateway', bus.instance)}.x`
     this.#subscriptions = [this.#subscribeAnswers(), this.#subscribeNoResponders()]
     this.#timers = [
@@ -98,6 +103,10 @@ export class Relay implements Disposable {
     new Exchange(this, request).start()
   }
 
+  get openExchanges(): number {
+    return this.#open.size
+  }
+
   /** Ends every open exchange that a revocation touches. */
   revoke({ kind, id }: Revocation): void {
     for (const exchange of [...this.#open.values()]) {
@@ -109,6 +118,14 @@ export class Relay implements Disposable {
   recheck(applicationId: string): void {
     for (const exchange of this.#open.values()) {
       if (exchange.request.application.id === applicationId) this.#renewOrWarn(exchange)
+    }
+  }
+
+  /** Has access decided again for every open exchange that a change of policies or signals touches. */
+  reevaluate({ touches }: Reevaluation): void {
+    const isMeant = touches === 'all' ? () => true : touchedBy(touches)
+    for (const exchange of this.#open.values()) {
+      if (isMeant(exchange.request.question)) this.#renewOrWarn(exchange)
     }
   }
 
@@ -124,21 +141,20 @@ export class Relay implements Disposable {
 
   /** Puts an attempt of an exchange on the bus under a new id. */
   send(exchange: Exchange, encode: (gatewayId: string, exchangeId: string) => Buffer): string {
-    const exchangeId = `${this.#gatewayId}${(++this.#count).toString(36)}`
+    const exchangeId = this.#ids.next()
     this.#open.set(exchangeId, exchange)
     this.#silent.set(exchangeId, exchange)
-    this.context.bus.publish(
-      this.#subjectOf(exchange.request.application),
-      encode(this.#gatewayId, exchangeId),
-      { reply: `${this.#inbox}.${exchangeId}` },
-    )
+    this.context.bus.publish(this.#subjectOf(exchange), encode(this.#gatewayId, exchangeId), {
+      reply: `${this.#inbox}.${exchangeId}`,
+    })
     return exchangeId
   }
 
-  #subjectOf(application: Application): string {
+  #subjectOf({ groupId, request: { application } }: Exchange): string {
+    if (groupId !== application.connectorGroupId) return subjects.exchange(groupId, application.id)
     let subject = this.#subjects.get(application)
     if (subject === undefined) {
-      subject = subjects.exchange(application.connectorGroupId, application.id)
+      subject = subjects.exchange(groupId, application.id)
       this.#subjects.set(application, subject)
     }
     return subject
@@ -147,6 +163,20 @@ export class Relay implements Disposable {
   /** Sends a frame to the connector that took an exchange. */
   sendDown(connectorId: string, exchangeId: string, frame: Buffer): void {
     this.context.bus.publish(subjects.down(connectorId, exchangeId), frame)
+  }
+
+  /** Its connector has said all: whatever else it says is no answer. */
+  answered(exchangeId: string): void {
+    this.#ids.answered(exchangeId)
+  }
+
+  /** It was not asked, and could know that. */
+  answeredForAnother(connectorId: string): void {
+    this.#misbehaviour.report(connectorId, 'answered_for_another')
+  }
+
+  answeredTwice(connectorId: string): void {
+    this.#misbehaviour.report(connectorId, 'answered_twice')
   }
 
   forget(exchangeId: string): void {
@@ -197,6 +227,7 @@ export class Relay implements Disposable {
         this.#receive(connectorId, exchangeId, frame)
       }
     } catch (error) {
+      this.#misbehaviour.stray(connectorId, message.length)
       this.context.log.warn({ error, connector: connectorId }, 'unreadable batch of answers')
     }
   }
@@ -207,12 +238,16 @@ export class Relay implements Disposable {
     try {
       frame = decodeUp(message)
     } catch (error) {
+      this.#misbehaviour.stray(connectorId, message.length)
       this.context.log.warn({ error, connector: connectorId }, 'unreadable answer')
       exchange?.broken('the connector sent what is no frame')
       return
     }
     this.#silent.delete(exchangeId)
-    if (exchange) exchange.receive(connectorId, frame)
+    if (exchange) return exchange.receive(connectorId, frame)
+    this.#misbehaviour.stray(connectorId, message.length)
+    const isSecond = frame.type === 'response' && this.#ids.wasAnswered(exchangeId)
+    if (isSecond) this.answeredTwice(connectorId)
     else if (isGoingOn(frame)) {
       this.sendDown(connectorId, exchangeId, encodeCancel('aborted', 'nobody waits any more'))
     }

@@ -14,6 +14,7 @@
 
 import type { Application } from '#infra/contracts/application.ts'
 import { allowHeader } from '#infra/contracts/http-methods.ts'
+import type { Challenge } from '#infra/contracts/policy.ts'
 import { SallyportError } from '#infra/errors.ts'
 import { isAmbiguousBetweenPaths } from '#infra/http.ts'
 import { mayUseSession } from './authenticate.ts'
@@ -30,6 +31,7 @@ import { applicationAt, externalOrigin } from './publish.ts'
 import { recordAnswered } from './record.ts'
 import { challenge, fail, problem, refuse, refuseUnread } from './refusals.ts'
 import { type Session, sessionCookie } from './session.ts'
+import { wantedKey } from './sign-in-state.ts'
 import { isSmall, readBody } from './small-body.ts'
 import type { ServerContext, Visit } from './visit.ts'
 
@@ -141,7 +143,7 @@ async function authenticate(
     const session = await context.sessions.read(cookie, incoming.hostname)
     if (session) return session
   }
-  challenge(context, visit, 'unauthenticated', false)
+  challenge(context, visit, 'unauthenticated', { isFresh: false })
   return undefined
 }
 
@@ -176,14 +178,20 @@ async function ask(
   visit.access.decision = answer.decision
   visit.access.decidedAt = performance.now()
   if (answer.lease !== undefined) return answer
-  const { session } = visit.access
-  const isStale = !session || Date.now() - session.signedInAtMs > freshSessionMs
-  if (answer.decision.outcome === 'challenge' && isStale) {
-    challenge(context, visit, 'unauthenticated', true)
+  const { outcome, reasons, challenge: wanted } = answer.decision
+  if (outcome !== 'challenge' || isTriedAlready(visit.access.session, wanted)) {
+    refuse(context, visit, 'access_denied', undefined, reasons)
   } else {
-    refuse(context, visit, 'access_denied', undefined, answer.decision.reasons)
+    const fault = wanted ? 'insufficient_user_authentication' : 'unauthenticated'
+    challenge(context, visit, fault, { isFresh: true, wanted })
   }
   return undefined
+}
+
+/** The user has just come back from a sign-in that was to do this, and it did not. */
+function isTriedAlready(session: Session | undefined, wanted: Challenge | undefined): boolean {
+  if (!session || Date.now() - session.signedInAtMs > freshSessionMs) return false
+  return wanted === undefined || session.stepUp === wantedKey(wanted)
 }
 
 function relay(

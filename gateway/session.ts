@@ -25,6 +25,8 @@ const SessionRecord = z.object({
   /** When the user came back from the identity provider. */
   signedInAtMs: z.number(),
   expiresAtMs: z.number(),
+  /** What the provider was asked for at this sign-in (sign-in-state.ts): asking for the same at once is of no use. */
+  stepUp: z.string().optional(),
   /** Portal only: tells the identity provider whose session ends at sign-out. */
   idToken: z.string().optional(),
 })

@@ -6,6 +6,7 @@
 
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { z } from 'zod'
+import { Challenge } from '#infra/contracts/policy.ts'
 import { ownCookiePrefix } from '#infra/http.ts'
 
 export const signInCookie = `${ownCookiePrefix}-sign-in`
@@ -19,10 +20,33 @@ export const Destination = z.object({
   nonceHash: z.string().max(64),
   /** How often this sign-in was started over. */
   tries: z.number().int().min(0).max(10),
+  /** What policy wants of this sign-in. */
+  wanted: Challenge.optional(),
 })
 export type Destination = z.output<typeof Destination>
 
 const State = Destination.extend({ id: z.string().length(22) })
+
+/** What was wanted of a sign-in, to be compared with what is wanted afterwards. */
+export function wantedKey({ acrValues, maxAgeSeconds }: Challenge): string {
+  return JSON.stringify([acrValues, maxAgeSeconds ?? null])
+}
+
+/** As parameters of our own URLs, named as the provider's. */
+export function writeWanted(parameters: URLSearchParams, wanted: Challenge | undefined): void {
+  if (!wanted) return
+  parameters.set('acr_values', wanted.acrValues.join(' '))
+  if (wanted.maxAgeSeconds !== undefined) parameters.set('max_age', String(wanted.maxAgeSeconds))
+}
+
+/** Undefined when nothing is wanted. What somebody else writes there decides nothing: policy looks at what came of it. */
+export function readWanted(parameters: URLSearchParams): Challenge | undefined {
+  const [values, age] = [parameters.get('acr_values'), parameters.get('max_age')]
+  if (values === null && age === null) return undefined
+  const acrValues = (values ?? '').split(' ').filter(value => value !== '')
+  const wanted = { acrValues, ...(age !== null && { maxAgeSeconds: Number(age) }) }
+  return Challenge.safeParse(wanted).data
+}
 
 export const newSignInSecret = () => randomBytes(32).toString('base64url')
 

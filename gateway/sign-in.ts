@@ -6,11 +6,12 @@
 
 import { z } from 'zod'
 import type { Bus } from '#infra/bus.ts'
-import { SignInReply } from '#infra/contracts/policy.ts'
+import { type Challenge, type Decision, SignInReply } from '#infra/contracts/policy.ts'
 import { type Principal, sessionLifetimeMs } from '#infra/contracts/principal.ts'
 import { SallyportError } from '#infra/errors.ts'
 import { ownCookiePrefix, pathOf } from '#infra/http.ts'
 import { subjects } from '#infra/subjects.ts'
+import type { Question } from './authorize.ts'
 import { type CookieOptions, setCookie } from './cookie.ts'
 import { clientOf } from './facts.ts'
 import { type ClientRequest, type ClientResponse, flatHeaders } from './front/client.ts'
@@ -23,9 +24,12 @@ import {
   beginSignIn,
   Destination,
   newSignInSecret,
+  readWanted,
   returnedSignIn,
   signInCookie,
   signInSecret,
+  wantedKey,
+  writeWanted,
 } from './sign-in-state.ts'
 
 const nonceCookie = `${ownCookiePrefix}-nonce`
@@ -46,6 +50,16 @@ export interface SignInContext {
   sessions: SessionStore
   codes: HandoverCodes
   publication: () => Publication
+  /** What policy says of a session at an application. */
+  decide: (question: Question) => Promise<{ readonly decision: Decision }>
+}
+
+interface RedirectOptions {
+  /** Past the session that the portal has. */
+  isFresh: boolean
+  tries?: number
+  /** What policy wants of the sign-in. */
+  wanted?: Challenge | undefined
 }
 
 export interface Visit {
@@ -64,7 +78,7 @@ export class SignIn {
   }
 
   /** Sends a navigation to an application off to the portal, and back to where it is now afterwards. */
-  redirectToPortal({ incoming, res }: Visit, options: { isFresh: boolean; tries?: number }): void {
+  redirectToPortal({ incoming, res }: Visit, options: RedirectOptions): void {
     const { cookies, hostname, target } = incoming
     const nonce = cookies.get(nonceCookie) ?? newNonce()
     const url = new URL('.sallyport/authorize', this.#portal)
@@ -73,6 +87,7 @@ export class SignIn {
     url.searchParams.set('nonce', nonceHash(nonce))
     if (options.tries) url.searchParams.set('try', String(options.tries))
     if (options.isFresh) url.searchParams.set('fresh', 'true')
+    writeWanted(url.searchParams, options.wanted)
     redirect(res, url.href, [
       setCookie(nonceCookie, nonce, { maxAgeSeconds: transientCookieSeconds }),
     ])
@@ -84,7 +99,8 @@ export class SignIn {
     const target = Destination.shape.target.safeParse(searchParams.get('target') ?? '/')
     if (!target.success) throw new SallyportError('bad_request', 'target: must be a path')
     const incoming = { ...visit.incoming, target: target.data }
-    this.redirectToPortal({ ...visit, incoming }, { isFresh: false })
+    const wanted = readWanted(searchParams)
+    this.redirectToPortal({ ...visit, incoming }, { isFresh: wanted !== undefined, wanted })
   }
 
   /** `GET <portal>/.sallyport/authorize`: hands over the session, or begins a sign-in first. */
@@ -95,6 +111,7 @@ export class SignIn {
       target: searchParams.get('target') ?? '/',
       nonceHash: searchParams.get('nonce') ?? '',
       tries: Number(searchParams.get('try') ?? 0),
+      wanted: readWanted(searchParams),
     })
     if (!destination.success) throw new SallyportError('bad_request', destination.error.message)
     this.#originOf(destination.data)
@@ -108,7 +125,7 @@ export class SignIn {
   async begin({ incoming, res }: Visit, destination: Destination): Promise<void> {
     const secret = signInSecret(incoming.cookies) ?? newSignInSecret()
     const parameters = beginSignIn(secret, destination)
-    const url = await this.#context.provider.authorizationUrl(parameters, {})
+    const url = await this.#context.provider.authorizationUrl(parameters, destination.wanted)
     redirect(res, url.href, [
       setCookie(signInCookie, secret, { maxAgeSeconds: transientCookieSeconds }),
     ])
@@ -128,7 +145,9 @@ export class SignIn {
     const refusal = url.searchParams.get('error')
     if (refusal !== null) throw new SallyportError('sign_in_failed', `provider: ${refusal}`)
     const idToken = await this.#context.provider.idToken(url, parameters)
-    const session = await this.#signIn(incoming, idToken)
+    const signedIn = await this.#signIn(incoming, idToken)
+    const { wanted } = destination
+    const session = { ...signedIn, ...(wanted && { stepUp: wantedKey(wanted) }) }
     const cookie = await this.#context.sessions.create({ ...session, idToken })
     const previous = incoming.cookies.get(sessionCookie)
     if (previous) await this.#context.sessions.delete(previous)
@@ -174,12 +193,12 @@ export class SignIn {
     const { hostname, target, nonceHash: hash, tries } = destination
     if (hostname === '') return redirect(res, new URL(target, this.#portal).href, cookies)
     const url = new URL('/.sallyport/callback', this.#originOf(destination))
-    const { sessionId, userPrincipalName, displayName, groups, signedInAtMs, expiresAtMs } = session
+    const { hostname: _, idToken: __, ...handedOver } = session
     const code = await this.#context.codes.issue({
       hostname,
       target,
       nonceHash: hash,
-      session: { sessionId, userPrincipalName, displayName, groups, signedInAtMs, expiresAtMs },
+      session: handedOver,
     })
     url.searchParams.set('code', code)
     url.searchParams.set('target', target)
@@ -208,7 +227,7 @@ export class SignIn {
       nonce && code ? await this.#context.codes.redeem(code, hostname, nonce) : undefined
     if (handover) {
       const cookie = await this.#context.sessions.create({ hostname, ...handover.session })
-      const options = this.#accessCookie(hostname, handover)
+      const options = await this.#accessCookie(incoming, handover)
       return redirect(res, samePlace(handover.target), [setCookie(sessionCookie, cookie, options)])
     }
     const current = cookies.get(sessionCookie)
@@ -220,17 +239,27 @@ export class SignIn {
     this.redirectToPortal(again, { isFresh: false, tries: tries + 1 })
   }
 
-  /** How the application wants its access cookie (Graph: isPersistentCookieEnabled, isHttpOnlyCookieEnabled). */
-  #accessCookie(hostname: string, { target, session }: Handover): CookieOptions {
-    const paths = this.#context.publication().at(hostname)
+  /**
+   * How the application wants its access cookie (Graph: isPersistentCookieEnabled, isHttpOnlyCookieEnabled), and policies
+   * do (persistentBrowser). A cookie ends with the browser when nobody can say.
+   */
+  async #accessCookie(incoming: Incoming, { target, session }: Handover): Promise<CookieOptions> {
+    const paths = this.#context.publication().at(incoming.hostname)
     const application = paths && applicationAt(paths, pathOf(target))
     if (!application) return {}
     const { isPersistentCookieEnabled, isHttpOnlyCookieEnabled } = application.onPremisesPublishing
-    const maxAgeSeconds = Math.max(0, (session.expiresAtMs - Date.now()) / 1_000)
-    return {
-      isHttpOnly: isHttpOnlyCookieEnabled,
-      ...(isPersistentCookieEnabled && { maxAgeSeconds }),
+    const question = {
+      sessionId: session.sessionId,
+      userPrincipalName: session.userPrincipalName,
+      applicationId: application.id,
+      client: clientOf(incoming),
+      requestId: incoming.requestId,
     }
+    const answer = await this.#context.decide(question).catch(() => undefined)
+    const demanded = answer ? answer.decision.sessionDemands?.persistentBrowser : 'never'
+    const isPersistent = demanded ? demanded === 'always' : isPersistentCookieEnabled
+    const maxAgeSeconds = Math.max(0, (session.expiresAtMs - Date.now()) / 1_000)
+    return { isHttpOnly: isHttpOnlyCookieEnabled, ...(isPersistent && { maxAgeSeconds }) }
   }
 
   /** `POST <portal>/.sallyport/sign-out`: ends the session everywhere, then the provider's. */

@@ -149,7 +149,8 @@ function checkClaims(
   groupId: string,
   { applicationId, nowMs }: LeaseExpectation,
 ): void {
-  if (aud !== groupId) throw refused('for another connector group')
+  if (aud !== groupId && !(Array.isArray(aud) && aud.includes(groupId)))
+    throw refused('for another connector group')
   if (app !== applicationId) throw refused('for another application')
   if (!(exp * 1_000 > nowMs)) throw refused('expired')
   if (!(iat * 1_000 <= nowMs + clockToleranceMs)) throw refused('not valid yet')

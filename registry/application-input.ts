@@ -7,29 +7,15 @@
 
 import { z } from 'zod'
 import { Application, OnPremisesPublishing, Slug } from '#infra/contracts/application.ts'
-
-type Nothing = (value: unknown) => boolean
-
-const isEmpty: Nothing = value =>
-  value === undefined ||
-  value === null ||
-  value === false ||
-  value === '' ||
-  value === 'none' ||
-  (typeof value === 'object' && Object.values(value).every(isEmpty))
-
-/** An object that only says of what type it would be is empty too. */
-const saysNothing: Nothing = value => isEmpty(withoutAnnotations(value))
-
-const notEnforced = (says: string, isHarmless: Nothing = saysNothing) =>
-  z
-    .unknown()
-    .refine(isHarmless, { error: `is not enforced by Sallyport yet: ${says}` })
-    .optional()
-    .describe(`Known from Microsoft Graph, not enforced yet: ${says}.`)
-
-const onlyEmpty = 'leave it out or empty'
-const onlyFalse = 'leave it out or false'
+import {
+  annotated,
+  notEnforced,
+  onlyEmpty,
+  onlyFalse,
+  saysNothing,
+  withoutAnnotations,
+} from '#infra/contracts/graph.ts'
+import { SingleSignOnInput } from '#infra/contracts/sign-on.ts'
 
 /** Properties of Graph's onPremisesPublishing that would change what we do, if we did it. */
 const notEnforcedPublishing = {
@@ -49,7 +35,6 @@ const notEnforcedPublishing = {
   isTranslateLinksInBodyEnabled: notEnforced(onlyFalse),
   onPremisesApplicationSegments: notEnforced(onlyEmpty),
   segmentsConfiguration: notEnforced(onlyEmpty),
-  singleSignOnSettings: notEnforced('leave it out, or set singleSignOnMode to none'),
   trafficRoutingMethod: notEnforced('leave it out or none'),
   useAlternateUrlForTranslationAndRedirect: notEnforced(onlyFalse),
   verifiedCustomDomainCertificatesMetadata: notEnforced(onlyEmpty),
@@ -74,7 +59,14 @@ function orNull(schema: unknown) {
   return schema instanceof z.ZodNullable ? schema : (schema as z.ZodType).nullable()
 }
 
-const PublishingPatch = z.strictObject({ ...enforcedPublishing, ...notEnforcedPublishing })
+const PublishingPatch = z.strictObject({
+  ...enforcedPublishing,
+  ...notEnforcedPublishing,
+  singleSignOnSettings: z
+    .preprocess(deeplyWithoutAnnotations, SingleSignOnInput.nullable())
+    .optional()
+    .describe(OnPremisesPublishing.shape.singleSignOnSettings.unwrap().description ?? ''),
+})
 export type PublishingPatch = z.output<typeof PublishingPatch>
 
 export const enforcedNames = Object.keys(enforcedPublishing) as (keyof Publishing)[]
@@ -90,6 +82,11 @@ const settable = {
   displayName: Application.shape.displayName.optional(),
   appRoleAssignmentRequired: z.boolean().optional(),
   connectorGroupId: Slug.optional(),
+  standbyConnectorGroupId: Slug.nullable()
+    .optional()
+    .describe(
+      'Serves the application while its connector group has nobody, or nobody who reaches it. Null: none.',
+    ),
 }
 
 /** Body of POST /applications. */
@@ -124,12 +121,10 @@ export type ApplicationPatch = z.output<typeof ApplicationPatch>
 /** Body of PATCH /applications/{id}/onPremisesPublishing. */
 export const OnPremisesPublishingPatch = annotated(PublishingPatch)
 
-/** OData annotations (`@odata.type`, `@odata.etag`) may stand in every body; they are dropped. */
-export function annotated<Schema extends z.ZodType>(schema: Schema) {
-  return z.preprocess(withoutAnnotations, schema)
-}
-
-function withoutAnnotations(value: unknown): unknown {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value
-  return Object.fromEntries(Object.entries(value).filter(([name]) => !name.includes('@odata.')))
+function deeplyWithoutAnnotations(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(deeplyWithoutAnnotations)
+  const plain = withoutAnnotations(value)
+  if (typeof plain !== 'object' || plain === null) return plain
+  const entries = Object.entries(plain)
+  return Object.fromEntries(entries.map(([name, part]) => [name, deeplyWithoutAnnotations(part)]))
 }

@@ -8,14 +8,13 @@ import { isPublished, RegisteredApplication, Slug } from '#infra/contracts/appli
 import type { Revocation } from '#infra/contracts/policy.ts'
 import type { ApplicationPatch, NewApplication, PublishingPatch } from './application-input.ts'
 import { enforcedNames } from './application-input.ts'
-import { checkApplication, checkGroup, type Groups, type Rules } from './application-rules.ts'
+import { checkApplication, checkGroups, type GroupRules } from './application-rules.ts'
 import { defaultExternalUrl } from './external-url.ts'
 import { invalid, parseOrRefuse, Refusal } from './refusal.ts'
 import type { State, Store, Versioned } from './store.ts'
 
-export interface ApplicationOptions extends Rules {
+export interface ApplicationOptions extends GroupRules {
   store: Store<RegisteredApplication>
-  groups: Groups
   revoke: (revocation: Revocation) => void
 }
 
@@ -76,6 +75,7 @@ async function create(
     createdDateTime: new Date().toISOString(),
     appRoleAssignmentRequired: input.appRoleAssignmentRequired,
     connectorGroupId: input.connectorGroupId,
+    standbyConnectorGroupId: input.standbyConnectorGroupId,
     onPremisesPublishing:
       input.onPremisesPublishing && begin(id, input.onPremisesPublishing, externalBaseUrl),
   })
@@ -85,7 +85,7 @@ async function create(
       throw new Refusal('already_exists', message, [{ property: 'id', message }])
     }
     checkApplication(options, value)
-    await checkGroup(options.groups, value.connectorGroupId)
+    await checkGroups(options, undefined, value)
     return { id, value }
   })
   if (revision === undefined) throw new TypeError('an application was not written')
@@ -102,7 +102,7 @@ async function editOne(
   options: ApplicationOptions,
   { id, precondition, apply }: Edit,
 ): Promise<Changed<RegisteredApplication>> {
-  const { store, groups } = options
+  const { store } = options
   let result: { before: Versioned<RegisteredApplication>; after: RegisteredApplication } | undefined
   const revision = await store.change(async state => {
     const before = find(state, id)
@@ -111,9 +111,7 @@ async function editOne(
     result = { before, after }
     if (changedProperties(before.value, after).length === 0) return undefined
     checkApplication(options, after)
-    const { connectorGroupId } = after
-    if (connectorGroupId !== before.value.connectorGroupId)
-      await checkGroup(groups, connectorGroupId)
+    await checkGroups(options, before.value, after)
     return { id: after.id, value: after }
   })
   if (!result) throw new TypeError('a change was decided without a result')
@@ -179,6 +177,10 @@ function merge(
     displayName: patch.displayName ?? before.displayName,
     appRoleAssignmentRequired: patch.appRoleAssignmentRequired ?? before.appRoleAssignmentRequired,
     connectorGroupId: patch.connectorGroupId ?? before.connectorGroupId,
+    standbyConnectorGroupId:
+      patch.standbyConnectorGroupId === undefined
+        ? before.standbyConnectorGroupId
+        : patch.standbyConnectorGroupId,
     onPremisesPublishing: mergePublishing(before, patch.onPremisesPublishing, externalBaseUrl),
   }
 }

@@ -7,7 +7,7 @@
 import { randomUUID } from 'node:crypto'
 import { z } from 'zod'
 import { AppRoleAssignment, type RegisteredApplication } from '#infra/contracts/application.ts'
-import { annotated } from './application-input.ts'
+import { annotated } from '#infra/contracts/graph.ts'
 import type { Applications, Changed, Precondition } from './applications.ts'
 import { Refusal } from './refusal.ts'
 

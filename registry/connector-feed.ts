@@ -1,6 +1,6 @@
 /**
- * What connectors learn from the registry: the applications of their group and the keys that verify access leases.
- * They ask when they connect and are told at every change what has changed. Several registries may do this side by
+ * What connectors learn from the registry: the applications of their group and the keys that verify access leases, both
+ * signed, since connectors dial and believe what stands there. They ask when they connect and are told at every change what has changed. Several registries may do this side by
  * side: whatever they say of applications carries the bucket's revision, and a connector never goes back to an older
  * one. Nobody is waited for: a connector that is away or slow asks again when it can.
  */
@@ -10,12 +10,20 @@ import type { Bus } from '#infra/bus.ts'
 import {
   type ApplicationsReply,
   ApplicationsRequest,
+  type ApplicationsStatement,
   type RegisteredApplication,
 } from '#infra/contracts/application.ts'
 import type { ConnectorGroup } from '#infra/contracts/connector.ts'
 import type { LeaseKey, LeaseKeySet } from '#infra/contracts/policy.ts'
 import type { Logger } from '#infra/log.ts'
 import type { Snapshot } from '#infra/snapshot.ts'
+import {
+  Nonce,
+  payloadBytesIn,
+  type StatementSigner,
+  type StatementType,
+  signStatement,
+} from '#infra/statement.ts'
 import { queues, subjects } from '#infra/subjects.ts'
 import { GroupLists } from './group-lists.ts'
 import type { State, Store } from './store.ts'
@@ -25,6 +33,7 @@ export interface ConnectorFeedOptions {
   applications: Store<RegisteredApplication>
   groups: State<ConnectorGroup>
   leaseKeys: Snapshot<LeaseKey>
+  signer: StatementSigner
   log: Logger
 }
 
@@ -35,50 +44,60 @@ const messageBytes = 256 * 1024
 const envelopeBytes = 1_024
 
 export function feedConnectors(options: ConnectorFeedOptions): Disposable {
-  const { bus, applications: store, groups, leaseKeys } = options
+  const { bus, applications: store, groups, leaseKeys, signer } = options
   using stack = new DisposableStack()
-  const maxBytes = Math.min(messageBytes, bus.maxPayloadBytes - envelopeBytes)
+  const maxBytes = Math.min(messageBytes, payloadBytesIn(bus.maxPayloadBytes) - envelopeBytes)
   const lists = new GroupLists({ store, maxBytes })
   for (const subscription of serveRequests(options, lists))
     stack.defer(() => subscription.unsubscribe())
-  const pushKeys = () => bus.publishJson(subjects.keys, leaseKeySet(leaseKeys))
+  const push = (subject: string, type: StatementType, said: object) =>
+    bus.publishJson(subject, signStatement(signer, type, said))
+  const pushKeys = () => push(subjects.keys, 'leaseKeys', leaseKeySet(leaseKeys))
+  const tell = (group: string, said: ApplicationsReply) => {
+    const statement: ApplicationsStatement = { group, said }
+    push(subjects.applicationsOf(group), 'applications', statement)
+  }
   stack.defer(
     store.onChange(changes => {
-      for (const [group, told] of lists.apply(changes)) {
-        bus.publishJson(subjects.applicationsOf(group), told)
-      }
+      for (const [group, told] of lists.apply(changes)) tell(group, told)
     }),
   )
   stack.defer(leaseKeys.onChange(pushKeys))
   stack.defer(
     bus.onStatus(status => {
       if (status !== 'connected') return
-      for (const group of groups.entries.keys()) {
-        bus.publishJson(subjects.applicationsOf(group), lists.standing(group))
-      }
+      for (const group of groups.entries.keys()) tell(group, lists.standing(group))
       pushKeys()
     }),
   )
   return stack.move()
 }
 
-function serveRequests({ bus, groups, leaseKeys, log }: ConnectorFeedOptions, lists: GroupLists) {
+const Asked = z.object({ nonce: Nonce })
+
+function serveRequests(
+  { bus, groups, leaseKeys, signer, log }: ConnectorFeedOptions,
+  lists: GroupLists,
+) {
   const queue = queues.registry
   return [
     bus.serve(subjects.applicationsRequests, {
       queue,
-      request: ApplicationsRequest,
-      handle: ({ since, after }, subject): ApplicationsReply => {
+      request: ApplicationsRequest.extend(Asked.shape),
+      handle: ({ since, after, nonce }, subject) => {
         const group = subject.slice(subject.lastIndexOf('.') + 1)
         if (!groups.get(group)) log.warn({ group }, 'a connector asks for an unknown group')
         const changes = since === undefined ? undefined : lists.changes(group, since)
-        return changes ?? lists.page(group, after)
+        const said = changes ?? lists.page(group, after)
+        const statement: ApplicationsStatement = { group, said }
+        return signStatement(signer, 'applications', { ...statement, nonce })
       },
     }),
     bus.serve(subjects.keysRequest, {
       queue,
-      request: z.unknown(),
-      handle: () => leaseKeySet(leaseKeys),
+      request: Asked,
+      handle: ({ nonce }) =>
+        signStatement(signer, 'leaseKeys', { ...leaseKeySet(leaseKeys), nonce }),
     }),
   ]
 }

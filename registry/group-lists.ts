@@ -9,6 +9,7 @@ import {
   type Application,
   type ApplicationChanges,
   type ApplicationPage,
+  groupIdsOf,
   isPublished,
   type RegisteredApplication,
 } from '#infra/contracts/application.ts'
@@ -47,11 +48,11 @@ export class GroupLists {
     this.#options = { maxRemembered, ...options }
     this.#since = options.store.revision
     for (const application of options.store.entries.values()) {
-      const group = groupOf(application)
-      if (group === undefined) continue
-      const ids = this.#ids.get(group)
-      if (ids) ids.push(application.id)
-      else this.#ids.set(group, [application.id])
+      for (const group of groupsOf(application)) {
+        const ids = this.#ids.get(group)
+        if (ids) ids.push(application.id)
+        else this.#ids.set(group, [application.id])
+      }
     }
     for (const ids of this.#ids.values()) ids.sort(byCodeUnits)
   }
@@ -135,19 +136,17 @@ export class GroupLists {
 
   #member(group: string, id: string): Application | undefined {
     const application = this.#options.store.entries.get(id)
-    const isMember = application && isPublished(application) && groupOf(application) === group
+    const isMember =
+      application && isPublished(application) && groupIdsOf(application).includes(group)
     return isMember ? forConnectors(application) : undefined
   }
 
   #move({ key: id, before, after }: Change<RegisteredApplication>): Remembered[] {
-    const [from, to] = [before && groupOf(before), after && groupOf(after)]
-    if (from !== to) {
-      if (from !== undefined) this.#leave(from, id)
-      if (to !== undefined) this.#join(to, id)
-    }
+    const [from, to] = [groupsOf(before), groupsOf(after)]
+    for (const group of from) if (!to.includes(group)) this.#leave(group, id)
+    for (const group of to) if (!from.includes(group)) this.#join(group, id)
     const revision = this.#options.store.get(id)?.revision ?? this.#version
-    const groups = new Set([from, to].filter(group => group !== undefined))
-    return [...groups].map(group => ({ revision, group, id }))
+    return [...new Set([...from, ...to])].map(group => ({ revision, group, id }))
   }
 
   #join(group: string, id: string): void {
@@ -187,9 +186,9 @@ class Size {
   }
 }
 
-/** The group whose connectors serve an application; undefined while nobody does. */
-function groupOf(application: RegisteredApplication): string | undefined {
-  return isPublished(application) ? application.connectorGroupId : undefined
+/** The groups whose connectors serve an application: none while it is not published. */
+function groupsOf(application: RegisteredApplication | undefined): string[] {
+  return application && isPublished(application) ? groupIdsOf(application) : []
 }
 
 /** Index of the first id that comes after this one. */

@@ -6,22 +6,27 @@
 import { openAudit } from '#infra/audit.ts'
 import { openBucket } from '#infra/bucket.ts'
 import { type Bus, connectBus } from '#infra/bus.ts'
+import { busAddress } from '#infra/bus-connection.ts'
 import { isPublished, RegisteredApplication } from '#infra/contracts/application.ts'
+import { AssertionKey } from '#infra/contracts/assertion.ts'
 import { Connector, ConnectorGroup } from '#infra/contracts/connector.ts'
-import { LeaseKey } from '#infra/contracts/policy.ts'
+import { LeaseKey, type Revocation } from '#infra/contracts/policy.ts'
 import type { Service } from '#infra/lifecycle.ts'
 import { createLogger, type Logger } from '#infra/log.ts'
+import { meteredAudit, missing } from '#infra/monitoring/meters.ts'
+import { monitor } from '#infra/monitoring/monitoring.ts'
 import { Revoker } from '#infra/revocations.ts'
 import { watchBucket } from '#infra/snapshot.ts'
 import { buckets } from '#infra/subjects.ts'
 import { startAdminApi } from './admin-api/server.ts'
 import { ApplicationIndex } from './application-index.ts'
 import { openApplications } from './applications.ts'
+import { tellAssertionKeys } from './assertion-keys.ts'
+import { openConditionalAccess } from './conditional-access/conditional-access.ts'
 import type { RegistryConfig } from './config.ts'
-import { followConnections } from './connections.ts'
-import { feedConnectors } from './connector-feed.ts'
 import { openConnectorGroups } from './connector-groups.ts'
-import { openConnectors } from './connectors.ts'
+import { openConnectorSide } from './connector-side.ts'
+import { openDiagnoses } from './diagnosis.ts'
 import { tellPaces } from './pace.ts'
 import { prepareStorage } from './storage.ts'
 import { openStore, type Store } from './store.ts'
@@ -37,9 +42,12 @@ export async function startRegistry(
   const log = createLogger(service, config.logLevel)
   await using stack = new AsyncDisposableStack()
   const cancel = signal ? { signal } : {}
-  const bus = stack.use(await connectBus({ url: config.busUrl, role: service, log, ...cancel }))
+  const monitoring = stack.use(await monitor(config.monitoring, { service, log }))
+  const bus = stack.use(await connectBus({ ...busAddress(config), role: service, log, ...cancel }))
   await prepareStorage(bus, { ...config, log, ...cancel })
-  const audit = stack.use(openAudit(bus, { service, log }))
+  const audit = stack.use(
+    meteredAudit(monitoring, bus, openAudit(bus, { service, log, redacted: config.auditRedacted })),
+  )
   const stores = await openStores(bus, log, stack, signal)
   const groups = openConnectorGroups({ ...stores, store: stores.groups })
   await groups.ensureDefault()
@@ -50,24 +58,26 @@ export async function startRegistry(
     store: stores.applications,
     index: new ApplicationIndex(stores.applications),
     externalBaseUrl: config.externalBaseUrl,
+    doesDefaultGroupServe: config.doesDefaultGroupServe,
     maxMessageBytes: bus.maxPayloadBytes,
   })
-  const connectors = stack.use(
-    openConnectors({ ...config, bus, store: stores.connectors, audit, log }),
-  )
-  if (config.systemBusUrl !== undefined) {
-    const onLost = (memberId: string) => connectors.lost(memberId)
-    stack.use(await followConnections({ url: config.systemBusUrl, log, ...cancel, onLost }))
-  }
-  stack.use(feedConnectors({ ...stores, bus, log }))
+  const parts = { bus, audit, log, stores, ...cancel }
+  const { connectors, placement, enrolment } = await openConnectorSide(config, parts, stack)
   stack.use(tellPaces(bus))
+  stack.use(tellAssertionKeys(bus, stores.assertionKeys))
   // Who hears that this registry is ready may rely on being heard by it.
   await bus.connection.flush()
-  const context = { applications, groups, connectors, audit, log }
+  const access = await openConditionalAccess(bus, stack, { log, ...cancel })
+  const revoke = (revocation: Revocation) => revoker.revoke(revocation)
+  const diagnose = openDiagnoses(bus, connectors)
+  const administered = { applications, groups, connectors, placement, enrolment, diagnose }
+  const known = { ...administered, revoke, audit, log }
   const { host, port, adminToken: token } = config
-  const api = stack.use(await startAdminApi({ ...context, host, port, token }))
+  const api = stack.use(await startAdminApi({ ...known, ...access, host, port, token }))
   if (!isLoopback(host))
     log.warn({ host }, 'the admin API has no TLS of its own: put it behind one')
+  stack.defer(() => monitoring?.stopping())
+  monitoring?.ready(() => missing(bus, audit))
   log.info({ admin: api.url }, 'serving')
   const running = stack.move()
   return {
@@ -98,6 +108,9 @@ async function openStores(
     leaseKeys: await bucket(
       watchBucket(bus, { ...common, bucket: buckets.leaseKeys, schema: LeaseKey }),
     ),
+    assertionKeys: await bucket(
+      watchBucket(bus, { ...common, bucket: buckets.assertionKeys, schema: AssertionKey }),
+    ),
   }
 }
 
@@ -115,7 +128,8 @@ async function openRevoker(
     bus,
     bucket: kv,
     log: options.log,
-    isStillMeant: ({ id, revision = 0 }) => {
+    isStillMeant: ({ kind, id, revision = 0 }) => {
+      if (kind !== 'application') return true
       const present = applications.get(id)
       return !(present && isPublished(present.value) && present.revision > revision)
     },

@@ -49,7 +49,14 @@ const bucketSettings: Record<(typeof buckets)[keyof typeof buckets], BucketSetti
   [buckets.codes]: { lifetimeMs: minuteMs },
   [buckets.principals]: { lifetimeMs: 24 * hourMs },
   [buckets.revocations]: { lifetimeMs: 25 * hourMs, markers: true },
+  [buckets.policies]: { history: 5 },
+  [buckets.signals]: { markers: true },
   [buckets.leaseKeys]: { lifetimeMs: 10 * minuteMs, markers: true },
+  [buckets.assertionKeys]: { lifetimeMs: 10 * minuteMs, markers: true },
+  // Each entry of these brings its own lifetime.
+  [buckets.enrolmentTokens]: { markers: true },
+  [buckets.enrolmentConsents]: { markers: true },
+  [buckets.revokedCertificates]: { markers: true },
 }
 
 /** Window in which the stream recognizes an audit event that it has already (by `Nats-Msg-Id`). */

@@ -6,6 +6,7 @@ import { Command } from 'commander'
 import { describe, expect, test } from 'vitest'
 import type { ZodType } from 'zod'
 import { OnPremisesPublishing } from '#infra/contracts/application.ts'
+import { AuditEvent } from '#infra/contracts/audit.ts'
 import { serviceVariables } from '#infra/embedded/service-help.ts'
 import { FAULTS } from '#infra/errors.ts'
 import { GatewayConfig } from '../gateway/config.ts'
@@ -14,7 +15,14 @@ import { addClientCommands } from '../registry/cli/commands.ts'
 const root = join(import.meta.dirname, '..')
 const read = (path: string) => readFileSync(join(root, path), 'utf8')
 const readme = read('README.md')
-const documents = ['README.md', 'CONTRIBUTING.md', 'DECISIONS.md', 'SECURITY.md', 'CHANGELOG.md']
+const documents = [
+  'README.md',
+  'CONTRIBUTING.md',
+  'DECISIONS.md',
+  'SECURITY.md',
+  'CHANGELOG.md',
+  ...globSync('docs/*.md', { cwd: root }),
+]
 
 test('the fault table of the README is the fault table of the code', () => {
   const rows = [...readme.matchAll(/^\| `(\w+)` \| (\d{3}) \| (.+) \|$/gm)]
@@ -43,6 +51,7 @@ test('every variable that a document names is one that a service or the command 
     'SALLYPORT_ADMIN_URL',
     'SALLYPORT_ADMIN_TOKEN',
     'SALLYPORT_BUS_URL',
+    'SALLYPORT_CONNECTOR_TOKEN',
   ])
   const named = documents.flatMap(path => read(path).match(/SALLYPORT_[A-Z_]*[A-Z]/g) ?? [])
   expect(named.filter(name => !known.has(name))).toEqual([])
@@ -69,11 +78,25 @@ test('the time-outs of the README are those that an application and a gateway ha
   }
 })
 
-describe('commands of the README', () => {
+test('the audit contract names every category, outcome and field of the schemas', () => {
+  const contract = read('docs/audit.md')
+  const names = AuditEvent.options.flatMap(({ shape }) => [
+    shape.category.value,
+    ...shape.outcome.options,
+    ...Object.keys(shape),
+  ])
+  const unsaid = new Set(names.filter(name => !contract.includes(`\`${name}\``)))
+  expect([...unsaid]).toEqual([])
+})
+
+describe('commands of the documents', () => {
   const program = new Command()
   addClientCommands(program, {})
-  const services = ['up', ...Object.keys(serviceVariables)]
-  const commands = [...readme.matchAll(/npm run -s sallyport -- (\w[\w-]*)(.*)$/gm)]
+  const services = ['up', 'veto', ...Object.keys(serviceVariables)]
+  const commands = [
+    ...readme.matchAll(/npm run -s sallyport -- (\w[\w-]*)(.*)$/gm),
+    ...documents.flatMap(path => [...read(path).matchAll(/^ {4}sallyport (\w[\w-]*)(.*)$/gm)]),
+  ]
 
   test.each(commands.map(([, name = '', rest = '']) => [name, rest]))(
     '%s exists%s',

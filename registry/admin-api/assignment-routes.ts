@@ -3,7 +3,7 @@
 import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import type { AppRoleAssignment } from '#infra/contracts/application.ts'
-import { annotated } from '../application-input.ts'
+import { annotated } from '#infra/contracts/graph.ts'
 import {
   type AssignmentChange,
   assign,

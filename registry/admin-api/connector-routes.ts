@@ -1,11 +1,15 @@
 /** `/onPremisesPublishingProfiles/applicationProxy`: Graph's connector groups and connectors. */
 
+import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
+import { Slug } from '#infra/contracts/application.ts'
+import { annotated } from '#infra/contracts/graph.ts'
 import { ConnectorGroupPatch, NewConnectorGroup } from '../connector-groups.ts'
+import type { ConnectorPatch } from '../connector-placement.ts'
 import { applicationList, ById, noContent } from './application-routes.ts'
 import type { AdminContext, AdminServer } from './context.ts'
 import { listOf, NoQuery, page, readOf, select } from './list.ts'
-import { preconditionOf, setEtag } from './odata.ts'
+import { GroupReference, preconditionOf, setEtag } from './odata.ts'
 import { recordChange } from './record.ts'
 import {
   applicationView,
@@ -30,6 +34,7 @@ export function connectorRoutes(app: AdminServer, context: AdminContext): void {
   groupWriteRoutes(app, context)
   groupContentRoutes(app, context)
   connectorReadRoutes(app, context)
+  connectorWriteRoutes(app, context)
 }
 
 function groupReadRoutes(app: AdminServer, { groups }: AdminContext): void {
@@ -105,7 +110,7 @@ function groupWriteRoutes(app: AdminServer, { groups, connectors, audit }: Admin
     url: `${groupsUrl}/:id`,
     schema: {
       tags: groupTags,
-      summary: 'Delete a connector group without applications and active connectors',
+      summary: 'Delete a connector group without applications, active and enrolled connectors',
       params: ById,
       response: { 204: noContent },
     },
@@ -195,6 +200,73 @@ function connectorReadRoutes(app: AdminServer, { connectors, groups }: AdminCont
     handler: async req => {
       const { connectorGroupId } = connectors.get(req.params.id).value
       return { value: [connectorGroupView(groups.get(connectorGroupId))] }
+    },
+  })
+}
+
+/** Body of PATCH …/connectors/{id}. */
+const ConnectorChange = annotated(
+  z.strictObject({
+    connectorGroupId: Slug.optional().describe('Moves it, without a restart of the connector.'),
+    isEnabled: z
+      .boolean()
+      .optional()
+      .describe('False ends its connections at once, and it may not connect until it is true.'),
+  }),
+)
+
+function connectorWriteRoutes(app: AdminServer, context: AdminContext): void {
+  const { connectors, placement, groups, audit } = context
+  const update = async (req: FastifyRequest, id: string, patch: ConnectorPatch) => {
+    const { value, revision, changed } = await placement.update(id, patch)
+    const resource = `connectors/${id}`
+    recordChange(audit, req, { outcome: 'updated', resource, changed, revision })
+    return connectorView({ value, revision })
+  }
+  app.route({
+    method: 'PATCH',
+    url: `${connectorsUrl}/:id`,
+    schema: {
+      tags: connectorTags,
+      summary: 'Move, disable or enable a connector',
+      params: ById,
+      body: ConnectorChange,
+      response: { 200: ConnectorView.describe('The connector as it is now.') },
+    },
+    handler: async req => update(req, req.params.id, req.body),
+  })
+  app.route({
+    method: 'POST',
+    url: `${connectorsUrl}/:id/memberOf/$ref`,
+    schema: {
+      tags: connectorTags,
+      summary: 'Move a connector to another connector group',
+      params: ById,
+      body: GroupReference,
+      response: { 204: noContent },
+    },
+    handler: async (req, reply) => {
+      const { id: connectorGroupId } = groups.get(req.body).value
+      await update(req, req.params.id, { connectorGroupId })
+      return reply.code(204).send()
+    },
+  })
+  app.route({
+    method: 'DELETE',
+    url: `${connectorsUrl}/:id`,
+    schema: {
+      tags: connectorTags,
+      summary: 'Remove a connector: it is disconnected at once and has to be enrolled again',
+      params: ById,
+      response: { 204: noContent },
+    },
+    handler: async (req, reply) => {
+      const { id } = req.params
+      const { revision } = connectors.get(id)
+      await placement.remove(id)
+      const resource = `connectors/${id}`
+      recordChange(audit, req, { outcome: 'deleted', resource, changed: [], revision })
+      return reply.code(204).send()
     },
   })
 }

@@ -52,6 +52,9 @@ export async function describe(app: AdminServer, prefixes: readonly string[]): P
 const tags = [
   { name: 'applications', description: 'What is published, where, and by which connectors.' },
   { name: 'assignments', description: 'Which users and groups may use which application.' },
+  { name: 'conditional access', description: 'Under which conditions, and what-if.' },
+  { name: 'signals', description: 'Risks and facts that outside systems and administrators know.' },
+  { name: 'sessions', description: 'Ending the sessions of a user, and explaining refusals.' },
   { name: 'connector groups', description: 'Connectors that serve the same applications.' },
   { name: 'connectors', description: 'What stands in the private networks, and how it is.' },
 ]

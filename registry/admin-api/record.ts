@@ -10,7 +10,8 @@ export interface RecordedChange {
   resource: string
   application?: string
   changed: readonly string[]
-  revision: number
+  /** Null for what is no entry of a bucket. */
+  revision: number | null
 }
 
 /** Bounds for what a stranger may make us write. */

@@ -18,9 +18,15 @@ import { assignmentRoutes } from './assignment-routes.ts'
 import { requireToken } from './authenticate.ts'
 import { connectorRoutes } from './connector-routes.ts'
 import type { AdminContext, AdminServer } from './context.ts'
+import { diagnosisRoutes } from './diagnosis-routes.ts'
+import { enrolmentRoutes } from './enrolment-routes.ts'
+import { explainRoutes } from './explain-routes.ts'
 import { describe } from './openapi.ts'
+import { policyRoutes } from './policy-routes.ts'
 import { asRefusal, sendProblem } from './problem.ts'
 import { recordRefusal } from './record.ts'
+import { sessionRoutes } from './session-routes.ts'
+import { signalRoutes } from './signal-routes.ts'
 
 export interface AdminApiOptions extends AdminContext {
   host: string
@@ -63,7 +69,13 @@ function protectedRoutes(app: AdminServer, options: AdminApiOptions): void {
   app.addHook('onRequest', requireToken(options.token))
   applicationRoutes(app, options)
   connectorRoutes(app, options)
+  enrolmentRoutes(app, options)
   assignmentRoutes(app, options)
+  policyRoutes(app, options)
+  sessionRoutes(app, options)
+  signalRoutes(app, options)
+  explainRoutes(app, options)
+  diagnosisRoutes(app, options)
 }
 
 function createServer(options: AdminApiOptions): AdminServer {
@@ -139,6 +151,8 @@ const welcome = `Sallyport registry ${version}: the API for administrators.
   /v1.0/onPremisesPublishingProfiles/applicationProxy/connectorGroups  connector groups
   /v1.0/onPremisesPublishingProfiles/applicationProxy/connectors       connectors
   /v1.0/servicePrincipals/{id}/appRoleAssignedTo                       who may use an application
+  /v1.0/identity/conditionalAccess/policies                            under which conditions
+  /v1.0/users/{id}/revokeSignInSessions                                ends a user's sessions
 
 Paths and property names are Microsoft Graph's; /beta is the same as /v1.0.
 Send "Authorization: Bearer <token>" with the token in SALLYPORT_REGISTRY_ADMIN_TOKEN.

@@ -25,12 +25,16 @@ export const OnPremisesPublishingView = z
     idleTimeoutInSeconds: z.int().nullable(),
     streamIdleTimeoutInSeconds: z.int().nullable(),
     isBackendCertificateValidationEnabled: z.boolean(),
+    originCertificateAuthorities: z.string().nullable(),
+    originServerName: z.string().nullable(),
+    originCertificatePins: z.array(z.string()).nullable(),
     originHttpVersion: z.enum(['http1', 'http2']),
     allowedHttpMethods: z.array(z.string()).nullable(),
     isHttpOnlyCookieEnabled: z.boolean(),
     isSecureCookieEnabled: z.boolean(),
     isPersistentCookieEnabled: z.boolean(),
     isTranslateHostHeaderEnabled: z.boolean(),
+    singleSignOnSettings: z.object({ singleSignOnMode: z.string() }).loose().nullable(),
   })
   .loose()
 
@@ -43,6 +47,8 @@ export const ApplicationView = z.object({
   createdDateTime: z.string(),
   appRoleAssignmentRequired: z.boolean(),
   connectorGroupId: z.string(),
+  /** Serves it while nobody of its own group can. */
+  standbyConnectorGroupId: z.string().nullable(),
   /** Null while it is published nowhere. */
   onPremisesPublishing: OnPremisesPublishingView.nullable(),
 })
@@ -73,37 +79,66 @@ export function connectorGroupView({
 export const ConnectorView = z.object({
   id: z.string(),
   machineName: z.string(),
-  /** Graph's property; what a connector's address looks like from outside is not known here. */
+  /** Graph's property: where it connects from, as the bus sees it; null when that is not known. */
   externalIp: z.string().nullable(),
   status: z.enum(['active', 'inactive']),
   version: z.string(),
   connectorGroupId: z.string(),
-  /** What it last said of itself. */
-  state: ConnectorStatus.shape.state,
-  startedDateTime: z.string(),
+  isEnabled: z.boolean(),
+  enrolledDateTime: z.string().nullable(),
+  certificates: z.array(z.object({ serialNumber: z.string(), notAfter: z.string() })),
   lastSeen: z.string(),
+  /** From here on what it last said of itself; null, 0 or empty when it has never reported. */
+  state: ConnectorStatus.shape.state.nullable(),
+  /** Differs from `connectorGroupId` while it is on its way to another group. */
+  servedGroupId: z.string().nullable(),
+  address: z.string().nullable(),
+  startedDateTime: z.string().nullable(),
   load: z.object({ openExchanges: z.number(), maxExchanges: z.number() }),
   exchangesServed: z.number(),
+  lastExchangeDateTime: z.string().nullable(),
+  carriedBytes: z.number(),
+  lastByteDateTime: z.string().nullable(),
+  /** What was carried for the applications that it served most recently. */
+  carried: z.array(
+    z.object({
+      applicationId: z.string(),
+      exchanges: z.number(),
+      bytes: z.number(),
+      lastByteDateTime: z.string().nullable(),
+    }),
+  ),
+  /** Applications that it cannot reach now, and why. */
   notReady: ConnectorStatus.shape.notReady,
+  /** What is wrong with the connector as a whole. */
+  problems: z.array(z.string()),
 })
 export type ConnectorView = z.output<typeof ConnectorView>
 
 export function connectorView({ value }: Versioned<Connector>): ConnectorView {
-  const { id, machineName, status, version, connectorGroupId, lastStatus } = value
-  const { state, startedDateTime, openExchanges, maxExchanges, exchangesServed } = lastStatus
+  const { id, machineName, externalIp, status, version, connectorGroupId, isEnabled } = value
+  const { lastStatus: last, enrolledDateTime, certificates, lastSeenDateTime: lastSeen } = value
+  const standing = { id, machineName, externalIp, status, version, connectorGroupId, isEnabled }
   return {
-    id,
-    machineName,
-    externalIp: null,
-    status,
-    version,
-    connectorGroupId,
-    state,
-    startedDateTime,
-    lastSeen: value.lastSeenDateTime,
-    load: { openExchanges: status === 'active' ? openExchanges : 0, maxExchanges },
-    exchangesServed,
-    notReady: lastStatus.notReady,
+    ...standing,
+    enrolledDateTime,
+    certificates: certificates.map(({ serialNumber, notAfter }) => ({ serialNumber, notAfter })),
+    lastSeen,
+    state: last?.state ?? null,
+    servedGroupId: last?.groupId ?? null,
+    address: last?.address ?? null,
+    startedDateTime: last?.startedDateTime ?? null,
+    load: {
+      openExchanges: status === 'active' ? (last?.openExchanges ?? 0) : 0,
+      maxExchanges: last?.maxExchanges ?? 0,
+    },
+    exchangesServed: last?.exchangesServed ?? 0,
+    lastExchangeDateTime: last?.lastExchangeDateTime ?? null,
+    carriedBytes: last?.carriedBytes ?? 0,
+    lastByteDateTime: last?.lastByteDateTime ?? null,
+    carried: last?.carried ?? [],
+    notReady: last?.notReady ?? [],
+    problems: last?.problems ?? [],
   }
 }
 
@@ -159,3 +194,18 @@ export function assignmentView({ application, assignment }: Assigned): AppRoleAs
     resourceDisplayName: application.displayName,
   }
 }
+
+export const EnrolmentTokenView = z.object({
+  id: z.string(),
+  token: z.string().describe('The secret. It is kept nowhere.'),
+  connectorGroupId: z.string(),
+  expiresDateTime: z.string(),
+})
+export type EnrolmentTokenView = z.output<typeof EnrolmentTokenView>
+
+export const RenewalConsentView = z.object({
+  connectorId: z.string(),
+  connectorGroupId: z.string(),
+  createdDateTime: z.string(),
+})
+export type RenewalConsentView = z.output<typeof RenewalConsentView>

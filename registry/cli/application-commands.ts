@@ -14,13 +14,21 @@ import type { PrincipalReference } from '../assignments.ts'
 import { type AdminClient, RefusedBySystem } from './client.ts'
 import type { ClientCommand } from './command.ts'
 import { CommandFailure, UsageError } from './failure.ts'
+import {
+  type OriginTlsOptions,
+  originTlsLines,
+  originTlsOf,
+  withOriginTls,
+} from './origin-tls-options.ts'
+import { type SignOnOptions, signOnLines, signOnOf, withSignOn } from './sign-on-options.ts'
 import { print, printable, printJson, table } from './text.ts'
 import { type TimeoutOptions, timeoutsOf, withTimeouts } from './timeout-options.ts'
 
-interface PublishOptions extends TimeoutOptions {
+interface PublishOptions extends TimeoutOptions, OriginTlsOptions, SignOnOptions {
   passthrough?: true
   http2?: true
   group?: string
+  standbyGroup?: string | false
   assignUser: string[]
   assignGroup: string[]
   allUsers?: true
@@ -68,10 +76,12 @@ function addPublish(add: ClientCommand): void {
     {
       setUp: command =>
         withTimeouts(
-          command
+          withSignOn(withOriginTls(command))
             .option('--passthrough', 'let everybody in without signing in')
             .option('--http2', 'speak HTTP/2 with the application, as gRPC needs')
             .option('--group <id>', 'connector group that reaches the application')
+            .option('--standby-group <id>', 'connector group that serves it while the first cannot')
+            .option('--no-standby-group', 'none any more')
             .option('--assign-user <upn>', 'let this user in (repeatable)', collect, [])
             .option('--assign-group <name>', 'let this group in (repeatable)', collect, [])
             .option('--all-users', 'let every signed-in user in')
@@ -145,16 +155,19 @@ function parseNameAndUrl(argument: string) {
 }
 
 function publishBody(options: PublishOptions, internalUrl: string) {
-  const { passthrough, http2, group, allUsers, externalUrl } = options
+  const { passthrough, http2, group, standbyGroup, allUsers, externalUrl } = options
   return {
     ...(group !== undefined && { connectorGroupId: group }),
+    ...(standbyGroup !== undefined && { standbyConnectorGroupId: standbyGroup || null }),
     ...(allUsers && { appRoleAssignmentRequired: false }),
     onPremisesPublishing: {
       internalUrl,
       ...(externalUrl !== undefined && { externalUrl }),
       ...(passthrough && { externalAuthenticationType: 'passthru' }),
       ...(http2 && { originHttpVersion: 'http2' }),
+      ...originTlsOf(options),
       ...timeoutsOf(options),
+      singleSignOnSettings: signOnOf(options),
     },
   }
 }
@@ -238,7 +251,8 @@ function audienceOf({ onPremisesPublishing, appRoleAssignmentRequired }: Applica
 }
 
 function description(application: ApplicationView, assigned: AppRoleAssignmentView[]): string {
-  const { id, displayName, connectorGroupId, onPremisesPublishing } = application
+  const { id, displayName, connectorGroupId, standbyConnectorGroupId } = application
+  const { onPremisesPublishing } = application
   const title = displayName === id ? id : `${id} (${displayName})`
   const audience = audienceOf(application)
   const isForAssigned = audience === 'assigned users'
@@ -254,7 +268,10 @@ function description(application: ApplicationView, assigned: AppRoleAssignmentVi
     ...(onPremisesPublishing
       ? published
       : [`${title} is not published: sallyport publish ${id}=URL`]),
+    ...(onPremisesPublishing ? originTlsLines(onPremisesPublishing) : []),
+    ...signOnLines(onPremisesPublishing?.singleSignOnSettings),
     `  connector group  ${connectorGroupId}`,
+    ...(standbyConnectorGroupId === null ? [] : [`  standby group    ${standbyConnectorGroupId}`]),
     `  for              ${isForAssigned ? users.join(', ') || nobody : audience}`,
   ]
   return lines.map(line => `${printable(line)}\n`).join('')

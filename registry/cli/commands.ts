@@ -9,11 +9,21 @@ import type { Environment } from '#infra/config.ts'
 import { addApplicationCommands } from './application-commands.ts'
 import { clientCommands } from './command.ts'
 import { addConnectorCommands } from './connector-commands.ts'
+import { addDoctorCommand } from './doctor.ts'
+import { addEnrolmentCommands } from './enrolment-commands.ts'
+import { addExplainCommands } from './explain-command.ts'
+import { addGroupCommands } from './group-commands.ts'
+import { addPolicyCommands } from './policy-commands.ts'
 import { addTailCommand } from './tail.ts'
 
 export function addClientCommands(program: Command, environment: Environment): void {
   const add = clientCommands(program, environment)
   addApplicationCommands(add)
+  addGroupCommands(add)
   addConnectorCommands(add)
+  addEnrolmentCommands(add)
+  addExplainCommands(add)
+  addDoctorCommand(add)
+  addPolicyCommands(program, environment)
   addTailCommand(program, environment)
 }

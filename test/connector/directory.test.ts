@@ -11,7 +11,7 @@ import { startRegistry } from '../../registry/registry.ts'
 import { configureApplications, configuredGroup } from '../bench/cases/configured-applications.ts'
 import { application } from '../harness/application.ts'
 import { startTestNats, type TestNats } from '../harness/nats.ts'
-import { adminClient, publish, registryConfig } from '../registry/fixture.ts'
+import { adminClient, publish, registryConfig, statementsOf } from '../registry/fixture.ts'
 
 const count = 5_000
 const group = configuredGroup(0)
@@ -33,10 +33,12 @@ async function open() {
   const log = createLogger('test', 'silent')
   const sizes: number[] = []
   let opened: Directory | undefined
+  const bus = await nats.connect('connector')
   const directory = await openDirectory({
-    bus: await nats.connect('connector'),
+    bus,
     log,
     groupId: group,
+    statements: await statementsOf(bus),
     clock: createClock(() => undefined),
     onApplications: () => opened && sizes.push(opened.applications.size),
     onKeys: () => undefined,

@@ -38,3 +38,34 @@ export async function moveToGroup(
 ): Promise<void> {
   await administer(system, 'PUT', `/applications/${application}/connectorGroup`, { id: group })
 }
+
+const connectors = '/onPremisesPublishingProfiles/applicationProxy/connectors'
+
+/** What the admin API says of a connector. */
+export interface ConnectorState {
+  readonly status: string
+  readonly state: string
+  readonly connectorGroupId: string
+  readonly servedGroupId: string
+  readonly lastByteDateTime: string | null
+  readonly carriedBytes: number
+  readonly carried: readonly { applicationId: string; exchanges: number; bytes: number }[]
+  readonly notReady: readonly { applicationId: string; reason: string }[]
+  readonly problems: readonly string[]
+}
+
+export async function readConnector(system: Administered, id: string): Promise<ConnectorState> {
+  return (await administer(system, 'GET', `${connectors}/${id}`)) as ConnectorState
+}
+
+export async function changeConnector(
+  system: Administered,
+  id: string,
+  patch: { connectorGroupId?: string; isEnabled?: boolean },
+): Promise<void> {
+  await administer(system, 'PATCH', `${connectors}/${id}`, patch)
+}
+
+export async function removeConnector(system: Administered, id: string): Promise<void> {
+  await administer(system, 'DELETE', `${connectors}/${id}`)
+}

@@ -16,7 +16,10 @@ export async function readAudit(bus: Bus): Promise<AuditEvent[]> {
 }
 
 /** The same as it lies in the stream, for those who look for what must not be there. */
-export async function readAuditTexts(bus: Bus, subject: string = subjects.audits): Promise<string[]> {
+export async function readAuditTexts(
+  bus: Bus,
+  subject: string = subjects.audits,
+): Promise<string[]> {
   const js = jetstream(bus.connection, { checkAPI: false })
   const consumer = await js.consumers.get(streams.audit, { filter_subjects: subject })
   const texts: string[] = []

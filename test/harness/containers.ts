@@ -184,6 +184,7 @@ export interface ServiceContainerOptions {
   network: TestNetwork
   environment: Environment
   ports?: Record<number, number>
+  files?: Record<string, string>
 }
 
 /** What each service logs when it is ready. */

@@ -23,6 +23,8 @@ export interface TestSystemOptions {
   /** For all services, as `{ SALLYPORT_CONNECTOR_MAX_EXCHANGES: '2' }`. */
   environment?: Environment
   identityProvider?: SystemOptions['identityProvider']
+  /** Without TLS and enrolment, for tests that look at what goes over the bus as a connector. */
+  isBusPlain?: boolean
   logLevel?: LogLevel
   /** Of what starts them and of the bus's server, which is shown. */
   ownLogLevel?: LogLevel
@@ -68,7 +70,7 @@ export async function startSystem(options: TestSystemOptions = {}): Promise<Test
     connect: async (role: BusRole) =>
       buses.use(
         await connectBus({
-          url: system.parts.nats.urlFor(role),
+          ...system.parts.nats.addressFor(role),
           role,
           log: createLogger('test', 'silent'),
         }),
@@ -102,6 +104,7 @@ function systemOptions(options: TestSystemOptions): Omit<SystemOptions, 'dataDir
     },
     ...(options.publish && { publish: options.publish }),
     ...(options.identityProvider && { identityProvider: options.identityProvider }),
+    isBusPlain: options.isBusPlain ?? false,
     environment: { ...process.env, ...environment },
     logLevel,
     log: createLogger('up', ownLogLevel),

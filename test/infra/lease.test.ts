@@ -57,6 +57,13 @@ describe('a lease is accepted', () => {
     expect(verifier().verify(signer.sign(claims), expected)).toEqual(claims)
   })
 
+  test('by a connector of the standby group that it names, and by no third', () => {
+    const both = signer.sign({ ...claims, aud: ['lyon', 'paris'] })
+    expect(verifier().verify(both, expected).aud).toEqual(['lyon', 'paris'])
+    const others = signer.sign({ ...claims, aud: ['lyon', 'rome'] })
+    expect(() => verifier().verify(others, expected)).toThrow('another connector group')
+  })
+
   test('again from memory, with times and application checked each time', () => {
     const known = verifier()
     const lease = signer.sign(claims)

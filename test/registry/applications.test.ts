@@ -147,7 +147,6 @@ describe('properties of Graph that are not enforced', () => {
     ['isStateSessionEnabled', true],
     ['isOnPremPublishingEnabled', false],
     ['isTranslateLinksInBodyEnabled', true],
-    ['singleSignOnSettings', { singleSignOnMode: 'onPremisesKerberos' }],
     ['segmentsConfiguration', { applicationSegments: [{ externalUrl: 'https://a.example.com/' }] }],
     ['wafIpRanges', [{ cidrAddress: '10.0.0.0/8' }]],
     ['trafficRoutingMethod', 'performance'],

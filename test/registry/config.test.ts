@@ -18,7 +18,12 @@ test('a bus and a token are enough; everything else has a default', () => {
     replicas: 1,
     auditMaxBytes: 10 * 1024 ** 3,
     auditMaxAgeMs: 90 * 86_400_000,
+    auditRedacted: [],
+    inactiveAfterMs: 15_000,
     removeInactiveAfterMs: 10 * 86_400_000,
+    doesDefaultGroupServe: false,
+    connectorBusUrls: [],
+    connectorCertificateDays: 30,
   })
 })
 
@@ -32,7 +37,7 @@ test('every problem is listed, with the name of the variable', () => {
       SALLYPORT_REGISTRY_AUDIT_MAX_AGE_DAYS: '0',
     })
   for (const name of [
-    'SALLYPORT_BUS_URL: must be nats://',
+    'SALLYPORT_BUS_URL: must be tls://',
     'SALLYPORT_REGISTRY_PORT: must be a port number',
     'SALLYPORT_REGISTRY_ADMIN_TOKEN: is required',
     'SALLYPORT_REGISTRY_REPLICAS: must be 1, 3 or 5',

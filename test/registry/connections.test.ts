@@ -1,8 +1,8 @@
 /** What the registry makes of the server's own events: who has lost its connection, and who only seems to have. */
 
-import { connect } from '@nats-io/transport-node'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { connectionName } from '#infra/bus.ts'
+import { dial } from '#infra/bus-connection.ts'
 import { type ConnectorStatus, memberIdOf } from '#infra/contracts/connector.ts'
 import type { Service } from '#infra/lifecycle.ts'
 import { subjects } from '#infra/subjects.ts'
@@ -60,7 +60,13 @@ test('gateways hear at once that a connector has lost its connection, and it is 
   await connector('crashed')
   const outcomes = () =>
     events.filter(({ connector }) => connector === 'crashed').map(({ outcome }) => outcome)
-  await expect.poll(outcomes).toEqual(['started', 'inactive', 'active'])
+  await expect.poll(outcomes).toEqual(['started', 'lost', 'active'])
+})
+
+test('a connector is shown with the address that it connects from', async () => {
+  await connector('addressed')
+  const { body } = await adminClient(registry).send('GET', `${connectorsPath}/addressed`)
+  expect(body).toMatchObject({ externalIp: '127.0.0.1', address: '10.0.0.7' })
 })
 
 test('a connector that is back before its old connection has ended is not lost', async () => {
@@ -95,12 +101,10 @@ test('a connector is there while one of its workers is, and gateways hear of eac
 
 test('only connectors are believed to be connectors', async () => {
   await connector('victim')
-  const { hostname, port, username, password } = new URL(nats.server.urlFor('gateway'))
-  const impostor = await connect({
-    servers: `${hostname}:${port}`,
-    user: username,
-    pass: decodeURIComponent(password),
+  const impostor = await dial({
+    url: nats.server.urlFor('gateway'),
     name: connectionName('connector', 'victim'),
+    inboxPrefix: subjects.inbox('gateway', 'impostor'),
   })
   await impostor.close()
   await untilTold()

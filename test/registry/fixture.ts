@@ -1,17 +1,27 @@
 /** A registry with a bus of its own, and an HTTP client that carries the administrator's token. */
 
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll } from 'vitest'
 import { z } from 'zod'
+import { keepAuthority } from '#infra/authority.ts'
 import type { Bus } from '#infra/bus.ts'
 import { readConfig } from '#infra/config.ts'
 import {
   type Application,
-  ApplicationsReply,
+  ApplicationChanges,
+  type ApplicationsReply,
   type ApplicationsRequest,
+  ApplicationsStatement,
 } from '#infra/contracts/application.ts'
 import { eventsOf } from '#infra/contracts/audit.ts'
 import type { Service } from '#infra/lifecycle.ts'
+import { createLogger } from '#infra/log.ts'
+import { StatementText, verifyStatement } from '#infra/statement.ts'
 import { subjects } from '#infra/subjects.ts'
 import { readList } from '../../connector/application-list.ts'
+import { Statements } from '../../connector/statements.ts'
 import { RegistryConfig } from '../../registry/config.ts'
 import { startRegistry } from '../../registry/registry.ts'
 import { startTestNats, type TestNats } from '../harness/nats.ts'
@@ -19,6 +29,18 @@ import { startTestNats, type TestNats } from '../harness/nats.ts'
 export const adminToken = 'test-token-of-the-administrator'
 export const groupsPath = '/onPremisesPublishingProfiles/applicationProxy/connectorGroups'
 export const connectorsPath = '/onPremisesPublishingProfiles/applicationProxy/connectors'
+
+/** Signs what the registries of one test file say. */
+export const authorityPath = mkdtempSync(join(tmpdir(), 'sallyport-authority-'))
+afterAll(() => rmSync(authorityPath, { recursive: true, force: true }))
+
+export const authority = () => keepAuthority(authorityPath)
+
+/** What a connector believes of what comes over this bus. */
+export async function statementsOf(bus: Bus): Promise<Statements> {
+  const { root } = await authority()
+  return new Statements({ bus, root, log: createLogger('test', 'silent') })
+}
 
 export interface Answer {
   readonly status: number
@@ -48,9 +70,11 @@ export function registryConfig(nats: TestNats, environment: Record<string, strin
     SALLYPORT_BUS_URL: nats.server.urlFor('registry'),
     SALLYPORT_LOG_LEVEL: 'silent',
     SALLYPORT_REGISTRY_PORT: '0',
+    SALLYPORT_REGISTRY_AUTHORITY_PATH: authorityPath,
     SALLYPORT_REGISTRY_ADMIN_TOKEN: adminToken,
     SALLYPORT_REGISTRY_EXTERNAL_BASE_URL: 'http://sallyport.localhost:8080/',
     SALLYPORT_REGISTRY_AUDIT_MAX_BYTES: String(64 * 2 ** 20),
+    SALLYPORT_REGISTRY_DEFAULT_GROUP_SERVES: 'true',
     ...environment,
   })
 }
@@ -119,13 +143,23 @@ export async function listen(
   return received
 }
 
+/** What a push of applications says, as far as it is signed. */
+export async function changesIn(push: unknown): Promise<ApplicationChanges> {
+  const { root } = await authority()
+  const statement = verifyStatement(root, 'applications', StatementText.parse(push))
+  return ApplicationChanges.parse(ApplicationsStatement.parse(statement).said)
+}
+
 /** One question of a connector for its group's applications. */
-export function askFor(connector: Bus, group: string, request: ApplicationsRequest) {
-  return connector.call(subjects.applicationsRequest(group), request, {
-    reply: ApplicationsReply,
-    timeoutMs: 2_000,
-    unavailable: 'bus_unavailable',
-  })
+export async function askFor(
+  connector: Bus,
+  group: string,
+  request: ApplicationsRequest,
+): Promise<ApplicationsReply> {
+  const statements = await statementsOf(connector)
+  const question = { type: 'applications', said: ApplicationsStatement, request } as const
+  const { said } = await statements.ask(subjects.applicationsRequest(group), question)
+  return said
 }
 
 export interface GroupList {

@@ -1,12 +1,13 @@
 /** What connectors are told of their group's applications, whatever they missed and whatever changes while they read. */
 
 import { describe, expect, test } from 'vitest'
-import type {
-  Application,
-  ApplicationChanges,
-  ApplicationsReply,
-  ApplicationsRequest,
-  RegisteredApplication,
+import {
+  type Application,
+  type ApplicationChanges,
+  type ApplicationsReply,
+  type ApplicationsRequest,
+  groupIdsOf,
+  type RegisteredApplication,
 } from '#infra/contracts/application.ts'
 import { PersistentMap } from '#infra/persistent-map.ts'
 import type { Change } from '#infra/snapshot.ts'
@@ -51,7 +52,7 @@ class Model {
 
   /** The group's applications by name, as they are. */
   get members(): Readonly<Record<string, string>> {
-    const members = [...this.entries.values()].filter(app => app.connectorGroupId === group)
+    const members = [...this.entries.values()].filter(app => groupIdsOf(app).includes(group))
     return namesOf(members)
   }
 }
@@ -60,8 +61,12 @@ const namesOf = (applications: Iterable<RegisteredApplication>) =>
   Object.fromEntries([...applications].map(({ id, displayName }) => [id, displayName]))
 
 let made = 0
-const member = (id: string, connectorGroupId = group): Application =>
-  application(id, `https://${id}.test/`, { connectorGroupId, displayName: `name ${++made}` })
+const member = (id: string, connectorGroupId = group, standby: string | null = null): Application =>
+  application(id, `https://${id}.test/`, {
+    connectorGroupId,
+    standbyConnectorGroupId: standby,
+    displayName: `name ${++made}`,
+  })
 
 const many = (count: number, connectorGroupId?: string) =>
   Object.fromEntries(
@@ -87,8 +92,9 @@ function writeSomething(model: Model, roll: (sides: number) => number) {
   const values: Record<string, RegisteredApplication | undefined> = {}
   for (let count = 1 + roll(4); count > 0; count--) {
     const id = `app-${roll(80)}`
-    const outcome = roll(4)
-    if (outcome > 0) values[id] = member(id, outcome === 3 ? 'lyon' : group)
+    const outcome = roll(5)
+    if (outcome === 4) values[id] = member(id, 'lyon', group)
+    else if (outcome > 0) values[id] = member(id, outcome === 3 ? 'lyon' : group)
     else if (model.entries.has(id)) values[id] = undefined
   }
   return model.write(values)

@@ -121,9 +121,12 @@ function ofParameters(document: OpenApiDocument, { path, operation }: Described)
   ]
 }
 
-function ofResponses(document: OpenApiDocument, { method, operation }: Described): string[] {
+/** Actions of Graph that take nothing. */
+const withoutBody = ['/users/{id}/revokeSignInSessions']
+
+function ofResponses(document: OpenApiDocument, { method, path, operation }: Described): string[] {
   const statuses = Object.keys(operation.responses)
-  const needsBody = ['post', 'put', 'patch'].includes(method)
+  const needsBody = ['post', 'put', 'patch'].includes(method) && !withoutBody.includes(path)
   const body = operation.requestBody?.content['application/json']
   return [
     ...(statuses.some(status => status.startsWith('2')) ? [] : ['never succeeds']),

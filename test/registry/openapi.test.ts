@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { subjects } from '#infra/subjects.ts'
+import { seedConditionalAccess } from './conditional-access.ts'
 import {
   adminToken,
   connectorsPath,
@@ -28,6 +29,9 @@ beforeAll(async () => {
   document = OpenApiDocument.parse(await response.json())
 })
 afterAll(() => registry[Symbol.asyncDispose]())
+
+const policiesPath = '/identity/conditionalAccess/policies'
+const locationsPath = '/identity/conditionalAccess/namedLocations'
 
 type JsonSchema = Parameters<typeof z.fromJSONSchema>[0]
 
@@ -117,6 +121,13 @@ describe('what it says of answers', () => {
     '/servicePrincipals/{id}/appRoleAssignedTo': '/servicePrincipals/wiki/appRoleAssignedTo',
     '/users/{id}/appRoleAssignments': '/users/anna@example.com/appRoleAssignments',
     '/groups/{id}/appRoleAssignments': '/groups/Staff/appRoleAssignments',
+    [policiesPath]: policiesPath,
+    [`${policiesPath}/{id}`]: `${policiesPath}/p-1`,
+    [locationsPath]: locationsPath,
+    [`${locationsPath}/{id}`]: `${locationsPath}/l-1`,
+    '/identity/conditionalAccess/facts': '/identity/conditionalAccess/facts',
+    '/identityProtection/riskyUsers': '/identityProtection/riskyUsers',
+    '/auditLogs/explanations/{supportId}': '/auditLogs/explanations/request-1',
   }
 
   test('holds for everything that can be read', async () => {
@@ -129,6 +140,7 @@ describe('what it says of answers', () => {
       const body = { principalType, principalId }
       await registry.send('POST', '/servicePrincipals/wiki/appRoleAssignedTo', body)
     }
+    await seedConditionalAccess(registry)
     const bus = await registry.nats.connect('connector')
     bus.publishJson(subjects.connectorStatus('default', 'c-1'), sampleStatus())
     const isThere = async () => (await registry.send('GET', `${connectorsPath}/c-1`)).status

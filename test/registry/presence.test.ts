@@ -55,6 +55,36 @@ describe('what a status changes', () => {
     expect(stopped && afterSilence(stopped.record)).toBeUndefined()
   })
 
+  test('one that the bus has lost is inactive, and told of as lost', () => {
+    expect(afterSilence(first, 'lost')).toMatchObject({
+      event: 'lost',
+      record: { status: 'inactive' },
+    })
+  })
+
+  test('what an administrator has decided stays, whatever the connector says', () => {
+    const moved = { ...first, connectorGroupId: 'paris', movedDateTime: new Date().toISOString() }
+    const after = hearing({ state: 'saturated', groupId: 'default' }, 1, moved)
+    expect(after?.record).toMatchObject({ connectorGroupId: 'paris' })
+    expect(after?.record.lastStatus?.groupId).toBe('default')
+    const certificates = [{ serialNumber: '0a', spki: 'x'.repeat(43), notAfter: '2027-01-01' }]
+    const enrolled = { ...first, connectorGroupId: 'paris', certificates }
+    expect(hearing({ state: 'saturated' }, 1, enrolled)?.record).toMatchObject({
+      connectorGroupId: 'paris',
+      certificates,
+    })
+  })
+
+  test('a disabled connector is not active again because it still reports', () => {
+    const disabled = { ...first, isEnabled: false, status: 'inactive' as const }
+    expect(hearing({ state: 'saturated' }, writeIntervalMs, disabled)).toBeUndefined()
+  })
+
+  test('one that was enrolled and reports for the first time has started', () => {
+    const enrolled = { ...first, status: 'inactive' as const, lastStatus: null }
+    expect(hearing({}, 1, enrolled)?.event).toBe('started')
+  })
+
   test('a new process under the same id has started', () => {
     const startedDateTime = new Date(nowMs).toISOString()
     expect(hearing({ startedDateTime }, 1)?.event).toBe('started')

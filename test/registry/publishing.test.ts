@@ -1,12 +1,13 @@
 import { Kvm } from '@nats-io/kv'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { ApplicationChanges, PublishedEntry } from '#infra/contracts/application.ts'
+import { PublishedEntry } from '#infra/contracts/application.ts'
 import { Revocation, revocationKey } from '#infra/contracts/policy.ts'
 import { createLogger } from '#infra/log.ts'
 import { watchBucket } from '#infra/snapshot.ts'
 import { buckets, subjects } from '#infra/subjects.ts'
 import {
   type Answer,
+  changesIn,
   groupsPath,
   listen,
   listOf,
@@ -105,7 +106,7 @@ describe('an application that is not published yet', () => {
     await expect.poll(() => told, { interval: 5 }).toHaveLength(1)
     expect(performance.now() - startedMs).toBeLessThan(1_000)
     expect(applications.entries.get(id)?.onPremisesPublishing).toMatchObject(publishing)
-    expect(idsIn(ApplicationChanges.parse(told[0]).changed)).toContain(id)
+    expect(idsIn((await changesIn(told[0])).changed)).toContain(id)
     const read = await registry.send('GET', publishingOf(id))
     expect(read).toMatchObject({ status: 200, body: publishing })
   })

@@ -17,7 +17,12 @@ export function sampleStatus(more: Partial<ConnectorStatus> = {}): ConnectorStat
     maxExchanges: 128,
     exchangesServed: 17,
     lastExchangeDateTime: null,
+    address: '10.0.0.7',
+    carriedBytes: 0,
+    lastByteDateTime: null,
+    carried: [],
     notReady: [],
+    problems: [],
     ...more,
   }
 }

@@ -45,7 +45,13 @@ test('every bucket is created with its lifetime and history', async () => {
     ['codes', 1 / 60, 1, 1],
     ['principals', 24, 1, 1],
     ['revocations', 25, 1, 1],
+    ['policies', 0, 5, 1],
+    ['signals', 0, 1, 1],
     ['lease-keys', 1 / 6, 1, 1],
+    ['assertion-keys', 1 / 6, 1, 1],
+    ['enrolment-tokens', 0, 1, 1],
+    ['enrolment-consents', 0, 1, 1],
+    ['revoked-certificates', 0, 1, 1],
   ])
 })
 

@@ -31,6 +31,26 @@ test('an origin that any worker cannot reach is named once', () => {
   expect(workers.hear(said(2, { notReady }), 0).notReady).toEqual(notReady)
 })
 
+test('what the workers have carried is one sum for each application, the latest first', () => {
+  const workers = new Workers(1_000)
+  const carried = (applicationId: string, bytes: number, second: number) => ({
+    applicationId,
+    exchanges: 1,
+    bytes,
+    lastByteDateTime: `2026-01-01T00:00:0${second}.000Z`,
+  })
+  const first = [carried('wiki', 10, 5), carried('shop', 1, 2)]
+  workers.hear(said(1, { carriedBytes: 11, carried: first }), 0)
+  const second = [carried('wiki', 20, 4), carried('mail', 2, 3)]
+  const whole = workers.hear(said(2, { carriedBytes: 22, carried: second }), 0)
+  expect(whole.carriedBytes).toBe(33)
+  expect(whole.carried).toEqual([
+    { ...carried('wiki', 30, 5), exchanges: 2 },
+    carried('mail', 2, 3),
+    carried('shop', 1, 2),
+  ])
+})
+
 test.each([
   ['saturated', 'serving', 'serving'],
   ['saturated', 'saturated', 'saturated'],

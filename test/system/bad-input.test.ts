@@ -5,8 +5,11 @@ import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { keepAuthority } from '#infra/authority.ts'
 import { startNatsServer } from '#infra/embedded/nats-server.ts'
 import { freePort } from '#infra/embedded/ports.ts'
+import type { BusRole } from '#infra/permissions.ts'
+import { busUrlOf, createRoleKeys } from '#infra/role-keys.ts'
 import { administer } from '../harness/admin.ts'
 import { Client, exchangeRaw } from '../harness/client.ts'
 import { runCommand } from '../harness/commands.ts'
@@ -200,7 +203,7 @@ describe('a configuration that cannot be used', () => {
         SALLYPORT_GATEWAY_TRUSTED_PROXIES: '10.0.0.0/99',
       },
       [
-        /SALLYPORT_BUS_URL: must be nats:\/\/user:password@host:port/,
+        /SALLYPORT_BUS_URL: must be tls:\/\/SEED@host:port/,
         /SALLYPORT_GATEWAY_PORT: must be a port number from 0 to 65535/,
         /SALLYPORT_GATEWAY_PORTAL_URL: must have no path/,
         /SALLYPORT_GATEWAY_IDENTITY_PROVIDER: must be https/,
@@ -212,13 +215,14 @@ describe('a configuration that cannot be used', () => {
     [
       'connector',
       {
+        SALLYPORT_BUS_URL: 'http://bus',
         SALLYPORT_CONNECTOR_ID: 'Not A Name',
         SALLYPORT_CONNECTOR_GROUP: 'A_B',
         SALLYPORT_CONNECTOR_MAX_EXCHANGES: '0',
         SALLYPORT_LOG_LEVEL: 'loud',
       },
       [
-        /SALLYPORT_BUS_URL: is required/,
+        /SALLYPORT_BUS_URL: must be tls/,
         /SALLYPORT_CONNECTOR_ID: must be 1 to 63/,
         /SALLYPORT_CONNECTOR_GROUP: must be 1 to 63/,
         /SALLYPORT_CONNECTOR_MAX_EXCHANGES: must be a whole number from 1/,
@@ -298,9 +302,8 @@ describe('a bus', () => {
 
   test('that is down at the start is waited for, with a message, and used when it comes', async () => {
     const [storeDirectory, port] = [await folder(), await freePort()]
-    const passwords = { registry: 'of the registry', gateway: 'of the gateway' }
-    const bus = (role: keyof typeof passwords) =>
-      `nats://${role}:${encodeURIComponent(passwords[role])}@127.0.0.1:${port}`
+    const keys = createRoleKeys()
+    const bus = (role: BusRole) => busUrlOf(role, keys, `nats://127.0.0.1:${port}`)
     const registry = runCommand(['registry'], {
       SALLYPORT_BUS_URL: bus('registry'),
       SALLYPORT_REGISTRY_PORT: '0',
@@ -319,9 +322,9 @@ describe('a bus', () => {
       )
       await service.said(/attempt 3/)
       expect(service.process.exitCode).toBe(null)
-      expect(service.errors).not.toContain('of%20the')
+      expect(service.errors).not.toMatch(/SU[A-Z2-7]{20}/)
     }
-    await using _server = await startNatsServer({ storeDirectory, port, passwords, binary })
+    await using _server = await startNatsServer({ storeDirectory, port, keys, binary })
     expect(await registry.ready).toMatchObject({ admin: expect.stringContaining('http://') })
     const { port: gatewayPort } = await gateway.ready
     using client = new Client(`http://127.0.0.1:${gatewayPort}`, {
@@ -334,8 +337,11 @@ describe('a bus', () => {
   })
 
   test('that never comes does not keep a service from ending in order', async () => {
+    const authority = await folder()
+    await keepAuthority(authority)
     const connector = runCommand(['connector'], {
       SALLYPORT_BUS_URL: `nats://connector:x@127.0.0.1:${await freePort()}`,
+      SALLYPORT_BUS_CA_PATH: join(authority, 'root.pem'),
     })
     await connector.said(/trying again/)
     connector.process.kill('SIGTERM')

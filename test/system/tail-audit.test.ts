@@ -66,7 +66,11 @@ interface Seen {
 /** `sallyport tail --json`, as a process of its own; resolves when it follows. */
 async function startTail(): Promise<{ seen: Seen[]; child: ChildProcess }> {
   const child = spawn(process.execPath, ['sallyport.ts', 'tail', '--json'], {
-    env: { ...process.env, SALLYPORT_BUS_URL: system.parts.nats.urlFor('auditor') },
+    env: {
+      ...process.env,
+      SALLYPORT_BUS_URL: system.parts.nats.urlFor('auditor'),
+      SALLYPORT_BUS_CA_PATH: system.parts.nats.caPath,
+    },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const seen: Seen[] = []

@@ -34,6 +34,8 @@ export async function sallyport(options: SallyportOptions): Promise<SallyportTar
     await startSystem({
       publish: [{ name: application, displayName: application, internalUrl, access: 'signed-in' }],
       environment: { ...certificate?.environment, ...environment },
+      // The goals say which: plain beside plain targets, TLS beside those with TLS.
+      isBusPlain: certificate === undefined,
       logLevel: 'warn',
     }),
   )

@@ -1,0 +1,70 @@
+/**
+ * `sallyport doctor APP`: walks the way of a request, from where this command runs to the application, and names the hop
+ * where it ends and what to do about it. What lies behind the gateway the system looks at by itself.
+ */
+
+import type { Hop } from '#infra/contracts/diagnosis.ts'
+import { DiagnosisView } from '../admin-api/diagnosis-routes.ts'
+import type { ClientCommand } from './command.ts'
+import { walkToGateway } from './doctor-walk.ts'
+import { print, printable, printJson } from './text.ts'
+
+interface DoctorOptions {
+  user?: string
+}
+
+export function addDoctorCommand(add: ClientCommand): void {
+  add<[string], DoctorOptions>(
+    'doctor <app>',
+    'walk the way to an application and say where it ends',
+    {
+      setUp: command =>
+        command.option('--user <upn>', 'try policy and single sign-on in the name of this user'),
+      run: async ({ client, args: [name], options }) => {
+        const { user } = options
+        const path = `/applications/${encodeURIComponent(name)}/diagnose`
+        const body = { ...(user !== undefined && { user }) }
+        const answer = DiagnosisView
+        const found = await client.call({ method: 'POST', path, body, answer })
+        const outside = await walkToGateway(new URL(found.externalUrl))
+        const diagnosis = { ...found, hops: [...outside, ...found.hops] }
+        if (options.json) printJson(diagnosis)
+        else print(textOf(diagnosis))
+        if (!isWay(diagnosis)) process.exitCode = 1
+      },
+    },
+  )
+}
+
+/** One connector that reaches the application is enough for users; the others are worth a look. */
+function isWay({ hops, connectors }: DiagnosisView): boolean {
+  return hops.every(isPassed) && connectors.some(({ hops }) => hops.every(isPassed))
+}
+
+const isPassed = ({ outcome }: Hop) => outcome !== 'failed'
+
+function textOf(diagnosis: DiagnosisView): string {
+  const { application, externalUrl, hops, connectors } = diagnosis
+  const lines = [
+    `${application} at ${externalUrl}`,
+    ...hops.flatMap(linesOf),
+    ...connectors.flatMap(({ id, hops }) => [`connector ${id}`, ...hops.flatMap(linesOf)]),
+    isWay(diagnosis)
+      ? 'Requests get through.'
+      : `Requests do not get through: ${firstFailure(diagnosis)}`,
+  ]
+  return lines.map(line => `${printable(line)}\n`).join('')
+}
+
+const marks = { ok: 'ok', failed: 'FAILED', skipped: '-' } as const
+
+function linesOf({ hop, outcome, detail, fix }: Hop): string[] {
+  const line = `  ${marks[outcome].padEnd(8)}${hop.padEnd(18)}${detail}`
+  return fix === undefined ? [line] : [line, `${' '.repeat(28)}${fix}`]
+}
+
+function firstFailure({ hops, connectors }: DiagnosisView): string {
+  const all = [...hops, ...connectors.flatMap(({ hops }) => hops)]
+  const failure = all.find(hop => !isPassed(hop))
+  return failure ? `${failure.hop}: ${failure.detail}` : 'there is no connector'
+}

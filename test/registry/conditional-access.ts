@@ -1,0 +1,71 @@
+/** One of everything that the admin API can show of conditional access. */
+
+import { Kvm } from '@nats-io/kv'
+import { Signal, signalKey } from '#infra/contracts/conditional-access/signals.ts'
+import { buckets, subjects } from '#infra/subjects.ts'
+import type { TestRegistry } from './fixture.ts'
+
+const root = '/identity/conditionalAccess'
+
+export async function seedConditionalAccess(registry: TestRegistry): Promise<void> {
+  const ipRanges = [{ cidrAddress: '192.0.2.0/24' }]
+  await registry.send('POST', `${root}/namedLocations`, {
+    id: 'l-1',
+    displayName: 'Office',
+    ipRanges,
+  })
+  await registry.send('POST', `${root}/policies`, {
+    id: 'p-1',
+    displayName: 'Office only',
+    state: 'enabled',
+    conditions: {
+      users: { includeUsers: ['All'] },
+      applications: { includeApplications: ['All'] },
+      locations: { includeLocations: ['All'], excludeLocations: ['l-1'] },
+    },
+    grantControls: { operator: 'OR', builtInControls: ['block'] },
+  })
+  await seedSignals(registry)
+  await seedRefusal(registry)
+}
+
+async function seedSignals({ nats }: TestRegistry): Promise<void> {
+  const bus = await nats.connect('policy')
+  const bucket = await new Kvm(bus.connection).open(buckets.signals)
+  const common = {
+    reasons: ['test'],
+    source: 'test',
+    updatedDateTime: '2026-01-01T00:00:00Z',
+    expiresDateTime: null,
+  }
+  const risk = { kind: 'risk', scope: 'user', id: 'ada@example.com', level: 'high' }
+  const fact = { kind: 'fact', scope: 'everything', id: '', name: 'frozen', value: true }
+  for (const said of [risk, fact]) {
+    const signal = Signal.parse({ ...said, ...common })
+    const { kind, scope, id } = signal
+    const name = signal.kind === 'fact' ? { name: signal.name } : {}
+    await bucket.put(signalKey({ kind, scope, id, ...name }), JSON.stringify(signal))
+  }
+}
+
+/** A refusal as policy records it. */
+async function seedRefusal({ nats }: TestRegistry): Promise<void> {
+  const bus = await nats.connect('policy')
+  const event = {
+    id: 'event-1',
+    time: new Date().toISOString(),
+    source: 'policy/test',
+    category: 'policy',
+    outcome: 'block',
+    requestId: 'request-1',
+    user: 'ada@example.com',
+    session: 'session-1',
+    application: 'wiki',
+    clientAddress: '203.0.113.1',
+    decision: { outcome: 'block', reasons: ['policy-blocks'], policies: ['p-1'] },
+    durationMs: 1,
+    smallestChange: ['come from the named location l-1'],
+  }
+  bus.publishJson(subjects.audit('policy', 'wiki', 'block'), event)
+  await bus.connection.flush()
+}

@@ -92,7 +92,8 @@ describe('a policy that wants a second factor', () => {
     // Other applications go on with the session that they had, and with the better one when they ask for it.
     expect(await agent.visit(hosted('mail', 'bytes/10'))).toMatchObject({ status: 200 })
     await enact({ application: 'mail' })
-    expect(await agent.visit(hosted('mail', 'bytes/10'))).toMatchObject({ status: 200 })
+    // What is under way at the very moment of the change is cut off: the next one gets there.
+    await expect.poll(async () => (await agent.visit(hosted('mail', 'bytes/10'))).status).toBe(200)
   })
 
   test('tells a program what is wanted, and where its user gives it (RFC 9470)', async () => {

@@ -84,7 +84,8 @@ export async function keepAuthority(
 /** An issuer whose key may have been taken away. */
 type Kept = Omit<Issuer, 'key'> & { readonly key: KeyObject | undefined }
 
-const purposes = { connectors: ['client'], services: ['server', 'signing'] } as const
+/** `client` for services too: the nodes of a bus come to each other with the certificate that they serve with. */
+const purposes = { connectors: ['client'], services: ['server', 'client', 'signing'] } as const
 
 interface Making {
   /** Of the file, without its ending. */

@@ -96,7 +96,7 @@ export async function createIntermediate(
 
 type Purpose = keyof typeof usages
 
-/** For a TLS server at these DNS names and addresses. */
+/** For a TLS server at these DNS names and addresses, which may also come to others of its kind. */
 export async function createServerCertificate(
   issuer: Issuer,
   { key, names, ...lifetime }: { key: KeyObject; names: readonly string[] } & Lifetime,
@@ -105,7 +105,7 @@ export async function createServerCertificate(
     subject: `CN=${commonName(names[0] ?? 'server')}`,
     publicKey: await publicCryptoKey(key),
     extensions: [
-      ...endExtensions(['server']),
+      ...endExtensions(['server', 'client']),
       new SubjectAlternativeNameExtension(
         names.map(value => ({ type: isIP(value) ? ('ip' as const) : ('dns' as const), value })),
       ),

@@ -4,6 +4,7 @@
  * server: services at 4222, connectors at 443.
  */
 
+import { join } from 'node:path'
 import { serialized, serverSettings } from '../embedded/nats-config.ts'
 import type { RoleKeys } from '../role-keys.ts'
 
@@ -12,7 +13,7 @@ export interface ClusterOptions {
   nodes: readonly string[]
   keys: RoleKeys
   /**
-   * Folder with the bus's certificate and the connectors' authority, as the nodes see it. Without it there is no TLS,
+   * Folder with the root, the bus's certificate and the connectors' authority, as the nodes see it. Without it there is no TLS,
    * and one user for all connectors.
    */
   authority?: string
@@ -40,6 +41,7 @@ export function clusterConfig(options: ClusterOptions): string {
       port: routePort,
       routes,
       authorization: { user: routeUser, password: routePassword, timeout: 5 },
+      ...(authority !== undefined && { tls: routeTls(authority) }),
       // By default a node that hangs or is cut off is noticed after more than a minute.
       ping_interval: '1s',
       ping_max: 2,
@@ -55,4 +57,15 @@ export function clusterConfig(options: ClusterOptions): string {
       }),
     }),
   })
+}
+
+/** Nodes take each other by certificate, both ways, and by the password. */
+function routeTls(authority: string): object {
+  return {
+    cert_file: join(authority, 'bus.pem'),
+    key_file: join(authority, 'bus-key.pem'),
+    ca_file: join(authority, 'root.pem'),
+    verify: true,
+    timeout: 5,
+  }
 }

@@ -4,6 +4,7 @@
  */
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { freePort } from '#infra/embedded/ports.ts'
 import type { ServiceProcess } from '#infra/embedded/service-process.ts'
 import { createCertificate, type TestCertificate } from '../harness/certificate.ts'
 import { Client } from '../harness/client.ts'
@@ -110,6 +111,23 @@ test('a connector has no listening socket, nor has any of its workers', async ()
   // The same look at a process that does listen.
   const [gateway] = system.services.of('gateway')
   expect(await listeningSocketsOf(gateway?.pid ?? 0)).toHaveLength(1)
+})
+
+test('a connector that is asked for it shows metrics and readiness, at its own host alone', async () => {
+  const port = await freePort()
+  await during({ SALLYPORT_CONNECTOR_MONITORING_PORT: String(port) }, async ({ pid = 0 }) => {
+    await eventually()
+    const ready = await fetch(`http://127.0.0.1:${port}/readyz`)
+    expect({ status: ready.status, text: await ready.text() }).toEqual({
+      status: 200,
+      text: 'ready\n',
+    })
+    const metrics = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text()
+    expect(metrics).toMatch(/^sallyport_exchanges_served [1-9]/m)
+    // 127.0.0.1, as the kernel writes it.
+    const address = `0100007F:${port.toString(16).toUpperCase().padStart(4, '0')}`
+    expect(await listeningSocketsOf(pid)).toEqual([address])
+  })
 })
 
 const missing = missingOf('haproxy')

@@ -1,8 +1,13 @@
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { defineConfig } from 'vitest/config'
 
 // The clean-up container of testcontainers has to be pulled; test/harness/images.ts cleans up in its place. It must be
 // known here, in the main process, and not only to the tests.
 process.env.TESTCONTAINERS_RYUK_DISABLED ??= 'true'
+
+// Hundreds of processes are started; compiling the same modules anew is half of what each costs.
+process.env.NODE_COMPILE_CACHE ??= join(tmpdir(), 'sallyport-compile-cache')
 
 const reporters = ['default', './test/harness/summary-reporter.ts']
 
@@ -17,6 +22,11 @@ const kind = (name: string, include: string[], order: number, options: object = 
   },
 })
 
+/** Whole systems whose memory or rates are measured: nothing else runs beside them. */
+const alone = ['streams', 'rogue-connector', 'slow-connector', 'live-streams', 'tail-audit'].map(
+  name => `test/system/${name}.test.ts`,
+)
+
 export default defineConfig({
   test: {
     reporters,
@@ -27,14 +37,15 @@ export default defineConfig({
     expect: { poll: { timeout: 10_000 } },
     projects: [
       kind('parts', ['*.test.ts', '{infra,gateway,connector,policy,registry}/**/*.test.ts'], 0),
-      kind('system', ['system/**/*.test.ts'], 1, { testTimeout: 60_000, fileParallelism: false }),
-      kind('kerberos', ['kerberos/**/*.test.ts'], 2, {
+      kind('system', ['system/**/*.test.ts'], 1, { testTimeout: 60_000, exclude: alone }),
+      kind('alone', [], 2, { testTimeout: 60_000, fileParallelism: false, include: alone }),
+      kind('kerberos', ['kerberos/**/*.test.ts'], 3, {
         testTimeout: 60_000,
         fileParallelism: false,
         globalSetup: ['./test/harness/domain.ts'],
       }),
-      kind('browser', ['browser/**/*.test.ts'], 3, { testTimeout: 60_000, fileParallelism: false }),
-      kind('containers', ['containers/**/*.test.ts'], 4, {
+      kind('browser', ['browser/**/*.test.ts'], 4, { testTimeout: 60_000, fileParallelism: false }),
+      kind('containers', ['containers/**/*.test.ts'], 5, {
         testTimeout: 120_000,
         hookTimeout: 180_000,
         fileParallelism: false,

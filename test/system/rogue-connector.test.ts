@@ -268,5 +268,8 @@ async function respond({ gatewayId, exchangeId }: RequestFrame, text: string): P
     isUpgrade: false,
   })
   const subject = `sallyport.up.rogue.${gatewayId}.${exchangeId}`
-  await rogue.publish({ subject, data: frame.toString('base64'), isBase64: true })
+  // It may be cut off before the server has confirmed it.
+  await rogue
+    .publish({ subject, data: frame.toString('base64'), isBase64: true })
+    .catch(() => undefined)
 }

@@ -6,6 +6,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { serviceRoles } from '#infra/embedded/service-process.ts'
 import { buckets } from '#infra/subjects.ts'
+import { type ClusterSystem, startClusterSystem } from '../harness/cluster-system.ts'
 import {
   images,
   imagesOrFail,
@@ -14,9 +15,8 @@ import {
   TestNetwork,
 } from '../harness/containers.ts'
 import { type NatsCluster, type NodeName, startNatsCluster } from '../harness/nats-cluster.ts'
+import { startTraffic, summarize, type Traffic } from '../harness/traffic.ts'
 import { UserAgent } from '../harness/user-agent.ts'
-import { type ClusterSystem, startClusterSystem } from './cluster-system.ts'
-import { startTraffic, summarize, type Traffic } from './traffic.ts'
 
 /** Two tries of a second each, a wait for the bus of a second, and a busy machine. */
 const answeredWithinMs = 4_500

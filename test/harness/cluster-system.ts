@@ -16,8 +16,8 @@ import { startSampleApplications } from '#infra/embedded/sample-applications.ts'
 import type { ServiceProcess, ServiceRole } from '#infra/embedded/service-process.ts'
 import { Services } from '#infra/embedded/services.ts'
 import { createLogger } from '#infra/log.ts'
-import { createTestAuthority, type TestAuthority } from '../harness/authority.ts'
-import type { NatsCluster, NodeName } from '../harness/nats-cluster.ts'
+import { createTestAuthority, type TestAuthority } from './authority.ts'
+import type { NatsCluster, NodeName } from './nats-cluster.ts'
 
 export interface ClusterSystem extends AsyncDisposable {
   /** Signs what connectors are told. */

@@ -4,7 +4,7 @@
  */
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { UserAgent } from '../harness/user-agent.ts'
+import type { UserAgent } from './user-agent.ts'
 
 export interface Sample {
   readonly sentMs: number

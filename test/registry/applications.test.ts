@@ -280,8 +280,9 @@ describe('several registries on one bus', () => {
       ),
     )
     expect(answers.map(({ status }) => status)).toEqual(Array(20).fill(201))
-    const listed = await registry.send('GET', '/servicePrincipals/busy/appRoleAssignedTo')
-    expect(listed.body.value).toHaveLength(20)
+    // What the other registry has written is here as soon as its watch has told it.
+    const listed = () => registry.send('GET', '/servicePrincipals/busy/appRoleAssignedTo')
+    await expect.poll(async () => (await listed()).body.value).toHaveLength(20)
   })
 })
 

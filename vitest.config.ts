@@ -22,10 +22,17 @@ const kind = (name: string, include: string[], order: number, options: object = 
   },
 })
 
-/** Whole systems whose memory or rates are measured: nothing else runs beside them. */
-const alone = ['streams', 'rogue-connector', 'slow-connector', 'live-streams', 'tail-audit'].map(
-  name => `test/system/${name}.test.ts`,
-)
+/** Whole systems whose memory, rates or recovery are measured: nothing else runs beside them. */
+const alone = [
+  'bus-restarts',
+  'connector-dies-mid-request',
+  'live-streams',
+  'rogue-connector',
+  'slow-connector',
+  'standby-group',
+  'streams',
+  'tail-audit',
+].map(name => `test/system/${name}.test.ts`)
 
 export default defineConfig({
   test: {

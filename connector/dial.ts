@@ -5,6 +5,7 @@
  * hear why a connection was not made; operators find the reason in the audit event and in the connector's status.
  */
 
+import { createHash } from 'node:crypto'
 import dns from 'node:dns'
 import { connect as connectTcp, isIP, type LookupFunction, type Socket } from 'node:net'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
@@ -19,6 +20,8 @@ export interface DialOptions {
   protocols: readonly string[]
   /** Whether one side may go on when the other has said all. */
   allowHalfOpen?: boolean
+  /** Of a name with several addresses, connections with the same word try the same one first, whichever connector dials. */
+  affinity?: string | undefined
 }
 
 /** One of both is called, once, never at once. */
@@ -172,19 +175,28 @@ class Attempt {
   }
 }
 
-function openTcp({ host, port }: Destination, { lookup, allowHalfOpen = false }: Guarded): Socket {
-  return connectTcp({ host, port, lookup, allowHalfOpen, noDelay: true })
+function openTcp(
+  { host, port }: Destination,
+  { lookup, affinity, allowHalfOpen = false }: Guarded,
+): Socket {
+  return connectTcp({
+    host,
+    port,
+    lookup: inOrderOf(affinity, lookup),
+    allowHalfOpen,
+    noDelay: true,
+  })
 }
 
 function openTls(
   { host, port, tls }: Destination & { tls: NonNullable<Destination['tls']> },
-  { lookup, protocols, allowHalfOpen = false }: Guarded,
+  { lookup, affinity, protocols, allowHalfOpen = false }: Guarded,
 ): TLSSocket {
   const { serverName, context: secureContext } = tls
   const socket = connectTls({
     host,
     port,
-    lookup,
+    lookup: inOrderOf(affinity, lookup),
     secureContext,
     // Chain, name and pins are judged together when the connection is there, before anybody can use it
     // (origin-identity.ts): the library would say neither what it saw nor what it expected.
@@ -226,6 +238,24 @@ function guardedLookup(reasonAgainst: Guarded['reasonAgainst']): LookupFunction 
       }
       const reasons = addresses.map(({ address }) => reasonAgainst(address))
       callback(refused(`${hostname} resolves to nothing else: ${reasons.join('; ')}`), '', 0)
+    })
+  }
+}
+
+/** Rendezvous hashing: whoever knows the same addresses comes to the same order, and one that is gone changes no other. */
+function inOrderOf(affinity: string | undefined, lookup: LookupFunction): LookupFunction {
+  if (affinity === undefined) return lookup
+  const rank = ({ address }: dns.LookupAddress) =>
+    createHash('sha256').update(`${affinity}\n${address}`).digest('hex')
+  return (hostname, options, callback) => {
+    lookup(hostname, { ...options, all: true }, (error, found) => {
+      if (error || !Array.isArray(found)) return callback(error, found)
+      const ranked = found.map(one => ({ one, rank: rank(one) }))
+      ranked.sort((a, b) => (a.rank < b.rank ? -1 : 1))
+      const ordered = ranked.map(({ one }) => one)
+      const [first] = ordered
+      if (options.all) callback(null, ordered)
+      else callback(null, first?.address ?? '', first?.family)
     })
   }
 }

@@ -1,9 +1,10 @@
 /**
  * Connections to origins that carry a client's connection as bytes (raw-connection.ts): one of its own for each client,
- * never shared, never kept.
+ * never shared, never kept. Those that name the same connection go to the same one of several servers.
  */
 
 import { type Application, originTimeoutsMs } from '#infra/contracts/application.ts'
+import { headerValue } from '#infra/http.ts'
 import { destinationOf } from './destination.ts'
 import type { Dialer } from './dial.ts'
 import type { OriginRequest, Origins, UpgradeSink } from './origin.ts'
@@ -28,7 +29,10 @@ function connectRaw(
   sink: UpgradeSink,
 ): () => void {
   const firstByteMs = originTimeoutsMs(application.onPremisesPublishing).firstByte
-  return dialer.dial(destinationOf(application), dialOptions, {
+  // The two channels of a Remote Desktop Gateway find each other inside of one server (MS-TSGU §3.3.5.1).
+  const affinity = headerValue(headers, 'rdg-connection-id')
+  const options = { protocols: [], allowHalfOpen: true, affinity }
+  return dialer.dial(destinationOf(application), options, {
     connected(socket) {
       sink.started()
       if (!raw) return
@@ -39,5 +43,3 @@ function connectRaw(
     failed: error => sink.failed(error),
   })
 }
-
-const dialOptions = { protocols: [], allowHalfOpen: true }

@@ -7,7 +7,7 @@ import { createHash, type X509Certificate } from 'node:crypto'
 import dns from 'node:dns'
 import { once } from 'node:events'
 import { createSecureServer } from 'node:http2'
-import { type AddressInfo, connect } from 'node:net'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { Readable } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
@@ -101,9 +101,9 @@ function answered(app: Application, more: object): Promise<Outcome> {
   return promise
 }
 
-async function upgraded(app: Application, more: object): Promise<Outcome> {
+async function upgraded(app: Application, more: object, by = origins): Promise<Outcome> {
   const { promise, resolve } = Promise.withResolvers<Outcome>()
-  const end = origins.upgrade(
+  const end = by.upgrade(
     app,
     { ...request, ...more },
     {
@@ -293,8 +293,75 @@ describe('a probe of an origin that was down', () => {
   })
 })
 
+describe('the channels of one Remote Desktop Gateway connection', () => {
+  const addresses = ['127.0.0.2', '127.0.0.3', '127.0.0.4', '127.0.0.5']
+  const connectors = [origins, openOrigins(4, createDialer({ refusesLoopback: false }))]
+  async function farm(there: readonly string[], port = 0) {
+    const servers = new DisposableStack()
+    for (const address of there) {
+      const one = createServer(socket => socket.on('error', () => undefined).resume())
+      one.on('connection', ({ localAddress = '' }: Socket) => reached.push(localAddress))
+      await once(one.listen(port, address), 'listening')
+      port = (one.address() as AddressInfo).port
+      servers.defer(() => one.close())
+    }
+    return { port, [Symbol.dispose]: () => servers.dispose() }
+  }
+  let reached: string[] = []
+  beforeEach(() => {
+    reached = []
+  })
+  afterAll(() => connectors[1]?.[Symbol.asyncDispose]())
+
+  /** Where OUT by one connector and IN by another one arrive. */
+  async function arriveAt(port: number, connectionId: string): Promise<Set<string>> {
+    reached = []
+    const app = at({}, `http://farm.internal:${port}/`)
+    for (const [index, method] of ['RDG_OUT_DATA', 'RDG_IN_DATA'].entries()) {
+      const headers = ['Host', 'farm.internal', 'RDG-Connection-Id', connectionId]
+      const asked = { method, target: '/', headers }
+      const raw = { asked, translate: (it: typeof asked) => it }
+      expect(await upgraded(app, { ...asked, raw }, connectors[index])).toBe('there')
+    }
+    await expect.poll(() => reached.length).toBe(2)
+    return new Set(reached)
+  }
+
+  test('reach the same one of several servers, and different connections different ones', async () => {
+    using servers = await farm(addresses)
+    using _names = shuffled('farm.internal', addresses)
+    const used = new Set<string>()
+    for (let i = 0; i < 20; i++) {
+      const both = await arriveAt(servers.port, `{connection-${i}}`)
+      expect(both.size).toBe(1)
+      for (const address of both) used.add(address)
+    }
+    expect(used.size).toBeGreaterThan(1)
+  })
+
+  test('reach the same other one when theirs is down, and those of other servers stay', async () => {
+    const before = new Map<string, string>()
+    let port = 0
+    {
+      using servers = await farm(addresses)
+      using _names = shuffled('farm.internal', addresses)
+      port = servers.port
+      for (let i = 0; i < 12; i++)
+        before.set(`{${i}}`, [...(await arriveAt(port, `{${i}}`))].join())
+    }
+    using _rest = await farm(addresses.slice(1), port)
+    using _names = shuffled('farm.internal', addresses)
+    for (const [id, address] of before) {
+      const [now, ...more] = await arriveAt(port, id)
+      expect(more).toEqual([])
+      if (address === addresses[0]) expect(now).not.toBe(address)
+      else expect(now).toBe(address)
+    }
+  })
+})
+
 test('an origin that takes connections and says nothing is given up in time', async () => {
-  const silent = (await import('node:net')).createServer().listen(0, '127.0.0.1')
+  const silent = createServer().listen(0, '127.0.0.1')
   await once(silent, 'listening')
   const { port } = silent.address() as AddressInfo
   const app = at({ connectTimeoutInSeconds: 1 }, `https://127.0.0.1:${port}/`)
@@ -312,6 +379,28 @@ const { lookup } = dns
 afterEach(() => {
   dns.lookup = lookup
 })
+
+/** A name with all of these addresses, in another order each time. */
+function shuffled(host: string, addresses: readonly string[]) {
+  let turn = 0
+  const resolve = (name: string, options: dns.LookupAllOptions, done: AllFound) => {
+    if (name !== host) return Reflect.apply(lookup, dns, [name, options, done])
+    const from = turn++ % addresses.length
+    const turned = [...addresses.slice(from), ...addresses.slice(0, from)]
+    done(
+      null,
+      turned.map(address => ({ address, family: 4 })),
+    )
+  }
+  dns.lookup = resolve as unknown as typeof dns.lookup
+  return {
+    [Symbol.dispose]: () => {
+      dns.lookup = lookup
+    },
+  }
+}
+
+type AllFound = (error: null, found: dns.LookupAddress[]) => void
 
 /** Names that resolve to one address after the other; the last one stays. */
 function resolving(hosts: Record<string, string[]>) {

@@ -21,6 +21,8 @@ export interface AuditOptions {
   log: Logger
   /** Events kept in memory until they are acknowledged. */
   maxPendingEvents?: number
+  /** The same in bytes, for events may be small or large. */
+  maxPendingBytes?: number
   /** Where events go that memory has no room for. One file per process; what a former one left is sent first. */
   spillFile?: string
   /** Largest spill file. What finds no room there either is dropped, counted and reported. */
@@ -44,6 +46,7 @@ export interface Audit extends AsyncDisposable {
 }
 
 const defaultMaxPendingEvents = 50_000
+const defaultMaxPendingBytes = 64 * 1024 * 1024
 const defaultMaxSpillBytes = 256 * 1024 * 1024
 
 /** How long disposal waits for acknowledgements before it gives the rest to the spill file. */
@@ -74,6 +77,7 @@ class AuditTrail implements Audit {
       inbox: `${subjects.inbox(service, bus.instance)}.audit`,
       run: this.#run,
       maxPendingEvents: options.maxPendingEvents ?? defaultMaxPendingEvents,
+      maxPendingBytes: options.maxPendingBytes ?? defaultMaxPendingBytes,
       spillFile: options.spillFile,
       maxSpillBytes,
       log,

@@ -18,6 +18,8 @@ export interface Entry {
   readonly events: number
   readonly recordedAtMs: number
   readonly isFromSpill: boolean
+  /** Counts up in the order in which they are to stand in the stream. */
+  order: number
   sentAtMs: number
   /** The stream may have it already, so the server has to compare ids. */
   mayBeStored: boolean
@@ -36,6 +38,7 @@ export class Batch {
   readonly #entries: (Entry | undefined)[] = []
   #settledUpTo = 0
   #unsettled = 0
+  #unsettledBytes = 0
 
   constructor(inbox: string, name: string) {
     this.#inbox = inbox
@@ -45,6 +48,11 @@ export class Batch {
   /** Events that are not acknowledged. */
   get size(): number {
     return this.#unsettled
+  }
+
+  /** What they amount to. */
+  get bytes(): number {
+    return this.#unsettledBytes
   }
 
   /** The reply subject that makes the next event part of the batch. */
@@ -61,6 +69,7 @@ export class Batch {
   add(entry: Entry): void {
     this.#entries.push(entry)
     this.#unsettled++
+    this.#unsettledBytes += entry.data.length
   }
 
   /** Everything up to a sequence is stored. */
@@ -76,6 +85,7 @@ export class Batch {
     if (!entry) return
     this.#entries[sequence - 1] = undefined
     this.#unsettled--
+    this.#unsettledBytes -= entry.data.length
     yield entry
   }
 

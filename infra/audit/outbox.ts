@@ -1,13 +1,15 @@
 /**
  * Events between `record` and their acknowledgement by the stream. One that is not acknowledged is published again
- * after 2 s, or at once when the connection has come back. Bounded: so many in memory, the rest goes to the spill
- * file, and what finds no room there is dropped, counted, and makes the trail unhealthy.
+ * after 2 s, or at once when the connection has come back. Bounded: so many and so much in memory, the rest goes to the
+ * spill file, and what finds no room there is dropped, counted, and makes the trail unhealthy. Order is kept through all
+ * of that: what is sent again goes before what is newer, and nothing overtakes what lies in the file.
  */
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Bus } from '../bus.ts'
 import type { Logger } from '../log.ts'
 import { PassingMap } from '../passing-map.ts'
+import { subjects } from '../subjects.ts'
 import type { Entry } from './batch.ts'
 import { asEntry, type GatheredEvent, Gathering } from './parcel.ts'
 import { Publisher } from './publisher.ts'
@@ -19,6 +21,7 @@ export interface OutboxOptions {
   /** Unique to this outbox. */
   run: string
   maxPendingEvents: number
+  maxPendingBytes: number
   spillFile: string | undefined
   maxSpillBytes: number
   log: Logger
@@ -39,6 +42,13 @@ const gatherMs = 5
 /** So many leave at once, so that publishing them never holds up the event loop for long. */
 const gatherEvents = 128
 
+/**
+ * Of the last room that there is, requests to applications get so much: a flood of them, which an outage brings, does
+ * not push out what is rare and tells most, as sign-ins, revocations and what administrators do.
+ */
+const shareOfAccess = 7 / 8
+const accessPrefix = subjects.auditsLike('access').slice(0, -'*.*'.length)
+
 const tickMs = 100
 const complaintIntervalMs = 10_000
 
@@ -58,9 +68,14 @@ export class Outbox implements AsyncDisposable {
   readonly #gathered = new Gathering()
   /** To be published as soon as the connection and the publisher take it. */
   readonly #waiting = new PassingMap<Entry>()
+  /** To be sent again. They left before everything that waits, so they do so once more. */
+  readonly #again: Entry[] = []
+  #isAgainInOrder = true
   readonly #stack = new DisposableStack()
-  /** Events in `#waiting` and with the publisher. */
+  /** Events in `#waiting`, in `#again` and with the publisher. */
   #closed = 0
+  #closedBytes = 0
+  #count = 0
   #isDropping = false
   #gathering: NodeJS.Timeout | undefined
   /** The publisher took no more at the last attempt. */
@@ -98,8 +113,8 @@ export class Outbox implements AsyncDisposable {
   }
 
   add(event: GatheredEvent): void {
-    if (this.pending >= this.#options.maxPendingEvents) {
-      if (!this.#spill?.append(event.json)) this.drop('audit events find no room')
+    if (!this.#hasRoom(event)) {
+      if (!this.#spill?.append(event.json, shareOf(event))) this.drop('audit events find no room')
       return
     }
     if (!this.#fits(event.json)) {
@@ -107,8 +122,21 @@ export class Outbox implements AsyncDisposable {
       return
     }
     this.#gathered.add(event)
+    if (!this.#bus.isConnected) return
     if (this.#gathered.size === gatherEvents) this.#pump()
     else this.#gathering ??= setTimeout(() => this.#pump(), gatherMs).unref()
+  }
+
+  #hasRoom(event: GatheredEvent): boolean {
+    if (this.#spill) return !this.#spill.isAhead && this.#isBelow(1)
+    return this.#isBelow(shareOf(event))
+  }
+
+  /** Memory holds less than this share of what it may. */
+  #isBelow(share: number): boolean {
+    const { maxPendingEvents, maxPendingBytes } = this.#options
+    const bytes = this.#gathered.characters + this.#closedBytes
+    return this.pending < maxPendingEvents * share && bytes < maxPendingBytes * share
   }
 
   #fits(json: string): boolean {
@@ -118,6 +146,8 @@ export class Outbox implements AsyncDisposable {
 
   #wait(entry: Entry): void {
     this.#closed += entry.events
+    this.#closedBytes += entry.data.length
+    entry.order = this.#count++
     this.#waiting.set(entry.id, entry)
   }
 
@@ -131,6 +161,7 @@ export class Outbox implements AsyncDisposable {
 
   #stored(entry: Entry): void {
     this.#closed -= entry.events
+    this.#closedBytes -= entry.data.length
     if (entry.isFromSpill) this.#spill?.settle()
     if (this.#isBlocked) this.#pump()
     if (this.#emptied && this.pending === 0) this.#emptied.resolve()
@@ -140,22 +171,42 @@ export class Outbox implements AsyncDisposable {
     if (this.#bus.isConnected) this.#complain('audit events have to be sent again', { reason })
     for (const entry of entries) {
       entry.mayBeStored = true
-      this.#waiting.set(entry.id, entry)
+      this.#again.push(entry)
     }
+    this.#isAgainInOrder = false
   }
 
   #pump(nowMs = Date.now()): void {
     clearTimeout(this.#gathering)
     this.#gathering = undefined
     this.#isBlocked = false
+    // While nothing can leave, what comes goes on to gather: larger messages, and fewer of them.
+    if (!this.#bus.isConnected) return
     for (const entry of this.#gathered.take()) this.#wait(entry)
+    this.#isBlocked = !this.#sendAgain(nowMs) || !this.#sendWaiting(nowMs)
+  }
+
+  /** False when something is left. */
+  #sendAgain(nowMs: number): boolean {
+    const again = this.#inOrder()
+    const blocked = again.findIndex(entry => !this.#publisher.send(entry, nowMs))
+    again.splice(0, blocked < 0 ? again.length : blocked)
+    return blocked < 0
+  }
+
+  #sendWaiting(nowMs: number): boolean {
     for (const entry of this.#waiting.values()) {
-      if (!this.#publisher.send(entry, nowMs)) {
-        this.#isBlocked = true
-        return
-      }
+      if (!this.#publisher.send(entry, nowMs)) return false
       this.#waiting.delete(entry.id)
     }
+    return true
+  }
+
+  /** What has to be sent again. */
+  #inOrder(): Entry[] {
+    if (!this.#isAgainInOrder) this.#again.sort((a, b) => a.order - b.order)
+    this.#isAgainInOrder = true
+    return this.#again
   }
 
   #turn(isConnected: boolean): void {
@@ -177,7 +228,8 @@ export class Outbox implements AsyncDisposable {
   }
 
   #refill(nowMs: number): void {
-    if (!this.#spill || !this.#bus.isConnected || this.#waiting.size > 0) return
+    if (!this.#spill || !this.#bus.isConnected) return
+    if (this.#waiting.size > 0 || this.#again.length > 0) return
     const room = Math.floor(this.#options.maxPendingEvents / 2) - this.pending
     for (const event of this.#spill.take(room)) {
       this.#wait(asEntry({ ...event, recordedAtMs: nowMs }, [event.json], true))
@@ -185,7 +237,7 @@ export class Outbox implements AsyncDisposable {
   }
 
   #judge(nowMs: number): void {
-    if (this.pending < this.#options.maxPendingEvents) this.#isDropping = false
+    if (this.#isBelow(shareOfAccess)) this.#isDropping = false
     const isLate = this.#hasOlderThan(nowMs - unhealthyAfterMs)
     this.isHealthy = !isLate && !this.#isDropping
     if (isLate) this.#complain('audit events are not acknowledged')
@@ -193,6 +245,7 @@ export class Outbox implements AsyncDisposable {
 
   #hasOlderThan(timeMs: number): boolean {
     if (this.#gathered.oldestMs() < timeMs) return true
+    if (this.#again.some(({ recordedAtMs }) => recordedAtMs < timeMs)) return true
     for (const entry of this.#waiting.values()) if (entry.recordedAtMs < timeMs) return true
     return this.#publisher.hasOlderThan(timeMs)
   }
@@ -222,7 +275,7 @@ export class Outbox implements AsyncDisposable {
     this.#publisher.recall(Number.POSITIVE_INFINITY)
     this.#stack.dispose()
     for (const entry of this.#gathered.take()) this.#wait(entry)
-    for (const { isFromSpill, data } of this.#waiting.values()) {
+    for (const { isFromSpill, data } of [...this.#inOrder(), ...this.#waiting.values()]) {
       if (isFromSpill) continue
       for (const json of data.toString().split('\n')) {
         if (!this.#spill?.append(json)) this.dropped++
@@ -233,4 +286,8 @@ export class Outbox implements AsyncDisposable {
     if (lost === 0) return
     this.#options.log.error({ lost }, 'stopped before audit events were stored: EVENTS ARE LOST')
   }
+}
+
+function shareOf({ subject }: GatheredEvent): number {
+  return subject.startsWith(accessPrefix) ? shareOfAccess : 1
 }

@@ -27,39 +27,54 @@ interface Parcel {
 export class Gathering {
   /** By subject; only the last one of each takes more. */
   readonly #open = new Map<string, Parcel>()
-  #full: Parcel[] = []
+  /** As octets, outside the heap: in an outage there are many. */
+  #full: Entry[] = []
   #events = 0
+  #characters = 0
 
   /** Events in it. */
   get size(): number {
     return this.#events
   }
 
+  /** Their length; few of them take more than a byte. */
+  get characters(): number {
+    return this.#characters
+  }
+
   add(event: GatheredEvent): void {
     this.#events++
     const { subject, json } = event
+    this.#characters += json.length
     const parcel = this.#open.get(subject)
     if (parcel && parcel.characters + json.length <= maxCharacters) {
       parcel.lines.push(json)
       parcel.characters += json.length
       return
     }
-    if (parcel) this.#full.push(parcel)
+    if (parcel) this.#full.push(entryOf(parcel))
     this.#open.set(subject, { first: event, lines: [json], characters: json.length })
   }
 
   /** Hands out everything, in the order of each subject. */
   take(): Entry[] {
-    const parcels = [...this.#full, ...this.#open.values()]
+    const entries = [...this.#full, ...[...this.#open.values()].map(entryOf)]
     this.#open.clear()
     this.#full = []
     this.#events = 0
-    return parcels.map(({ first, lines }) => asEntry(first, lines, false))
+    this.#characters = 0
+    return entries
   }
 
   oldestMs(): number {
-    return Math.min(...[...this.#full, ...this.#open.values()].map(each => each.first.recordedAtMs))
+    let oldestMs = this.#full[0]?.recordedAtMs ?? Number.POSITIVE_INFINITY
+    for (const { first } of this.#open.values()) oldestMs = Math.min(oldestMs, first.recordedAtMs)
+    return oldestMs
   }
+}
+
+function entryOf({ first, lines }: Parcel): Entry {
+  return asEntry(first, lines, false)
 }
 
 /** What comes from the spill may be stored already: its process may have died before it could remove the file. */
@@ -70,5 +85,6 @@ export function asEntry(
 ): Entry {
   const data = Buffer.from(lines.join('\n'))
   const [events, mayBeStored] = [lines.length, isFromSpill]
-  return { id, subject, data, events, recordedAtMs, isFromSpill, sentAtMs: 0, mayBeStored }
+  const unsent = { order: 0, sentAtMs: 0, mayBeStored }
+  return { id, subject, data, events, recordedAtMs, isFromSpill, ...unsent }
 }

@@ -24,6 +24,9 @@ export interface PublisherOptions {
 /** Fewer than the server buffers for one stream (10,000), which several services share. */
 const maxInFlight = 2_048
 
+/** The same in bytes: what came together in an outage must not fill the socket's queue and the server's all at once. */
+const maxInFlightBytes = 8 * 1024 * 1024
+
 /** A batch takes events for so long, then it is ended and acknowledged as a whole. */
 const batchMs = 50
 
@@ -40,6 +43,7 @@ export class Publisher implements Disposable {
   #open: Batch | undefined
   #count = 0
   #inFlight = 0
+  #inFlightBytes = 0
   #pausedUntilMs = 0
   /** Until the stream shows that it takes none. */
   #usesBatches = true
@@ -60,13 +64,24 @@ export class Publisher implements Disposable {
 
   /** False when it cannot be sent now: no connection, too much under way, or the stream has just refused. */
   send(entry: Entry, nowMs: number): boolean {
-    if (this.#inFlight >= maxInFlight || nowMs < this.#pausedUntilMs) return false
+    if (this.#isFull || nowMs < this.#pausedUntilMs) return false
     const isSent =
       entry.mayBeStored || !this.#usesBatches ? this.#sendSingle(entry) : this.#sendInBatch(entry)
     if (!isSent) return false
     entry.sentAtMs = nowMs
     this.#inFlight++
+    this.#inFlightBytes += entry.data.length
     return true
+  }
+
+  get #isFull(): boolean {
+    return this.#inFlight >= maxInFlight || this.#inFlightBytes >= maxInFlightBytes
+  }
+
+  /** It is not under way any more. */
+  #landed({ data }: Entry): void {
+    this.#inFlight--
+    this.#inFlightBytes -= data.length
   }
 
   #sendSingle(entry: Entry): boolean {
@@ -121,7 +136,7 @@ export class Publisher implements Disposable {
     const entry = this.#singles.get(key)
     if (!entry) return
     this.#singles.delete(key)
-    this.#inFlight--
+    this.#landed(entry)
     if (answer.is === 'refused') this.#refused([entry], answer)
     else this.#options.onStored(entry)
   }
@@ -156,7 +171,7 @@ export class Publisher implements Disposable {
 
   #settle(stored: Iterable<Entry>): void {
     for (const entry of stored) {
-      this.#inFlight--
+      this.#landed(entry)
       this.#options.onStored(entry)
     }
   }
@@ -188,7 +203,7 @@ export class Publisher implements Disposable {
     for (const [key, entry] of this.#singles) {
       if (entry.sentAtMs > beforeMs) continue
       this.#singles.delete(key)
-      this.#inFlight--
+      this.#landed(entry)
       late.push(entry)
     }
     if (late.length > 0) this.#options.onReturned(late, 'no acknowledgement came in time')
@@ -206,6 +221,7 @@ export class Publisher implements Disposable {
     if (this.#open === batch) this.#open = undefined
     this.#batches.delete(batch.name)
     this.#inFlight -= batch.size
+    this.#inFlightBytes -= batch.bytes
   }
 
   [Symbol.dispose](): void {

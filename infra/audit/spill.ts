@@ -53,6 +53,7 @@ export class Spill {
   #fileBytes: number
   #takenBytes = 0
   #unsettled = 0
+  #isAhead = false
 
   constructor(path: string, options: SpillOptions) {
     this.#path = path
@@ -60,10 +61,16 @@ export class Spill {
     this.#fileBytes = existsSync(path) ? statSync(path).size : 0
   }
 
-  /** False when there is no room for it. */
-  append(json: string): boolean {
+  /** It holds events of this process that were not taken yet: whatever comes after them must wait behind them. */
+  get isAhead(): boolean {
+    return this.#isAhead
+  }
+
+  /** False when there is no room for it in this share of the file. */
+  append(json: string, share = 1): boolean {
     const bytes = Buffer.byteLength(json) + 1
-    if (this.#fileBytes + this.#lineBytes + bytes > this.#options.maxBytes) return false
+    if (this.#fileBytes + this.#lineBytes + bytes > this.#options.maxBytes * share) return false
+    this.#isAhead = true
     this.#lines.push(json)
     this.#lineBytes += bytes
     if (this.#lineBytes >= writeBytes) this.flush()
@@ -101,7 +108,9 @@ export class Spill {
 
   /** Reads up to `room` events; each must be settled later. Removes the file when all of it is settled. */
   take(room: number): SpilledEvent[] {
+    this.flush()
     if (this.#takenBytes >= this.#fileBytes) {
+      this.#isAhead = false
       if (this.#fileBytes > 0 && this.#unsettled === 0) this.#remove()
       return []
     }
@@ -109,6 +118,7 @@ export class Spill {
     const events = lines.map(asEvent).filter(event => event !== undefined)
     if (events.length < lines.length) this.#options.onLoss(lines.length - events.length)
     this.#unsettled += events.length
+    this.#isAhead &&= this.#takenBytes < this.#fileBytes
     return events
   }
 

@@ -45,6 +45,18 @@ const accessOf = (requestId: string): NewAuditEvent => ({
   durationMs: 1.2,
 })
 
+const signInOf = (requestId: string): NewAuditEvent => ({
+  category: 'sign-in',
+  outcome: 'succeeded',
+  requestId,
+  user: 'ada@sallyport.localhost',
+  session: 'f00d',
+  application: null,
+  clientAddress: '127.0.0.1',
+  reasons: [],
+  amr: ['pwd'],
+})
+
 async function makeStream(bus: Bus, config: Partial<StreamConfig> = {}): Promise<void> {
   const manager = await jetstreamManager(bus.connection)
   await manager.streams.add({
@@ -224,6 +236,60 @@ describe('audit trail', () => {
     expect(requestIds(await storedEvents(nats)).size).toBe(1_000)
     expect(audit.dropped).toBe(0)
   }, 30_000)
+
+  test('order is kept by what is sent again, by what lies in the spill file, and by what comes behind it', async () => {
+    await using nats = await startTestNats()
+    await using spill = await temporaryFile()
+    const { bus, registry, audit } = await openTrail(nats, {
+      maxPendingBytes: 40_000,
+      spillFile: spill.path,
+    })
+    await using _ = audit
+    await makeStream(registry)
+    let recorded = 0
+    const record = (count: number) => {
+      for (let i = 0; i < count; i++) audit.record(accessOf(`${recorded++}`))
+    }
+    record(50)
+    await nats.kill()
+    await expect.poll(() => bus.isConnected, soon).toBe(false)
+    record(2_000)
+    expect(audit.pending).toBeLessThan(100)
+    await nats.restart()
+    while (!bus.isConnected || existsSync(spill.path)) {
+      record(1)
+      await pause(2)
+    }
+    expect(await audit.flush(5_000)).toBe(true)
+    expect(audit.dropped).toBe(0)
+    const first = [...requestIds(await storedEvents(nats))].map(Number)
+    expect(first).toEqual(Array.from({ length: recorded }, (_, index) => index))
+  }, 20_000)
+
+  test('what gathers in an outage leaves in few messages, and requests do not push out what is rare', async () => {
+    await using nats = await startTestNats()
+    const { bus, registry, audit } = await openTrail(nats, { maxPendingEvents: 80 })
+    await using _ = audit
+    await makeStream(registry)
+    await nats.kill()
+    await expect.poll(() => bus.isConnected, soon).toBe(false)
+    for (let i = 0; i < 100; i++) {
+      audit.record(accessOf(`r${i}`))
+      if (i % 10 === 0) await pause(6)
+    }
+    expect(audit.dropped).toBe(30)
+    for (let i = 0; i < 10; i++) audit.record(signInOf(`s${i}`))
+    expect(audit.dropped).toBe(30)
+    audit.record(signInOf('one too many'))
+    expect(audit.dropped).toBe(31)
+    await nats.restart()
+    await expect.poll(() => audit.pending, { timeout: 10_000 }).toBe(0)
+    expect(
+      (await storedEvents(nats)).filter(({ category }) => category === 'sign-in'),
+    ).toHaveLength(10)
+    const manager = await jetstreamManager((await nats.connect('registry')).connection)
+    expect((await manager.streams.info(streams.audit)).state.messages).toBe(2)
+  }, 20_000)
 
   test('what finds no room anywhere is counted, reported, and makes the trail unhealthy', async () => {
     await using nats = await startTestNats()

@@ -7,6 +7,7 @@
 import type { IncomingMessage } from 'node:http'
 import { type Duplex, Readable } from 'node:stream'
 import type { Application } from '#infra/contracts/application.ts'
+import { methodClassOf } from '#infra/contracts/http-methods.ts'
 import type { LeaseClaims } from '#infra/contracts/policy.ts'
 import { BodyReceiver, BodySender } from '#infra/exchange.ts'
 import { headerValue } from '#infra/http.ts'
@@ -104,7 +105,7 @@ export class Exchange implements OriginSink {
 
   start(): void {
     const { frame, application, origins } = this.#options
-    if (this.endIfVetoed()) return
+    if (this.endIfReadOnly() || this.endIfVetoed()) return
     const request: OriginRequest = {
       method: frame.method,
       target: internalTarget(this.#translation, frame.target),
@@ -128,6 +129,14 @@ export class Exchange implements OriginSink {
       const cause = error instanceof Error ? error : new Error(String(error))
       this.failed(new OriginError('bad_request', cause.message, false, { cause }))
     }
+  }
+
+  /** What the gateway makes of the lease does not count; and one that is renewed may be for less than before. */
+  endIfReadOnly(): boolean {
+    const { methods } = this.claims
+    if (methods === undefined || methodClassOf(this.#options.frame) === methods) return false
+    this.cancel('read_only', `the lease is for ${methods} methods`)
+    return true
   }
 
   /** Asked before the origin hears of the request, and again whenever the answer may be another. */

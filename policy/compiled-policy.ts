@@ -3,6 +3,7 @@
  * version of a policy, whatever else changes.
  */
 
+import { isForUnsafeMethods } from '#infra/contracts/conditional-access/conditions.ts'
 import type { ConditionalAccessPolicy } from '#infra/contracts/conditional-access/policy.ts'
 import { conditions as allConditions } from './conditions/all.ts'
 import { notExcluded as applicationNotExcluded, applications } from './conditions/applications.ts'
@@ -21,6 +22,8 @@ export interface CompiledPolicy {
   readonly policy: ConditionalAccessPolicy
   /** False: its verdict is told and has no effect. */
   readonly isEnforced: boolean
+  /** It has no say on safe methods. */
+  readonly isForUnsafeMethods: boolean
   readonly tests: readonly CompiledTest[]
   /** The tests that are left for an application and a user of whom it is known that they are in the policy. */
   readonly furtherTests: readonly Test[]
@@ -48,6 +51,7 @@ export function compilePolicy(
   return {
     policy,
     isEnforced: policy.state === 'enabled',
+    isForUnsafeMethods: isForUnsafeMethods(conditions),
     tests,
     furtherTests: [applicationNotExcluded(conditions), ...further.map(({ test }) => test)].filter(
       test => test !== undefined,

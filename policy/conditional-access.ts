@@ -22,6 +22,8 @@ export interface PolicyVerdict {
   readonly reportOnly: readonly ReportedVerdict[]
   readonly challenge: Challenge | undefined
   readonly sessionDemands: SessionDemands
+  /** Whether a policy for unsafe methods alone had a say. */
+  readonly concernsMethods: boolean
   /** Until when this stays true while nothing but the clock changes. */
   readonly validUntilMs: number
 }
@@ -70,6 +72,7 @@ const unusableVerdict: PolicyVerdict = {
   reportOnly: [],
   challenge: undefined,
   sessionDemands: {},
+  concernsMethods: false,
   validUntilMs: Number.POSITIVE_INFINITY,
 }
 
@@ -82,6 +85,7 @@ class Summary {
   readonly #blocking: DecisionReason[] = []
   #challenge: Challenge | undefined
   #demands: SessionDemands = {}
+  #concernsMethods = false
   #validUntilMs = Number.POSITIVE_INFINITY
 
   constructor(signIn: SignIn) {
@@ -92,6 +96,7 @@ class Summary {
     const verdict = compiled.check(this.#signIn)
     const { changesAt, isEnforced, persistentBrowser, policy } = compiled
     if (changesAt) this.#limit(changesAt(this.#signIn.nowMs))
+    if (compiled.isForUnsafeMethods) this.#concernsMethods = true
     const { id } = policy
     if (!isEnforced) {
       this.#reportOnly.push({ id, outcome: outcomeOf(verdict), reasons: [...verdict.reasons] })
@@ -139,6 +144,7 @@ class Summary {
       reportOnly: this.#reportOnly,
       challenge: outcome === 'challenge' ? this.#challenge : undefined,
       sessionDemands: this.#demands,
+      concernsMethods: this.#concernsMethods,
       validUntilMs: this.#validUntilMs,
     }
   }

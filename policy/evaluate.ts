@@ -1,9 +1,12 @@
 /**
  * The decision: pure, over facts that were collected before. The gates are asked in order and the first that is not
  * passed decides; then every policy that applies has its say. Access is granted only when all of them let it through.
+ * Whatever is asked for safe methods is asked for the others too, so these are decided first, and the safe ones by
+ * themselves only when a policy is for the others alone.
  * `test/vectors/decisions.json` and `conditional-access.json` are the tables that it is held to.
  */
 
+import type { MethodClass } from '#infra/contracts/http-methods.ts'
 import type { Decision } from '#infra/contracts/policy.ts'
 import type { DecisionReason } from '#infra/contracts/reasons.ts'
 import type { PolicyVerdict } from './conditional-access.ts'
@@ -39,18 +42,28 @@ export function evaluateWhole(access: Access, state: PolicyState): Evaluation {
     }
     if (verdict) reasons.push(verdict.reason)
   }
-  const signIn = signInOf(access, state)
+  const unsafe = signInOf(access, state, 'unsafe')
+  if (!unsafe) return granted(reasons)
+  const strict = state.conditionalAccess.evaluate(unsafe)
+  const { validUntilMs } = strict
+  const unsafeMethods = decisionOf(strict, reasons)
+  if (!strict.concernsMethods) return { decision: unsafeMethods, validUntilMs, signIn: unsafe }
+  const signIn = signInOf(access, state, 'safe')
   if (!signIn) return granted(reasons)
   const verdict = state.conditionalAccess.evaluate(signIn)
-  return { decision: decisionOf(verdict, reasons), validUntilMs: verdict.validUntilMs, signIn }
+  return {
+    decision: { ...decisionOf(verdict, reasons), unsafeMethods },
+    validUntilMs: Math.min(validUntilMs, verdict.validUntilMs),
+    signIn,
+  }
 }
 
 /** Policies are about sign-ins: where everybody is let in without one, there is none. */
-function signInOf(access: Access, state: PolicyState): SignIn | undefined {
+function signInOf(access: Access, state: PolicyState, methods: MethodClass): SignIn | undefined {
   const { application, session: current, facts, sessionId = null, nowMs = Date.now() } = access
   if (!application || current.is !== 'valid' || isPassthrough(application)) return undefined
   const { principal } = current
-  return observedSignIn({ application, principal, sessionId, facts, nowMs }, state)
+  return observedSignIn({ application, principal, sessionId, facts, nowMs, methods }, state)
 }
 
 function granted(reasons: readonly DecisionReason[]): Evaluation {

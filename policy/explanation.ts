@@ -6,10 +6,13 @@ import type {
 } from '#infra/contracts/conditional-access/explanation.ts'
 import type { FactValue } from '#infra/contracts/conditional-access/signals.ts'
 import type { PolicyOpinion } from '#infra/contracts/conditional-access/what-if.ts'
+import type { MethodClass } from '#infra/contracts/http-methods.ts'
+import { decisionFor } from '#infra/contracts/policy.ts'
 import type { DecisionReason } from '#infra/contracts/reasons.ts'
 import type { SignIn } from './conditions/condition.ts'
 import type { Evaluation } from './evaluate.ts'
 import type { Access } from './gates/gate.ts'
+import { plainSignIn } from './observed-sign-in.ts'
 import { smallestChange } from './smallest-change.ts'
 import type { PolicyState } from './state.ts'
 import { opinions } from './verdicts.ts'
@@ -18,6 +21,8 @@ export interface Explained {
   readonly access: Access
   readonly evaluation: Evaluation
   readonly policies: PolicyState
+  /** What the request that asks is one of. */
+  readonly methods?: MethodClass
 }
 
 /** An event is one message of the bus and one line for people. */
@@ -34,14 +39,16 @@ const ways: Partial<Record<DecisionReason, string>> = {
   'users-not-assigned': 'assign the user, or a group of theirs, to the application',
 }
 
-export function explanationOf({ access, evaluation, policies }: Explained): Explanation {
-  const { decision, signIn } = evaluation
+export function explanationOf(explained: Explained): Explanation {
+  const { access, evaluation, policies, methods = 'safe' } = explained
+  const decision = decisionFor(evaluation.decision, methods)
   const isRefused = decision.outcome !== 'grant'
-  if (!signIn) {
+  if (!evaluation.signIn) {
     const [reason] = decision.reasons
     const way = ways[reason as DecisionReason]
     return isRefused ? { smallestChange: way === undefined ? null : [way] } : {}
   }
+  const signIn = { ...plainSignIn(evaluation.signIn), methods }
   const { conditionalAccess } = policies
   const all = opinions(conditionalAccess, signIn).toSorted(appliedFirst)
   return {
@@ -78,6 +85,7 @@ function inputsOf(
     userRisk: signIn.userRisk ?? 'none',
     isTrustedLocation: place?.isTrusted ?? null,
     facts,
+    ...(signIn.methods && { httpMethods: signIn.methods }),
   }
 }
 

@@ -89,6 +89,7 @@ function fromElsewhere(refusing: readonly CompiledPolicy[]): Change[] {
     ...(looksAt('userRisk') ? [withoutUserRisk] : []),
     ...(looksAt('signInRisk') ? [withoutSignInRisk] : []),
     ...factChanges(refusing),
+    ...(refusing.some(({ isForUnsafeMethods }) => isForUnsafeMethods) ? [onlyRead] : []),
   ]
 }
 
@@ -145,6 +146,11 @@ const withoutUserRisk: Change = {
 const withoutSignInRisk: Change = {
   says: 'sign in anew without the risk of this sign-in',
   apply: before => ({ ...before, signInRisk: 'none' }),
+}
+
+const onlyRead: Change = {
+  says: 'send requests that change nothing',
+  apply: before => ({ ...before, methods: 'safe' }),
 }
 
 function factChanges(refusing: readonly CompiledPolicy[]): Change[] {

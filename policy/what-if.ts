@@ -2,6 +2,7 @@
 
 import type { FactValue } from '#infra/contracts/conditional-access/signals.ts'
 import type { WhatIf, WhatIfReply } from '#infra/contracts/conditional-access/what-if.ts'
+import { type MethodClass, methodClassOf } from '#infra/contracts/http-methods.ts'
 import type { SignIn, User } from './conditions/condition.ts'
 import { decisionOf } from './evaluate.ts'
 import { authenticationOf } from './observed-sign-in.ts'
@@ -65,6 +66,7 @@ export function describedSignIn(
     signInRisk: conditions.signInRiskLevel ?? undefined,
     userRisk: conditions.userRiskLevel ?? signals.risk('user', userId, nowMs),
     transferMethod: conditions.authenticationFlow?.transferMethod ?? 'none',
+    methods: methodsOf(conditions.httpMethod),
     nowMs,
     fact: name => stated(facts, name) ?? signals.fact(name, about, nowMs),
   }
@@ -85,6 +87,10 @@ function userOf(
     roles: roles ? new Set(roles) : undefined,
     isGuest: isGuest ?? (/#ext#/i.test(userId) || undefined),
   }
+}
+
+function methodsOf(method: string | null | undefined): MethodClass | undefined {
+  return method ? methodClassOf({ method, headers: [], isUpgrade: false }) : undefined
 }
 
 function authTimeSeconds(dateTime: string | null | undefined, nowMs: number): number {

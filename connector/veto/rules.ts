@@ -6,8 +6,9 @@
 
 import { z } from 'zod'
 import { Slug } from '#infra/contracts/application.ts'
+import { type MethodQuestion, methodClassOf } from '#infra/contracts/http-methods.ts'
 import type { LeaseClaims } from '#infra/contracts/policy.ts'
-import { headerValue, pathOf } from '#infra/http.ts'
+import { pathOf } from '#infra/http.ts'
 import { compileHours, Hours } from './hours.ts'
 import { anyReading, everyReading } from './paths.ts'
 
@@ -50,13 +51,9 @@ export const VetoFile = z
 export type VetoFile = z.output<typeof VetoFile>
 
 /** What a rule is asked about. */
-export interface VetoQuestion {
-  readonly method: string
+export interface VetoQuestion extends MethodQuestion {
   /** As the origin gets it. */
   readonly target: string
-  readonly headers: readonly string[]
-  /** It switches protocols, or goes on as raw bytes: nothing later can be held to a method. */
-  readonly isUpgrade: boolean
   readonly claims: Pick<LeaseClaims, 'app' | 'user'>
 }
 
@@ -98,7 +95,7 @@ function applicationCondition({ applications, exceptApplications }: Rule) {
 function conditionsOf(rule: Rule): Condition[] {
   const { effect, hours, paths, exceptPaths } = rule
   const conditions: Condition[] = []
-  if (effect === 'readOnly') conditions.push(question => !isSafe(question))
+  if (effect === 'readOnly') conditions.push(question => methodClassOf(question) === 'unsafe')
   if (hours !== undefined) {
     const times = (Array.isArray(hours) ? hours : [hours]).map(compileHours)
     conditions.push((_, nowMs) => times.some(isWithin => isWithin(nowMs)))
@@ -131,15 +128,4 @@ function userConditions({ users, groups, exceptUsers, exceptGroups }: Rule): Con
     conditions.push(question => !isExcepted(question))
   }
   return conditions
-}
-
-/** Methods that change nothing (RFC 9110 §9.2.1, and QUERY, WebDAV's and its versioning's). */
-const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS', 'QUERY', 'PROPFIND', 'REPORT', 'SEARCH'])
-
-/** By which clients have some frameworks take a request for one of another method. */
-const methodOverrides = ['x-http-method-override', 'x-http-method', 'x-method-override']
-
-function isSafe({ method, headers, isUpgrade }: VetoQuestion): boolean {
-  if (isUpgrade || !safeMethods.has(method)) return false
-  return methodOverrides.every(name => headerValue(headers, name) === undefined)
 }

@@ -6,6 +6,7 @@
 
 import { METHODS } from 'node:http'
 import { z } from 'zod'
+import { headerValue } from '../http.ts'
 
 /** CONNECT asks for a tunnel to a host of the client's choice, TRACE returns what was added on the way. */
 const never = new Set(['CONNECT', 'TRACE'])
@@ -41,4 +42,27 @@ export function allowsMethod(allowed: AllowedHttpMethods, method: string): boole
 export function allowHeader(allowed: AllowedHttpMethods = null): string {
   const methods = allowed === null || allowed.includes(any) ? known : allowed
   return [...methods].join(', ')
+}
+
+/** `safe`: sure to change nothing. */
+export const methodClasses = ['safe', 'unsafe'] as const
+export type MethodClass = (typeof methodClasses)[number]
+
+/** Methods that change nothing (RFC 9110 §9.2.1, and QUERY, WebDAV's and its versioning's). */
+const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS', 'QUERY', 'PROPFIND', 'REPORT', 'SEARCH'])
+
+/** By which clients have some frameworks take a request for one of another method. */
+const methodOverrides = ['x-http-method-override', 'x-http-method', 'x-method-override']
+
+export interface MethodQuestion {
+  readonly method: string
+  readonly headers: readonly string[]
+  /** It switches protocols, or goes on as raw bytes: nothing later can be held to a method. */
+  readonly isUpgrade: boolean
+}
+
+export function methodClassOf({ method, headers, isUpgrade }: MethodQuestion): MethodClass {
+  if (isUpgrade || !safeMethods.has(method)) return 'unsafe'
+  const isOverridden = methodOverrides.some(name => headerValue(headers, name) !== undefined)
+  return isOverridden ? 'unsafe' : 'safe'
 }

@@ -55,6 +55,8 @@ export const conditionReasons = {
   'authentication-flow-not-in-scope': 'The policy is not for this way of signing in.',
   'facts-hold': 'The facts hold that the policy depends on.',
   'facts-do-not-hold': 'The facts do not hold that the policy depends on.',
+  'methods-in-scope': 'The policy is for requests that may change something.',
+  'methods-not-in-scope': 'The policy is not for requests that change nothing.',
   'time-in-scope': 'The policy is for this time.',
   'time-not-in-scope': 'The policy is not for this time.',
 } as const

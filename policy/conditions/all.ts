@@ -6,6 +6,7 @@ import { clientAppTypes } from './client-app-types.ts'
 import type { Condition } from './condition.ts'
 import { devices } from './devices.ts'
 import { facts } from './facts.ts'
+import { httpMethods } from './http-methods.ts'
 import { locations } from './locations.ts'
 import { platforms } from './platforms.ts'
 import { signInRisk } from './sign-in-risk.ts'
@@ -16,6 +17,7 @@ import { users } from './users.ts'
 export const conditions: readonly Condition[] = [
   applications,
   clientAppTypes,
+  httpMethods,
   platforms,
   signInRisk,
   userRisk,

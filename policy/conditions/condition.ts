@@ -6,6 +6,7 @@
 
 import type { ConditionSet, RiskLevel } from '#infra/contracts/conditional-access/conditions.ts'
 import type { FactValue } from '#infra/contracts/conditional-access/signals.ts'
+import type { MethodClass } from '#infra/contracts/http-methods.ts'
 import type { Device, RequestFacts } from '#infra/contracts/principal.ts'
 import type { ConditionReason } from '#infra/contracts/reasons.ts'
 import type { Place } from '../places.ts'
@@ -46,6 +47,7 @@ export interface SignIn {
   readonly userRisk: RiskLevel | undefined
   /** `none`: signed in where the browser is. */
   readonly transferMethod: 'none' | 'deviceCodeFlow' | 'authenticationTransfer' | undefined
+  readonly methods: MethodClass | undefined
   readonly nowMs: number
   fact(name: string): FactValue | undefined
 }

@@ -18,11 +18,21 @@ interface Case {
   policies: PolicyPart[]
   signals?: object[]
   hasCountries?: boolean
-  rows: { says: string; signIn: SignInInput; outcome: string; reasons: string[] }[]
+  rows: ({ says: string; signIn: SignInInput; unsafe?: Said } & Said)[]
+}
+
+interface Said {
+  outcome: string
+  reasons: string[]
 }
 
 const cases = table.cases as unknown as Case[]
 const passed = ['session-ok', 'users-not-required']
+
+/** Without what the gates say. */
+function saidBy({ outcome, reasons }: Pick<Decision, 'outcome' | 'reasons'>): Said {
+  return { outcome, reasons: outcome === 'grant' ? reasons.slice(passed.length) : reasons }
+}
 
 const stateOfCase = ({ policies, signals = [], hasCountries = true }: Case) =>
   stateOf({
@@ -40,11 +50,11 @@ describe('decision table', () => {
     expect(rows.length).toBeGreaterThanOrEqual(150)
   })
 
-  test.each(rows)('%s', (_, each, { signIn, outcome, reasons }) => {
+  test.each(rows)('%s', (_, each, { signIn, outcome, reasons, unsafe }) => {
     const state = stateOfCase(each)
     const decision = evaluate(signInOf(signIn), state)
-    const said = outcome === 'grant' ? decision.reasons.slice(passed.length) : decision.reasons
-    expect({ outcome: decision.outcome, reasons: said }).toEqual({ outcome, reasons })
+    expect(saidBy(decision)).toEqual({ outcome, reasons })
+    expect(decision.unsafeMethods && saidBy(decision.unsafeMethods)).toEqual(unsafe)
     expect(Decision.safeParse(decision).success).toBe(true)
   })
 
@@ -97,6 +107,7 @@ describe('conditions', () => {
       [{ signInRiskLevels: ['high'] }, 'signInRisk'],
       [{ userRiskLevels: ['high'] }, 'userRisk'],
       [{ authenticationFlows: { transferMethods: 'deviceCodeFlow' } }, 'authenticationFlow'],
+      [{ httpMethods: { includeMethods: ['unsafe'] } }, 'invalidCondition'],
       [{ times: { includeDays: { daysOfWeek: ['sunday'], allDay: true } } }, 'time'],
     ]
     for (const [part, reason] of expected) {

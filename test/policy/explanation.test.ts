@@ -188,12 +188,28 @@ describe('an explanation', () => {
       userRisk: 'high',
       isTrustedLocation: false,
       facts: { 'change-freeze': null },
+      httpMethods: 'safe',
     })
     expect(opinions).toMatchObject([
       { id: 'refuses', policyApplies: true, outcome: 'challenge' },
       { id: 'other', policyApplies: false, analysisReasons: 'clientApps', outcome: null },
       { id: 'asked', policyApplies: false, reasons: ['facts-do-not-hold'] },
     ])
+  })
+
+  test('is of the class of methods that was asked about', () => {
+    const conditions = { httpMethods: { includeMethods: ['unsafe'] } }
+    const policies = stateOf({ policies: [policy({ conditions, grantControls: block })] })
+    const access = signInOf()
+    const explained = { access, evaluation: evaluateWhole(access, policies), policies }
+    expect(explanationOf({ ...explained, methods: 'unsafe' })).toMatchObject({
+      inputs: { httpMethods: 'unsafe' },
+      opinions: [{ policyApplies: true, outcome: 'block' }],
+      smallestChange: ['send requests that change nothing'],
+    })
+    const ofRead = explanationOf({ ...explained, methods: 'safe' })
+    expect(ofRead).toMatchObject({ opinions: [{ policyApplies: false }] })
+    expect(ofRead).not.toHaveProperty('smallestChange')
   })
 
   test('stays within an event, however many policies there are', () => {

@@ -2,6 +2,7 @@
 
 import { describe, expect, test } from 'vitest'
 import { WhatIf } from '#infra/contracts/conditional-access/what-if.ts'
+import { decisionFor } from '#infra/contracts/policy.ts'
 import { evaluate } from '../../policy/evaluate.ts'
 import { whatIf } from '../../policy/what-if.ts'
 import table from '../vectors/conditional-access.json' with { type: 'json' }
@@ -36,6 +37,7 @@ describe('what is not described', () => {
       { devices: { deviceFilter: { mode: 'include', rule: 'device.model -eq "x"' } } },
     ],
     ['the risk of the sign-in', { signInRiskLevels: ['high'] }],
+    ['the method', { httpMethods: { includeMethods: ['unsafe'] } }],
   ])('%s: the policy may apply, and says that it cannot be told', (_, conditions) => {
     const { opinions, decision } = ask([{ conditions }], body())
     expect(opinions).toMatchObject([
@@ -43,6 +45,14 @@ describe('what is not described', () => {
     ])
     expect(decision.outcome).toBe('challenge')
   })
+})
+
+test('a method that is described counts by its class', () => {
+  const policies = [{ conditions: { httpMethods: { includeMethods: ['unsafe'] } } }]
+  const outcomeOf = (httpMethod: string) => ask(policies, body({ httpMethod })).decision.outcome
+  expect(['GET', 'propfind', 'QUERY', 'OPTIONS'].map(outcomeOf)).toEqual(Array(4).fill('grant'))
+  expect(['PUT', 'post', 'MKCOL', 'RDG_IN_DATA'].map(outcomeOf)).toEqual(Array(4).fill('challenge'))
+  expect(WhatIf.safeParse(body({ httpMethod: 'a b' })).success).toBe(false)
 })
 
 test('every decision of the table is the same when it is asked as a what-if', () => {
@@ -64,40 +74,44 @@ test('every decision of the table is the same when it is asked as a what-if', ()
       // What no administrator would describe: no address, a device verdict of another system, a session's own risk.
       if (!/^[\d.:a-f]+$/.test(address) || session.is !== 'valid' || each.signals) continue
       const { principal } = session
-      const { outcome, policies } = evaluate(access, state)
-      const asked = whatIf(
-        WhatIf.parse({
-          signInIdentity: {
-            userId:
-              principal.objectId ??
-              (principal.subject.includes('-') ? principal.subject : principal.userPrincipalName),
-            groups: principal.groups,
-            roles: principal.roles ?? [],
-            isGuest: principal.isGuest ?? /#ext#/i.test(principal.userPrincipalName),
-          },
-          signInContext: { includeApplications: [application!.id] },
-          signInConditions: {
-            ipAddress: address,
-            clientAppType: access.facts.clientAppType,
-            ...(access.facts.devicePlatform !== 'unknown' && {
-              devicePlatform: access.facts.devicePlatform,
-            }),
-            deviceInfo: principal.device ?? {},
-            amr: principal.amr,
-            acr: principal.acr,
-            signInRiskLevel: 'none',
-            authenticationDateTime: new Date(principal.authTime * 1_000).toISOString(),
-            dateTime: new Date(access.nowMs!).toISOString(),
-          },
-        }),
-        state,
-        () => application,
-      )
       if (access.facts.devicePlatform === 'unknown') continue
-      expect({ outcome: asked.decision.outcome, policies: asked.decision.policies }).toEqual({
-        outcome,
-        policies,
-      })
+      for (const [httpMethod, methods] of [
+        ['GET', 'safe'],
+        ['PUT', 'unsafe'],
+      ] as const) {
+        const { outcome, policies } = decisionFor(evaluate(access, state), methods)
+        const asked = whatIf(
+          WhatIf.parse({
+            signInIdentity: {
+              userId:
+                principal.objectId ??
+                (principal.subject.includes('-') ? principal.subject : principal.userPrincipalName),
+              groups: principal.groups,
+              roles: principal.roles ?? [],
+              isGuest: principal.isGuest ?? /#ext#/i.test(principal.userPrincipalName),
+            },
+            signInContext: { includeApplications: [application!.id] },
+            signInConditions: {
+              ipAddress: address,
+              clientAppType: access.facts.clientAppType,
+              devicePlatform: access.facts.devicePlatform,
+              deviceInfo: principal.device ?? {},
+              amr: principal.amr,
+              httpMethod,
+              acr: principal.acr,
+              signInRiskLevel: 'none',
+              authenticationDateTime: new Date(principal.authTime * 1_000).toISOString(),
+              dateTime: new Date(access.nowMs!).toISOString(),
+            },
+          }),
+          state,
+          () => application,
+        )
+        expect({ outcome: asked.decision.outcome, policies: asked.decision.policies }).toEqual({
+          outcome,
+          policies,
+        })
+      }
     }
   }
 })

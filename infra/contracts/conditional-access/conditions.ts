@@ -1,6 +1,7 @@
 /**
  * Graph's conditionalAccessConditionSet: which sign-ins a policy is about. Conditions mean AND, the values of one mean
- * OR, what is excluded wins over what is included. `facts` is ours: what outside systems say, as conditions.
+ * OR, what is excluded wins over what is included. `facts` and `httpMethods` are ours: what outside systems say, and
+ * what kind of request it is about.
  */
 
 import { z } from 'zod'
@@ -180,6 +181,30 @@ const FactsCondition = annotated(
   }),
 )
 
+/** Who may write may read what the answer says: a policy for safe methods alone would keep nothing back. */
+const MethodScope = z.string().transform((value, ctx) => {
+  const wanted = value.toLowerCase()
+  if (wanted === 'all' || wanted === 'unsafe') return wanted
+  ctx.addIssue({
+    code: 'custom',
+    message:
+      wanted === 'safe'
+        ? '"safe" is not enforced: whoever may write may read; choose among all, unsafe'
+        : 'must be one of all, unsafe: methods are told apart by whether they may change something',
+  })
+  return z.NEVER
+})
+
+const HttpMethodsCondition = annotated(
+  z.strictObject({
+    includeMethods: z
+      .array(MethodScope)
+      .max(64)
+      .nullish()
+      .transform(methods => [...new Set(methods ?? [])]),
+  }),
+)
+
 const enforced = {
   users: UsersCondition,
   applications: ApplicationsCondition,
@@ -193,6 +218,7 @@ const enforced = {
   authenticationFlows: orNull(AuthenticationFlowsCondition),
   times: orNull(Times),
   facts: orNull(FactsCondition),
+  httpMethods: orNull(HttpMethodsCondition),
 }
 
 const known = {
@@ -214,3 +240,9 @@ export const ConditionSet = annotated(
   }),
 )
 export type ConditionSet = z.output<typeof ConditionSet>
+
+/** Whether a policy is for unsafe methods alone. */
+export function isForUnsafeMethods({ httpMethods }: Pick<ConditionSet, 'httpMethods'>): boolean {
+  const { includeMethods = [] } = httpMethods ?? {}
+  return includeMethods.includes('unsafe') && !includeMethods.includes('all')
+}

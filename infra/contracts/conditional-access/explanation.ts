@@ -4,6 +4,7 @@
  */
 
 import { z } from 'zod'
+import { methodClasses } from '../http-methods.ts'
 import { FactValue } from './signals.ts'
 import { PolicyOpinion } from './what-if.ts'
 
@@ -22,6 +23,8 @@ export const DecisionInputs = z.object({
   isTrustedLocation: z.boolean().nullable(),
   /** Those that policies asked about. */
   facts: z.record(z.string(), FactValue.nullable()),
+  /** The class of the request's method. */
+  httpMethods: z.enum(methodClasses).optional(),
 })
 export type DecisionInputs = z.output<typeof DecisionInputs>
 

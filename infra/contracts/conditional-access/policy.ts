@@ -5,7 +5,7 @@
 
 import { z } from 'zod'
 import { annotated, notEnforced, onlyEmpty, orNull, word } from '../graph.ts'
-import { ConditionSet } from './conditions.ts'
+import { ConditionSet, isForUnsafeMethods } from './conditions.ts'
 import { GrantControls, SessionControls } from './controls.ts'
 import { NamedLocation } from './named-location.ts'
 
@@ -53,6 +53,14 @@ export const PolicyInput = annotated(
       ({ grantControls, sessionControls }) =>
         hasControl(grantControls) || hasControl(sessionControls),
       { path: ['grantControls'], error: 'needs a grant control, or a session control beside it' },
+    )
+    .refine(
+      ({ conditions, sessionControls }) =>
+        !isForUnsafeMethods(conditions) || !sessionControls?.persistentBrowser?.isEnabled,
+      {
+        path: ['sessionControls', 'persistentBrowser'],
+        error: 'cannot be for some methods alone: the cookie is set at sign-in',
+      },
     )
     .transform(({ createdDateTime: _, modifiedDateTime: __, deletedDateTime: ___, ...rest }) => {
       const { partialEnablementStrategy: ____, ...policy } = rest

@@ -6,6 +6,7 @@
 
 import { z } from 'zod'
 import { annotated, notEnforced, orNull, withoutAnnotations, word } from '../graph.ts'
+import { isMethod } from '../http-methods.ts'
 import { Decision, outcomes } from '../policy.ts'
 import { Device } from '../principal.ts'
 import { clientAppTypes, platforms, riskLevels, transferMethods } from './conditions.ts'
@@ -79,6 +80,12 @@ const SignInConditions = annotated(
     /** When access is asked for; left out, now. */
     dateTime: z.iso.datetime({ offset: true }).nullish(),
     facts: z.record(FactName, FactValue).nullish(),
+    /** Of the request; left out, policies for unsafe methods may be meant. A WebSocket counts as unsafe. */
+    httpMethod: z
+      .string()
+      .refine(isMethod, { error: 'must be an HTTP method, as in PUT' })
+      .transform(method => method.toUpperCase())
+      .nullish(),
   }),
 )
 

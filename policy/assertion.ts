@@ -71,7 +71,7 @@ function claimsOf(
     ...groupsOf(user.groups, application),
     amr: user.amr,
     ...(user.acr !== undefined && { acr: user.acr }),
-    auth_time: user.authTime,
+    ...(user.authTime > 0 && { auth_time: user.authTime }),
   }
 }
 

@@ -111,7 +111,7 @@ function userPrincipalNameOf(claims: Claims): string | undefined {
 }
 
 function principalOf(claims: Claims, userPrincipalName: string, issuer: string): Principal {
-  const { sub, email, name, groups = [], amr = [], acr, auth_time, iat, sid } = claims
+  const { sub, email, name, groups = [], amr = [], acr, auth_time = 0, sid } = claims
   return {
     subject: sub,
     userPrincipalName,
@@ -120,7 +120,8 @@ function principalOf(claims: Claims, userPrincipalName: string, issuer: string):
     groups: [...new Set(groups)],
     amr,
     ...(acr !== undefined && { acr }),
-    authTime: Math.floor(auth_time ?? iat),
+    // Not when the token was issued: the user may have authenticated a week before.
+    authTime: Math.floor(auth_time),
     ...(sid !== undefined && { providerSessionId: sid }),
     issuer,
     ...forPolicies(claims, issuer),

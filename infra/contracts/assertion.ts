@@ -52,5 +52,5 @@ export interface AssertionClaims {
   readonly groups_incomplete?: true
   readonly amr: readonly string[]
   readonly acr?: string
-  readonly auth_time: number
+  readonly auth_time?: number
 }

@@ -19,7 +19,7 @@ export const Principal = z.object({
   /** RFC 8176 authentication methods and the authentication context class of the sign-in. */
   amr: z.array(z.string().max(64)).max(32),
   acr: z.string().max(256).optional(),
-  /** When the user really authenticated, Unix time in seconds. */
+  /** When the user really authenticated, Unix time in seconds; 0 when the provider does not say. */
   authTime: z.number().int(),
   /** The identity provider's own session, for its back-channel logout. */
   providerSessionId: z.string().max(256).optional(),

@@ -36,6 +36,16 @@ describe('an ID token is accepted', () => {
     })
   })
 
+  test('and counts the user as authenticated when the provider says, or as never', async () => {
+    await using provider = await startTestProvider()
+    const timeIn = async (claims: object) =>
+      trusting(provider.issuer)(await provider.idToken({ ...claims }))
+    expect(await timeIn({ auth_time: 1_700_000_000.5 })).toMatchObject({
+      principal: { authTime: 1_700_000_000 },
+    })
+    expect(await timeIn({ auth_time: undefined })).toMatchObject({ principal: { authTime: 0 } })
+  })
+
   test.each([
     [{ upn: 'u@x', preferred_username: 'p@x', email: 'e@x' }, 'u@x'],
     [{ preferred_username: 'p@x', email: 'e@x' }, 'p@x'],

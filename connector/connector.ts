@@ -8,7 +8,7 @@ import { connectBus } from '#infra/bus.ts'
 import { memberIdOf } from '#infra/contracts/connector.ts'
 import type { Service } from '#infra/lifecycle.ts'
 import { createLogger, type Logger } from '#infra/log.ts'
-import { gauge } from '#infra/monitoring/meters.ts'
+import { counter, gauge } from '#infra/monitoring/meters.ts'
 import { type Monitoring, monitor } from '#infra/monitoring/monitoring.ts'
 import { accessLifetimeMs } from '#infra/permissions.ts'
 import type { Worker } from '#infra/worker.ts'
@@ -89,7 +89,12 @@ function meter({ registry }: Monitoring, residence: Residence, carried: Carried)
   const open = 'Exchanges under way.'
   gauge(registry, 'sallyport_open_exchanges', open, () => residence.openExchanges)
   const served = 'Exchanges served since the start.'
-  gauge(registry, 'sallyport_exchanges_served', served, () => carried.report().exchangesServed)
+  counter(
+    registry,
+    'sallyport_exchanges_served_total',
+    served,
+    () => carried.report().exchangesServed,
+  )
   const connected = '1 while the bus is connected.'
   const isConnected = () => Number(!residence.missing.includes('bus'))
   gauge(registry, 'sallyport_bus_connected', connected, isConnected)

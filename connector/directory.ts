@@ -36,6 +36,8 @@ export interface DirectoryOptions {
 
 export interface Directory extends Disposable {
   readonly applications: ReadonlyMap<string, Application>
+  /** `performance.now()` since when an application of `applications` is as it is; undefined for one that leaves. */
+  knownSince(application: Application): number | undefined
   /** Asks registry again, at most once at a time; failures are logged and tried again with the next occasion. */
   refresh(): void
 }
@@ -66,6 +68,8 @@ class RegistryDirectory implements Directory {
   applications = new Map<string, Application>()
   readonly #options: DirectoryOptions
   readonly #stack = new DisposableStack()
+  /** By what was told, so that whatever is told anew counts as changed: who may use it is not told. */
+  readonly #since = new WeakMap<Application, number>()
   /** Of the list that `applications` shows; undefined before there is one. */
   #version: number | undefined
   /** The newest version that was told of and could not be made from the present one. */
@@ -86,6 +90,10 @@ class RegistryDirectory implements Directory {
     this.#stack.defer(bus.onStatus(status => status === 'connected' && this.refresh()))
     const timer = setInterval(() => this.refresh(), askEveryMs)
     this.#stack.defer(() => clearInterval(timer))
+  }
+
+  knownSince(application: Application): number | undefined {
+    return this.#since.get(application)
   }
 
   refresh(): void {
@@ -189,17 +197,23 @@ class RegistryDirectory implements Directory {
   }
 
   #take({ version, changed, removed }: ApplicationChanges): void {
-    for (const application of changed) this.applications.set(application.id, application)
+    for (const application of changed) this.#learn(application)
     this.#leave(removed.flatMap(id => this.applications.get(id) ?? []))
     this.#becomes(version)
   }
 
   #replace({ version, applications }: ApplicationList): void {
     const leaving = [...this.applications.values()].filter(({ id }) => !applications.has(id))
-    this.applications = new Map(applications)
+    this.applications = new Map()
+    for (const application of applications.values()) this.#learn(application)
     for (const application of leaving) this.applications.set(application.id, application)
     this.#leave(leaving)
     this.#becomes(version)
+  }
+
+  #learn(application: Application): void {
+    this.applications.set(application.id, application)
+    this.#since.set(application, performance.now())
   }
 
   #becomes(version: number): void {
@@ -210,6 +224,7 @@ class RegistryDirectory implements Directory {
   /** Whatever comes back meanwhile is another object. */
   #leave(leaving: readonly Application[]): void {
     if (leaving.length === 0) return
+    for (const application of leaving) this.#since.delete(application)
     const drop = () => {
       for (const application of leaving) {
         const { id } = application

@@ -22,6 +22,7 @@ import type { ConnectorConfig } from './config.ts'
 import { followDiagnoses } from './diagnosis.ts'
 import { createDialer, type Dialer } from './dial.ts'
 import { type Directory, openDirectory } from './directory.ts'
+import { LastLeases } from './last-leases.ts'
 import { openOrigins } from './origins.ts'
 import { type Readiness, watchReadiness } from './readiness.ts'
 import { type Serving, serve } from './serve.ts'
@@ -98,7 +99,6 @@ export async function joinGroup(member: Member, options: JoinOptions): Promise<M
   )
   const serving = stack.use(startServing(member, options, parts, stack))
   parts.serving = serving
-  followRevocations(bus, serving, log)
   reports.turn()
   // Ready means that the server has the subscriptions, not that they are on their way.
   await bus.connection.flush()
@@ -122,6 +122,7 @@ export async function joinGroup(member: Member, options: JoinOptions): Promise<M
 interface Parts {
   readonly statements: Statements
   readonly leases: LeaseVerifier
+  readonly lastLeases: LastLeases
   readonly clock: Clock
   readonly dialer: Dialer
   readonly readiness: Readiness
@@ -162,9 +163,12 @@ function openParts(member: Member, options: JoinOptions, stack: AsyncDisposableS
       serving: () => parts.serving,
     }),
   )
+  followRevocations(bus, () => parts, log)
+  const knownSince = (application: Application) => parts.directory?.knownSince(application)
   const parts: Parts = {
     statements,
     leases: createLeaseVerifier({ groupId, onUnknownKey: refresh }),
+    lastLeases: stack.use(new LastLeases({ bus, log, knownSince })),
     clock: createClock(refresh),
     dialer,
     readiness,
@@ -180,7 +184,7 @@ function openParts(member: Member, options: JoinOptions, stack: AsyncDisposableS
 function startServing(
   { config, memberId, carried, veto, signOn, log }: Member,
   { bus, groupId }: JoinOptions,
-  { maxExchanges, clock, dialer, readiness, applications, leases }: Parts,
+  { maxExchanges, clock, dialer, readiness, applications, leases, lastLeases }: Parts,
   stack: AsyncDisposableStack,
 ): Serving {
   const plain = openOrigins(maxExchanges, dialer)
@@ -201,6 +205,7 @@ function startServing(
     carried,
     applications,
     leases,
+    lastLeases,
     veto,
   })
 }
@@ -243,13 +248,19 @@ function followRefusals({ bus, groupId, onRefused }: JoinOptions, refused: Abort
   void follow()
 }
 
-/** A revocation ends the open exchanges that it names at once. */
-function followRevocations(bus: Bus, serving: Serving, log: Logger): void {
+/** A revocation ends the open exchanges that it names at once, and no lease of before lasts longer than its time. */
+function followRevocations(
+  bus: Bus,
+  parts: () => Pick<Parts, 'serving' | 'lastLeases'>,
+  log: Logger,
+): void {
   bus.subscribe(subjects.revocations, {
     callback: message => {
       const { kind, id } = parseJson(Revocation, message.data, 'revocation')
       log.info({ kind, id }, 'revoked')
-      serving.cancel(claims => {
+      const { serving, lastLeases } = parts()
+      lastLeases.heard({ kind, id })
+      serving?.cancel(claims => {
         if (kind === 'session') return claims.session === id
         if (kind === 'user') return claims.sub.toLowerCase() === id.toLowerCase()
         return kind === 'application' && claims.app === id

@@ -10,7 +10,13 @@ import type { Bus, Message } from '#infra/bus.ts'
 import type { Application } from '#infra/contracts/application.ts'
 import { type LeaseClaims, leaseLifetimeMs } from '#infra/contracts/policy.ts'
 import { FrameGatherer } from '#infra/gather.ts'
-import { type LeaseVerifier, UnknownLease, UnknownLeaseKey } from '#infra/lease.ts'
+import {
+  EndedLease,
+  type LeaseExpectation,
+  type LeaseVerifier,
+  UnknownLease,
+  UnknownLeaseKey,
+} from '#infra/lease.ts'
 import type { Logger } from '#infra/log.ts'
 import { PassingMap } from '#infra/passing-map.ts'
 import type { StreamBudget } from '#infra/stream-budget.ts'
@@ -25,6 +31,7 @@ import {
 import type { Carried } from './carried.ts'
 import type { Clock } from './clock.ts'
 import { Exchange } from './exchange.ts'
+import type { LastLeases } from './last-leases.ts'
 import type { Origins } from './origin.ts'
 import { Pace } from './pace.ts'
 import type { Readiness } from './readiness.ts'
@@ -46,6 +53,8 @@ export interface ServeContext {
   /** The group's applications, by id. */
   applications: () => ReadonlyMap<string, Application>
   leases: LeaseVerifier
+  /** How long leases last that have ended. */
+  lastLeases: Pick<LastLeases, 'endsAtMs'>
   /** What the owner of the site has to say; undefined when there is nothing. */
   veto?: SiteVeto | undefined
 }
@@ -211,7 +220,7 @@ class Server implements Serving {
     const application = applications().get(applicationId) as Application
     let claims: LeaseClaims
     try {
-      const expected = { applicationId, nowMs: clock.now() ?? Number.POSITIVE_INFINITY }
+      const expected = this.#expectation(application, clock.now() ?? Number.POSITIVE_INFINITY)
       claims = frame.isLeaseReference
         ? leases.recall(frame.lease, expected)
         : leases.verify(frame.lease, expected)
@@ -244,6 +253,15 @@ class Server implements Serving {
     const isSlow = this.#pace.took(exchange.startedAt)
     if (isSlow || this.#open.size >= this.#context.maxExchanges) void this.#leave()
     exchange.start()
+  }
+
+  #expectation(application: Application, nowMs: number): LeaseExpectation {
+    const { id: applicationId, onPremisesPublishing } = application
+    if (onPremisesPublishing.whenPolicyIsUnavailable === 'failClosed')
+      return { applicationId, nowMs }
+    const { lastLeases } = this.#context
+    const endsAtMs = (claims: LeaseClaims) => lastLeases.endsAtMs(claims, application, nowMs)
+    return { applicationId, nowMs, endsAtMs }
   }
 
   #close(exchangeId: string): void {
@@ -282,14 +300,17 @@ class Server implements Serving {
   }
 
   #renew(exchange: Exchange, lease: string): void {
-    const { leases, clock } = this.#context
+    const { leases, clock, applications } = this.#context
     const nowMs = clock.now()
     if (nowMs === undefined) return
-    const claims = leases.verify(lease, { applicationId: exchange.claims.app, nowMs })
+    const { app: applicationId } = exchange.claims
+    const application = applications().get(applicationId)
+    const expected = application && this.#expectation(application, nowMs)
+    const claims = leases.verify(lease, expected ?? { applicationId, nowMs })
     if (claims.session === exchange.claims.session && claims.sub === exchange.claims.sub) {
       exchange.claims = claims
       // The user may have come into a group whom the site's owner keeps out.
-      exchange.endIfVetoed()
+      if (!exchange.endIfReadOnly()) exchange.endIfVetoed()
     }
   }
 
@@ -309,8 +330,16 @@ class Server implements Serving {
     const now = this.#timeForLeases()
     if (now === undefined) return
     for (const exchange of this.#open.values()) {
-      if (exchange.claims.exp * 1_000 < now) exchange.cancel('session_revoked', 'the lease ended')
+      if (exchange.claims.exp * 1_000 < now && !this.#isLasting(exchange.claims, now))
+        exchange.cancel('session_revoked', 'the lease ended')
     }
+  }
+
+  /** As the application is now, not as it was when the exchange began. */
+  #isLasting(claims: LeaseClaims, nowMs: number): boolean {
+    const { applications, lastLeases } = this.#context
+    const application = applications().get(claims.app)
+    return application !== undefined && lastLeases.endsAtMs(claims, application, nowMs) > nowMs
   }
 
   /** While nobody knows the time: after it, as soon as every lease of before must have ended. */
@@ -354,5 +383,7 @@ function refusalOfLease(error: unknown): Buffer {
   const detail = `lease: ${error instanceof Error ? error.message : String(error)}`
   if (error instanceof UnknownLease) return encodeRefused('lease_unknown', detail, true)
   if (error instanceof UnknownLeaseKey) return encodeRefused('not_informed', detail, true)
+  // Another member may have heard all that happened since the lease was made.
+  if (error instanceof EndedLease) return encodeRefused('policy_unavailable', detail, true)
   return encodeRefused('connector_refused', detail, false)
 }

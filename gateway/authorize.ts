@@ -1,16 +1,20 @@
 /**
  * Access leases: is there an unexpired one for this session, application and client? If not, policy is asked, and
  * the request waits for at most the deadline. A lease in use is renewed behind the requests when half of it is over,
- * so the steady state never waits. Anything unknown or late is no grant.
+ * so the steady state never waits. Anything unknown or late is no grant; but while nobody at all answers, a lease of an
+ * application that is set to `lastLease` may be used for some time after its end, unless it was forgotten for a reason.
  */
 
 import { LRUCache } from 'lru-cache'
-import type { Bus } from '#infra/bus.ts'
+import { type Bus, Unanswered } from '#infra/bus.ts'
+import type { MethodClass } from '#infra/contracts/http-methods.ts'
 import {
   type Decision,
   decisionDeadlineMs,
+  decisionFor,
   EvaluateReply,
   type EvaluateRequest,
+  isReadOnly,
   type Reevaluation,
   type Revocation,
 } from '#infra/contracts/policy.ts'
@@ -31,15 +35,21 @@ export interface Grant {
   readonly decision: Decision
   readonly lease: string
   readonly expiresAtMs: number
+  /** Until when it may be used while policy is away: no longer than it lives, unless the application wants that. */
+  readonly lastUntilMs: number
+  /** Policy was asked for a newer one, and nobody was there. */
+  readonly isLast?: boolean
   /** The members of the connector group that have taken a request with this lease: they know it by its reference. */
   readonly knownTo: Set<string>
+  /** Something changed while it was asked for: what begins with it is decided anew at once. */
+  readonly isOutdated?: boolean
 }
 
 export type Answer = Grant | { readonly decision: Decision; readonly lease?: undefined }
 
 interface Remembered extends Grant {
   readonly question: Question
-  readonly renewAtMs: number
+  renewAtMs: number
   isRenewing: boolean
 }
 
@@ -48,6 +58,12 @@ const clockMarginMs = 500
 
 /** After so long without an answer another member of policy's queue group is asked. */
 const firstAnswerMs = 600
+
+/** Pause before policy is asked once more behind the requests. */
+const askAgainMs = 500
+
+/** Requests do not wait again to find out that policy is away, until the next question behind them has come to its end. */
+const awayMs = decisionDeadlineMs + 2 * askAgainMs
 
 /** Changes of which the repetition is known. */
 const maxHeard = 64
@@ -70,6 +86,10 @@ export class Authorizer {
   readonly #heard = new LRUCache<string, true>({ max: maxHeard })
   /** Grows with every change that touches decisions: an answer from before it serves only who asked for it. */
   #generation = 0
+  /** `performance.now()` of the last answer of policy, whatever it was. */
+  #answeredAt = Number.NEGATIVE_INFINITY
+  /** Of the last question that nobody answered, when nobody has answered another one since. */
+  #unansweredAt: number | undefined
 
   /** `revision` is that of the applications as this gateway knows them. */
   constructor(bus: Bus, log: Logger, revision: () => number) {
@@ -84,30 +104,51 @@ export class Authorizer {
     const known = this.#cacheOf(question).get(key)
     if (!known) return undefined
     const now = Date.now()
-    if (now >= known.expiresAtMs - clockMarginMs) return undefined
+    const isOver = now >= known.expiresAtMs - clockMarginMs
+    if (isOver && !(this.#isAway && mayLast(known, now))) return undefined
     if (now >= known.renewAtMs && !known.isRenewing) this.#renewBehind(key, known, question)
-    return known
+    return isOver ? { ...known, isLast: true } : known
+  }
+
+  /** Whether somebody has answered the last question, as far as there was one. */
+  get isPolicyAnswering(): boolean {
+    return this.#unansweredAt === undefined
+  }
+
+  /** Found out so lately that it still holds. */
+  get #isAway(): boolean {
+    return this.#unansweredAt !== undefined && performance.now() - this.#unansweredAt < awayMs
   }
 
   /**
-   * Asks policy; several requests with the same question share one answer.
-   * @throws SallyportError `policy_unavailable` when there is no answer within the deadline.
+   * Asks policy; several requests with the same question share one answer. What is remembered of a safe one says what
+   * is granted to the others; a refusal is asked for anew each time, so that it can be explained.
+   * @throws SallyportError `policy_unavailable` when there is no answer within the deadline, and no last lease either.
    */
-  ask(question: Question): Promise<Answer> {
+  ask(question: Question, methods: MethodClass = 'safe'): Promise<Answer> {
     const key = keyOf(question)
-    let asking = this.#asking.get(key)
+    const whole = `${key} ${methods}`
+    let asking = this.#asking.get(whole)
     if (!asking) {
-      const asked = this.#ask(key, question).finally(() => {
-        if (this.#asking.get(key) === asked) this.#asking.delete(key)
-      })
+      const asked = this.#ask(key, question, methods)
+        .catch(error => this.#lastLease(key, question, methods, error))
+        .finally(() => {
+          if (this.#asking.get(whole) === asked) this.#asking.delete(whole)
+        })
       asking = asked
-      this.#asking.set(key, asking)
+      this.#asking.set(whole, asking)
     }
     return asking
   }
 
-  /** Forgets the leases that a revocation touches. */
-  revoke({ kind, id }: Pick<Revocation, 'kind' | 'id'>): void {
+  /** Forgets the leases that a revocation touches. An answer that is under way may be from before it. */
+  revoke(revocation: Pick<Revocation, 'kind' | 'id'>): void {
+    this.#generation++
+    this.#asking.clear()
+    this.#forgetRevoked(revocation)
+  }
+
+  #forgetRevoked({ kind, id }: Pick<Revocation, 'kind' | 'id'>): void {
     for (const leases of [this.#leases, this.#openLeases]) {
       for (const [key, { question }] of leases.entries()) {
         if (isTouched(question, kind, id)) leases.delete(key)
@@ -118,7 +159,7 @@ export class Authorizer {
   /** An application, or who may use it, has changed: its leases are asked for anew. */
   forget(applicationId: string): void {
     this.#changed.set(applicationId, this.#revision())
-    this.revoke({ kind: 'application', id: applicationId })
+    this.#forgetRevoked({ kind: 'application', id: applicationId })
   }
 
   /**
@@ -154,7 +195,7 @@ export class Authorizer {
     }
   }
 
-  async #ask(key: string, question: Question): Promise<Answer> {
+  async #ask(key: string, question: Question, methods: MethodClass): Promise<Answer> {
     const { sessionId, applicationId, requestId, client } = question
     const applicationsRevision = this.#revision()
     const generation = this.#generation
@@ -165,31 +206,51 @@ export class Authorizer {
       sessionId,
       applicationId,
       requestId,
+      methods,
       facts: client.facts,
       fingerprint: client.fingerprint,
     }
-    const reply = await this.#evaluate(request)
-    const { decision, lease, leaseExpiresAtMs } = reply
-    if (decision.outcome !== 'grant' || !lease || !leaseExpiresAtMs) {
-      this.#cacheOf(question).delete(key)
+    const reply = await this.#heeded(this.#evaluate(request))
+    const { decision, lease, leaseExpiresAtMs, lastLeaseUntilMs = leaseExpiresAtMs } = reply
+    if (decision.outcome !== 'grant' || !lease || !leaseExpiresAtMs || !lastLeaseUntilMs) {
+      this.#forgetRefused(key, question, decision)
       return { decision: decision.outcome === 'grant' ? withoutLease : decision }
     }
     const now = Date.now()
+    // An answer from before a change serves the request that asked for it, and no other.
+    const isCurrent =
+      (this.#changed.get(applicationId) ?? 0) <= applicationsRevision &&
+      generation === this.#generation
     const grant: Remembered = {
       question,
       decision,
       lease,
       expiresAtMs: leaseExpiresAtMs,
+      lastUntilMs: lastLeaseUntilMs,
       knownTo: new Set(),
+      isOutdated: !isCurrent,
       renewAtMs: now + (leaseExpiresAtMs - now) / 2,
       isRenewing: false,
     }
-    // An answer from before a change serves the request that asked for it, and no other.
-    const isCurrent =
-      (this.#changed.get(applicationId) ?? 0) <= applicationsRevision &&
-      generation === this.#generation
     if (isCurrent) this.#cacheOf(question).set(key, grant)
     return grant
+  }
+
+  /** What is granted for safe methods alone goes on when another one is refused. */
+  #forgetRefused(key: string, question: Question, decision: Decision): void {
+    const leases = this.#cacheOf(question)
+    const known = leases.get(key)
+    const goesOn = decision.isReadOnly && known && isReadOnly(known.decision)
+    if (!goesOn) leases.delete(key)
+  }
+
+  /** What is no longer remembered was forgotten because something has changed, or was never there. */
+  #lastLease(key: string, question: Question, methods: MethodClass, error: unknown): Answer {
+    const known = this.#cacheOf(question).get(key)
+    const isAway = error instanceof Unanswered && this.#isAway
+    if (!isAway || !known || !mayLast(known, Date.now())) throw error
+    const decision = decisionFor(known.decision, methods)
+    return decision.outcome === 'grant' ? { ...known, isLast: true } : { decision }
   }
 
   /** A member that died with the question is not waited for to the end: another one gets it too. */
@@ -211,17 +272,46 @@ export class Authorizer {
     }
   }
 
+  /**
+   * Learns from an answer whether policy is there. It is away only when nobody has answered anything since this was
+   * asked, over a bus that is there: a refusal is an answer too, and who answers others has a reason not to answer this.
+   */
+  async #heeded<Reply>(answer: Promise<Reply>): Promise<Reply> {
+    const askedAt = performance.now()
+    try {
+      const reply = await answer
+      this.#answered()
+      return reply
+    } catch (error) {
+      if (!(error instanceof Unanswered)) this.#answered()
+      else if (this.#answeredAt < askedAt && this.#bus.isConnected)
+        this.#unansweredAt = performance.now()
+      throw error
+    }
+  }
+
+  #answered(): void {
+    this.#answeredAt = performance.now()
+    this.#unansweredAt = undefined
+  }
+
   #cacheOf({ sessionId }: Question): LRUCache<string, Remembered> {
     return sessionId === null ? this.#openLeases : this.#leases
   }
 
   #renewBehind(key: string, known: Remembered, question: Question): void {
     known.isRenewing = true
-    this.#ask(key, question).catch(error => {
+    this.#ask(key, question, 'safe').catch(error => {
       known.isRenewing = false
+      known.renewAtMs = Date.now() + askAgainMs
       this.#log.warn({ reason: error.message }, 'a lease could not be renewed yet')
     })
   }
+}
+
+/** Only of an application that wants it; without that a lease is over when it is over. */
+function mayLast({ expiresAtMs, lastUntilMs }: Grant, nowMs: number): boolean {
+  return lastUntilMs > expiresAtMs && nowMs < lastUntilMs - clockMarginMs
 }
 
 const withoutLease: Decision = { outcome: 'block', reasons: ['lease-missing'], policies: [] }

@@ -8,6 +8,8 @@
 
 import type { Application } from '#infra/contracts/application.ts'
 import { connectorIdOf } from '#infra/contracts/connector.ts'
+import { type MethodClass, methodClassOf } from '#infra/contracts/http-methods.ts'
+import type { Decision } from '#infra/contracts/policy.ts'
 import { type FaultCode, isFaultCode } from '#infra/errors.ts'
 import { BodyReceiver, BodySender } from '#infra/exchange.ts'
 import { headerValue } from '#infra/http.ts'
@@ -52,8 +54,12 @@ export interface Outcome {
   /** Set when Sallyport could not get an answer, or broke it off. */
   readonly fault?: FaultCode
   readonly faultDetail?: string
+  /** The one that ended it; undefined when access ended without a decision. */
+  readonly decision?: Decision | undefined
   /** The client went away. */
   readonly isAborted?: boolean
+  /** It went on by a lease that had ended, while policy was away. */
+  readonly isOnLastLease?: boolean
   readonly status: number | null
   readonly connectorId: string | null
   /** Whose connectors were asked last. */
@@ -95,8 +101,12 @@ export class Exchange implements Awaited {
   /** The latest one; goes with the request however often that is sent. */
   lease: string
   leaseExpiresAtMs: number
+  /** It went on after the end of its lease, because nobody was there to renew it. */
+  hasUsedLastLease: boolean
   /** When the relay asks for the next lease; undefined until it has looked. */
   renewAtMs: number | undefined
+  /** Policy was asked for it, and has not answered. */
+  isRenewedInVain = false
   readonly #relay: Relay
   readonly #startedAt = performance.now()
   #searchingSince = this.#startedAt
@@ -124,6 +134,8 @@ export class Exchange implements Awaited {
     this.groupId = request.application.connectorGroupId
     this.lease = request.grant.lease
     this.leaseExpiresAtMs = request.grant.expiresAtMs
+    this.hasUsedLastLease = request.grant.isLast === true
+    if (request.grant.isOutdated) this.renewAtMs = 0
   }
 
   start(): void {
@@ -173,10 +185,23 @@ export class Exchange implements Awaited {
     this.#fail('protocol_error', detail)
   }
 
-  /** Access has ended while the exchange was under way. */
-  revoked(): void {
+  /** Access has ended while the exchange was under way: by a revocation, or because policy has decided so. */
+  revoked(decision?: Decision): void {
+    const fault = decision?.isReadOnly ? 'read_only' : 'session_revoked'
+    this.#cancelConnector(fault)
+    this.#fail(fault, 'access was revoked', decision)
+  }
+
+  /** Nobody has said that access goes on, and the time is over for which it was said last. */
+  leaseEnded(): void {
     this.#cancelConnector('session_revoked')
-    this.#fail('session_revoked', 'access was revoked')
+    this.#fail('session_revoked', 'the lease ended')
+  }
+
+  /** Access may end for one class alone. */
+  get methods(): MethodClass {
+    const { incoming, headers, upgrade } = this.request
+    return methodClassOf({ method: incoming.method, headers, isUpgrade: upgrade !== undefined })
   }
 
   /** This gateway stops. */
@@ -448,9 +473,9 @@ export class Exchange implements Awaited {
     if (!this.#isDone) this.sendDown(encodeCancel(code, ''))
   }
 
-  #fail(fault: FaultCode, faultDetail: string): void {
+  #fail(fault: FaultCode, faultDetail: string, decision?: Decision): void {
     if (this.#isDone) return
-    this.#done({ fault, faultDetail })
+    this.#done({ fault, faultDetail, decision })
     if (this.#upgraded) this.#closeUpgraded(this.#upgraded, fault)
     else if (this.#status !== null) this.request.res.abort()
   }
@@ -458,6 +483,7 @@ export class Exchange implements Awaited {
   /** What the origin broke off ends as abruptly for the client; what we break off is explained. */
   #closeUpgraded(connection: UpgradedConnection, fault: FaultCode): void {
     if (fault === 'session_revoked') connection.close(closeCodes.accessEnded, 'access has ended')
+    else if (fault === 'read_only') connection.close(closeCodes.readOnly, 'reading only')
     else if (fault === 'site_veto') connection.close(closeCodes.siteVeto, 'refused by the site')
     else if (fault === 'connector_lost' || fault === 'bus_unavailable') {
       connection.close(closeCodes.serviceRestart, 'connection lost, come again')
@@ -466,7 +492,7 @@ export class Exchange implements Awaited {
     else connection.destroy()
   }
 
-  #done(end: Pick<Outcome, 'fault' | 'faultDetail' | 'isAborted'>): void {
+  #done(end: Pick<Outcome, 'fault' | 'faultDetail' | 'decision' | 'isAborted'>): void {
     if (this.#isDone) return
     this.#isDone = true
     if (this.#status !== null) this.#relay.answered(this.#exchangeId)
@@ -477,6 +503,7 @@ export class Exchange implements Awaited {
     if (this.#status !== null && this.#status !== 101) discardBody(this.request.req)
     this.request.onDone({
       ...end,
+      isOnLastLease: this.hasUsedLastLease,
       status: this.#status,
       connectorId: this.connectorId === undefined ? null : connectorIdOf(this.connectorId),
       connectorGroupId: this.groupId,

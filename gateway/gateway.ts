@@ -8,7 +8,7 @@ import { type Bus, connectBus, parseJson } from '#infra/bus.ts'
 import { busAddress } from '#infra/bus-connection.ts'
 import { type Application, PublishedEntry } from '#infra/contracts/application.ts'
 import { AssertionKey } from '#infra/contracts/assertion.ts'
-import { Reevaluation, Revocation, revocationKey } from '#infra/contracts/policy.ts'
+import { Reevaluation, Revocation } from '#infra/contracts/policy.ts'
 import type { FaultCode } from '#infra/errors.ts'
 import type { Service } from '#infra/lifecycle.ts'
 import { createLogger, type Logger } from '#infra/log.ts'
@@ -33,8 +33,9 @@ import { followMembers } from './members.ts'
 import { problemMessage } from './problem.ts'
 import { type Publication, PublicationIndex } from './publish.ts'
 import { Relay } from './relay.ts'
+import { Revoked } from './revoked.ts'
 import { createRequestPath } from './server.ts'
-import { type SessionRecord, SessionStore } from './session.ts'
+import { SessionStore } from './session.ts'
 import { shareLimits } from './shared-limits.ts'
 import { SignIn } from './sign-in.ts'
 import { spillFileOf } from './spill-file.ts'
@@ -60,7 +61,7 @@ export async function startGateway(
   const monitoring = stack.use(await monitor(config.monitoring, at))
   const bus = stack.use(await connectBus({ ...busAddress(config), role: 'gateway', ...watching }))
   const audit = stack.use(auditOf(bus, log, { config, worker, monitoring }))
-  const { applications, assertionKeys, sessions, codes } = await openState(bus, watching, stack)
+  const { applications, sessions, codes, ...state } = await openState(bus, watching, stack)
   const publication = followPublication(applications)
   const { portalUrl } = config
   const provider = createIdentityProvider(config.identityProvider, portalUrl)
@@ -71,8 +72,8 @@ export async function startGateway(
   const uploads = stack.use(new Patience(config.uploadIdleSeconds))
   const budget = new StreamBudget({ memoryBytes: config.streamMemoryBytes })
   const relay = stack.use(new Relay({ bus, log, members, authorizer, budget, uploads }))
-  meterRelay(monitoring, relay)
-  followChanges(bus, { applications, authorizer, relay })
+  meterRelay(monitoring, relay, authorizer)
+  followChanges(bus, { applications, ...state, authorizer, relay })
   const { limits, connections } = openLimits(config, worker, stack)
   const portal = {
     portalUrl,
@@ -80,7 +81,7 @@ export async function startGateway(
     sessions,
     connectors: openConnectorsDoor({ bus, limits, uploads }),
     applications: () => applications.entries,
-    assertionKeys: () => assertionKeys.entries,
+    assertionKeys: () => state.assertionKeys.entries,
     unavailable: () => missing(bus, audit),
   }
   const isTrustedProxy = trustedProxies(config.trustedProxies)
@@ -136,8 +137,16 @@ function auditOf(bus: Bus, log: Logger, { config, worker, monitoring }: Recordin
   return meteredAudit(monitoring, bus, openAudit(bus, options))
 }
 
-function meterRelay(monitoring: Monitoring | undefined, relay: Relay): void {
+function meterRelay(
+  monitoring: Monitoring | undefined,
+  relay: Relay,
+  authorizer: Authorizer,
+): void {
   if (!monitoring) return
+  const answering = '0 while policy has left the last question without an answer.'
+  gauge(monitoring.registry, 'sallyport_policy_answering', answering, () =>
+    Number(authorizer.isPolicyAnswering),
+  )
   const help = 'Exchanges with connectors under way.'
   gauge(monitoring.registry, 'sallyport_open_exchanges', help, () => relay.openExchanges)
 }
@@ -177,28 +186,44 @@ async function openState(bus: Bus, watching: Watching, stack: AsyncDisposableSta
   stack.use(applications)
   stack.use(revocations)
   const storing = { ...watching, timeoutMs: storeTimeoutMs }
+  const revoked = new Revoked(revocations)
   const sessions = await SessionStore.open(bus, {
     ...storing,
-    isRevoked: session => isRevoked(revocations.entries, session),
+    isRevoked: session => revoked.has(session),
   })
   const codes = await HandoverCodes.open(bus, storing)
-  return { applications, assertionKeys, sessions, codes }
+  return { applications, assertionKeys, revocations, revoked, sessions, codes }
 }
 
 interface Changing {
   applications: Snapshot<Application>
+  /** Their tombstones. */
+  revocations: Snapshot<Revocation>
+  revoked: Revoked
   authorizer: Authorizer
   relay: Relay
 }
 
 /** A revocation takes the leases that it touches and ends the open exchanges; a change has them decided anew. */
-function followChanges(bus: Bus, { applications, authorizer, relay }: Changing): void {
+function followChanges(
+  bus: Bus,
+  { applications, revocations, revoked, authorizer, relay }: Changing,
+): void {
   bus.subscribe(subjects.revocations, {
     callback: message => {
       const revocation = parseJson(Revocation, message.data, 'revocation')
+      revoked.hear(revocation)
       authorizer.revoke(revocation)
       relay.revoke(revocation)
     },
+  })
+  // What only the tombstone has told here may be over: policy knows who has signed in again since.
+  revocations.onChange(changes => {
+    for (const { after } of changes) {
+      if (after === undefined || revoked.hasHeard(after)) continue
+      authorizer.revoke(after)
+      relay.recheckRevoked(after)
+    }
   })
   bus.subscribe(subjects.reevaluate, {
     callback: ({ data }) => {
@@ -206,41 +231,17 @@ function followChanges(bus: Bus, { applications, authorizer, relay }: Changing):
       if (authorizer.reevaluate(reevaluation)) relay.reevaluate(reevaluation)
     },
   })
-  bus.onStatus(status => status === 'connected' && authorizer.forgetAll())
+  bus.onStatus(status => {
+    if (status !== 'connected') return
+    authorizer.forgetAll()
+    relay.recheckAll()
+  })
   applications.onChange(changes => {
     for (const { key } of changes) {
       authorizer.forget(key)
       relay.recheck(key)
     }
   })
-}
-
-/** Whether a session was ended, by itself or with everything of its user up to a time. */
-function isRevoked(revocations: ReadonlyMap<string, Revocation>, session: SessionRecord): boolean {
-  const { ofSession, ofUser } = tombstonesOf(session)
-  if (revocations.has(ofSession)) return true
-  const revoked = revocations.get(ofUser)
-  return revoked !== undefined && session.signedInAtMs <= revoked.atMs
-}
-
-interface Tombstones {
-  readonly ofSession: string
-  readonly ofUser: string
-}
-
-/** Built once for each session in memory: they are looked up with every request. */
-const tombstones = new WeakMap<SessionRecord, Tombstones>()
-
-function tombstonesOf(session: SessionRecord): Tombstones {
-  let keys = tombstones.get(session)
-  if (!keys) {
-    keys = {
-      ofSession: revocationKey('session', session.sessionId),
-      ofUser: revocationKey('user', session.userPrincipalName.toLowerCase()),
-    }
-    tombstones.set(session, keys)
-  }
-  return keys
 }
 
 /** Takes no new connection, lets requests under way finish, and ends what is left after the grace. */

@@ -153,12 +153,16 @@ function jsonOf({
   }
 }
 
-function pageOf({ fault, requestId, reasons, incoming, portalUrl }: Problem): string {
+function pageOf(problem: Problem): string {
+  const { fault, requestId, reasons, incoming, portalUrl, signInUrl } = problem
   const { status, title, advice, retryable } = FAULTS[fault]
   const hop = hops[fault]
-  const portal = linkButton('Open the portal', portalUrl, retryable ? 'secondary' : 'primary')
+  const isFirst = !retryable && !signInUrl
+  const portal = linkButton('Open the portal', portalUrl, isFirst ? 'primary' : 'secondary')
   // A path that begins with two slashes would be a link to another host.
   const canRepeat = retryable && incoming?.isNavigation && !incoming.target.startsWith('//')
+  // A form that was sent is not sent on: with a step back it is still there, and can be sent again afterwards.
+  const signIn = signInUrl && linkButton('Sign in', signInUrl)
   const again = canRepeat && linkButton('Try again', incoming.target)
   return errorPage({
     status,
@@ -169,7 +173,7 @@ function pageOf({ fault, requestId, reasons, incoming, portalUrl }: Problem): st
     supportId: requestId,
     time: new Date(),
     ...(hop && { failedAt: hop }),
-    actions: again ? [again, portal] : [portal],
+    actions: [...(again ? [again] : []), ...(signIn ? [signIn] : []), portal],
     homeUrl: portalUrl,
   })
 }

@@ -17,6 +17,8 @@ export interface Access {
   decision?: Decision
   /** `performance.now()` of the decision. */
   decidedAt?: number
+  /** The exchange of which access ended before its answer began. */
+  cut?: Pick<Outcome, 'connectorId' | 'attempts'>
 }
 
 export interface Refusal {
@@ -25,14 +27,17 @@ export interface Refusal {
   readonly isChallenge?: boolean
 }
 
+const endsOfAccess: ReadonlySet<FaultCode> = new Set(['session_revoked', 'read_only', 'site_veto'])
+
 export function recordAnswered(audit: Audit, access: Access, outcome: Outcome): void {
   const { fault, faultDetail, isAborted } = outcome
-  const isDenied = fault === 'session_revoked' || fault === 'site_veto'
+  const isDenied = fault !== undefined && endsOfAccess.has(fault)
   audit.record({
     ...common(access),
     outcome: isDenied ? 'denied' : fault ? 'failed' : isAborted ? 'aborted' : 'granted',
     status: outcome.status ?? (fault ? FAULTS[fault].status : null),
     ...(outcome.connectorGroupId && { connectorGroup: outcome.connectorGroupId }),
+    ...(outcome.isOnLastLease && { lastLease: true }),
     connector: outcome.connectorId,
     attempts: outcome.attempts,
     fault: fault ?? null,
@@ -53,8 +58,8 @@ export function recordRefused(
     ...common(access),
     outcome: isChallenge ? 'challenged' : isFailure(fault) ? 'failed' : 'denied',
     status: res.statusCode,
-    connector: null,
-    attempts: 0,
+    connector: access.cut?.connectorId ?? null,
+    attempts: access.cut?.attempts ?? 0,
     fault,
     faultDetail: detail ?? null,
     requestBytes: 0,

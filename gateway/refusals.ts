@@ -5,6 +5,7 @@
 
 import type { Challenge } from '#infra/contracts/policy.ts'
 import { asSallyportError, type FaultCode } from '#infra/errors.ts'
+import { headerValue } from '#infra/http.ts'
 import type { ClientResponse } from './front/client.ts'
 import type { Incoming } from './incoming.ts'
 import { TooManyRequests } from './limits.ts'
@@ -34,19 +35,30 @@ export function challenge(
   recordRefused(context.audit, access, { fault, isChallenge: true }, res)
 }
 
-/** A script opens this in a window, and repeats its request when the window is back at the target. */
+/**
+ * A script opens this in a window, and repeats its request when the window is back at the target. Whoever has sent a form
+ * comes back to the page of that form.
+ */
 function signInUrl(
   { publication }: ServerContext,
-  { hostname, path }: Incoming,
+  incoming: Incoming,
   wanted: Challenge | undefined,
 ): string {
+  const { hostname, path, acceptsHtml } = incoming
   const paths = publication().at(hostname)
   const application = paths && applicationAt(paths, path)
   if (!application) return ''
   const parameters = new URLSearchParams()
+  const target = acceptsHtml ? referringTarget(incoming) : undefined
+  if (target !== undefined) parameters.set('target', target)
   writeWanted(parameters, wanted)
   const query = parameters.size > 0 ? `?${parameters}` : ''
   return `${externalOrigin(application, hostname)}${controlPrefix}sign-in${query}`
+}
+
+function referringTarget({ headers, hostname }: Incoming): string | undefined {
+  const referrer = URL.parse(headerValue(headers, 'referer') ?? '')
+  return referrer?.hostname === hostname ? `${referrer.pathname}${referrer.search}` : undefined
 }
 
 export function refuse(

@@ -114,6 +114,18 @@ export class Relay implements Disposable {
     }
   }
 
+  /** Has access decided again for every open exchange that a revocation touches, when it is not news any more. */
+  recheckRevoked({ kind, id }: Revocation): void {
+    for (const exchange of this.#open.values()) {
+      if (isTouched(exchange.request.question, kind, id)) this.#renewOrWarn(exchange)
+    }
+  }
+
+  /** Has access decided again for every open exchange. */
+  recheckAll(): void {
+    for (const exchange of this.#open.values()) this.#renewOrWarn(exchange)
+  }
+
   /** Has access decided again for every open exchange of an application that changed. */
   recheck(applicationId: string): void {
     for (const exchange of this.#open.values()) {
@@ -266,6 +278,11 @@ export class Relay implements Disposable {
     const now = Date.now()
     for (const exchange of this.#open.values()) {
       const leftMs = exchange.leaseExpiresAtMs - now
+      // A clock that has jumped proves nothing yet: policy is asked before.
+      if (leftMs <= 0 && exchange.isRenewedInVain) {
+        exchange.leaseEnded()
+        continue
+      }
       exchange.renewAtMs ??= now + Math.max(leftMs - renewBeforeMs, leftMs / 2 - leaseSweepMs)
       if (exchange.renewAtMs > now) continue
       exchange.renewAtMs = now + Math.min(renewAgainMs, Math.max(leftMs / 2, leaseSweepMs))
@@ -274,18 +291,26 @@ export class Relay implements Disposable {
   }
 
   #renewOrWarn(exchange: Exchange): void {
-    this.#renew(exchange).catch(error =>
-      this.context.log.warn({ reason: error.message }, 'a lease could not be renewed yet'),
-    )
+    this.#renew(exchange).catch(error => {
+      exchange.isRenewedInVain = true
+      exchange.renewAtMs = Math.min(
+        exchange.renewAtMs ?? Number.POSITIVE_INFINITY,
+        Date.now() + renewAgainMs,
+      )
+      this.context.log.warn({ reason: error.message }, 'a lease could not be renewed yet')
+    })
   }
 
   async #renew(exchange: Exchange): Promise<void> {
-    const answer = await this.context.authorizer.ask(exchange.request.question)
-    if (answer.lease === undefined) return exchange.revoked()
+    const answer = await this.context.authorizer.ask(exchange.request.question, exchange.methods)
+    if (answer.lease === undefined) return exchange.revoked(answer.decision)
+    const isNew = answer.lease !== exchange.lease
     exchange.lease = answer.lease
     exchange.leaseExpiresAtMs = answer.expiresAtMs
-    exchange.renewAtMs = undefined
-    exchange.sendDown(encodeLease(answer.lease))
+    exchange.renewAtMs = answer.isLast ? Date.now() + renewAgainMs : undefined
+    exchange.isRenewedInVain = false
+    if (answer.isLast && Date.now() >= answer.expiresAtMs) exchange.hasUsedLastLease = true
+    if (isNew) exchange.sendDown(encodeLease(answer.lease))
   }
 
   #turn(status: 'connected' | 'disconnected'): void {

@@ -13,12 +13,13 @@
  */
 
 import type { Application } from '#infra/contracts/application.ts'
-import { allowHeader } from '#infra/contracts/http-methods.ts'
-import type { Challenge } from '#infra/contracts/policy.ts'
+import { allowHeader, type MethodClass, methodClassOf } from '#infra/contracts/http-methods.ts'
+import { type Challenge, type Decision, decisionFor } from '#infra/contracts/policy.ts'
 import { SallyportError } from '#infra/errors.ts'
 import { isAmbiguousBetweenPaths } from '#infra/http.ts'
 import { mayUseSession } from './authenticate.ts'
 import type { Grant, Question } from './authorize.ts'
+import type { Outcome } from './exchange.ts'
 import { clientOf } from './facts.ts'
 import { forwardedHeaders } from './forwarded.ts'
 import type { RequestListener } from './front/client.ts'
@@ -78,9 +79,9 @@ async function handle(context: ServerContext, visit: Visit, portalHostname: stri
   }
   requireMethod(application, incoming.method)
   const question = questionOf(visit, application)
-  const grant = context.authorizer.remembered(question) ?? (await ask(context, visit, question))
+  const grant = rememberedGrant(context, visit, question) ?? (await ask(context, visit, question))
   if (!grant) return
-  visit.access.decision = grant.decision
+  visit.access.decision = decisionOf(grant, visit)
   visit.access.decidedAt ??= performance.now()
   if (visit.expectsContinue) visit.res.writeContinue()
   if (incoming.method === 'OPTIONS' && !mayForward(incoming.headers))
@@ -100,8 +101,8 @@ async function relayWithBody(
   const body = await readBody(visit.req, context.uploads)
   if (body === undefined) return
   // While a client took its time over the body, access may have ended.
-  const isFresh = performance.now() - decidedAt < freshGrantMs
-  const known = isFresh ? grant : context.authorizer.remembered(question)
+  const isFresh = performance.now() - decidedAt < freshGrantMs && !grant.isOutdated
+  const known = isFresh ? grant : rememberedGrant(context, visit, question)
   const current = known ?? (await ask(context, visit, question))
   if (current) relay(context, visit, application, question, current, body)
 }
@@ -163,6 +164,25 @@ function questionOf({ incoming, access }: Visit, application: Application): Ques
   }
 }
 
+/** The grant that is in memory, unless it is one for other methods. */
+function rememberedGrant(
+  context: ServerContext,
+  visit: Visit,
+  question: Question,
+): Grant | undefined {
+  const grant = context.authorizer.remembered(question)
+  return grant && decisionOf(grant, visit).outcome === 'grant' ? grant : undefined
+}
+
+/** The half that is about this request, of a decision that has two. */
+function decisionOf({ decision }: Pick<Grant, 'decision'>, visit: Visit): Decision {
+  return decision.unsafeMethods ? decisionFor(decision, methodsOf(visit)) : decision
+}
+
+function methodsOf({ incoming: { method, headers }, upgrade }: Visit): MethodClass {
+  return methodClassOf({ method, headers, isUpgrade: upgrade !== undefined })
+}
+
 /** The grant, or undefined when the request has been refused. */
 async function ask(
   context: ServerContext,
@@ -171,21 +191,26 @@ async function ask(
 ): Promise<Grant | undefined> {
   const { clientAddress } = visit.incoming
   context.limits.admit('decision', clientAddress)
-  const answer = await context.authorizer.ask(question).catch(error => {
+  const answer = await context.authorizer.ask(question, methodsOf(visit)).catch(error => {
     context.limits.restore('decision', clientAddress)
     throw error
   })
-  visit.access.decision = answer.decision
+  visit.access.decision = decisionOf(answer, visit)
   visit.access.decidedAt = performance.now()
   if (answer.lease !== undefined) return answer
-  const { outcome, reasons, challenge: wanted } = answer.decision
+  turnAway(context, visit, answer.decision)
+  return undefined
+}
+
+function turnAway(context: ServerContext, visit: Visit, decision: Decision): void {
+  const { outcome, reasons, challenge: wanted } = decision
   if (outcome !== 'challenge' || isTriedAlready(visit.access.session, wanted)) {
-    refuse(context, visit, 'access_denied', undefined, reasons)
+    const fault = decision.isReadOnly ? 'read_only' : 'access_denied'
+    refuse(context, visit, fault, undefined, reasons)
   } else {
     const fault = wanted ? 'insufficient_user_authentication' : 'unauthenticated'
     challenge(context, visit, fault, { isFresh: true, wanted })
   }
-  return undefined
 }
 
 /** The user has just come back from a sign-in that was to do this, and it did not. */
@@ -203,6 +228,9 @@ function relay(
   body: Buffer,
 ): void {
   const { incoming, req, res, access, upgrade } = visit
+  // It may have ended while policy was asked, or while the body came.
+  if (access.session && context.sessions.isRevoked(access.session))
+    return challenge(context, visit, 'unauthenticated', { isFresh: false })
   const scheme = incoming.forwardedProto ?? (context.isSecure ? 'https' : schemeOf(application))
   context.relay.start({
     incoming,
@@ -216,11 +244,27 @@ function relay(
     res,
     upgrade,
     onDone(outcome) {
+      if (outcome.decision) {
+        access.decision = outcome.decision
+        if (isAsIfNew(visit, outcome)) {
+          access.cut = outcome
+          return turnAway(context, visit, outcome.decision)
+        }
+      }
       if (outcome.fault && outcome.status === null)
         sendProblem(res, problem(context, visit, outcome.fault))
       recordAnswered(context.audit, access, outcome)
     },
   })
+}
+
+/**
+ * Nothing of the answer has been sent, and what the application did for the request changed nothing: who asked is told
+ * what the next request would be told.
+ */
+function isAsIfNew({ incoming, upgrade }: Visit, { status }: Outcome): boolean {
+  const isRead = incoming.method === 'GET' || incoming.method === 'HEAD'
+  return isRead && !incoming.hasBody && !upgrade && status === null
 }
 
 function originHeaders({ incoming, upgrade }: Visit, application: Application, scheme: string) {

@@ -100,6 +100,11 @@ export class SessionStore {
     return session && this.#valid(session, hostname)
   }
 
+  /** Whether it was ended since it was read. */
+  isRevoked(session: Session): boolean {
+    return this.#isRevoked(session)
+  }
+
   async delete(cookie: string): Promise<void> {
     const recordKey = recordKeyOf(cookie)
     if (recordKey === undefined) return

@@ -1,7 +1,7 @@
 /**
  * A client's connection after the switch of protocols: two streams of bytes under credit, between the client's socket
- * and the bus. When it has to end from our side, a WebSocket client is told so with a Close frame at the next frame
- * boundary; any other protocol just ends.
+ * and the bus. When it has to end from our side, a WebSocket client is told so with a Close frame, if what it has is
+ * whole frames; any other protocol just ends.
  */
 
 import type { Duplex } from 'node:stream'
@@ -29,7 +29,6 @@ export class UpgradedConnection {
   readonly receiver: BodyReceiver
   readonly #socket: Duplex
   readonly #frames: FrameBoundary | undefined
-  #closing: Buffer | undefined
 
   constructor({ socket, first, isWebSocket, send, budget, onClosed }: UpgradedOptions) {
     this.#socket = socket
@@ -58,12 +57,14 @@ export class UpgradedConnection {
     if (socket.readableEnded) sender.end()
   }
 
-  /** Ends the connection: with a Close frame of this status for a WebSocket, else at once. */
+  /**
+   * Ends the connection: with a Close frame of this status for a WebSocket, else at once. So ends one of which a frame is
+   * on its way: the rest of that will not come any more, and would not be for this client.
+   */
   close(code: number, reason: string): void {
-    if (!this.#frames || this.#closing) return void this.#socket.destroy()
-    this.#closing = closeFrame(code, reason)
+    if (!this.#frames?.isBetweenFrames) return void this.#socket.destroy()
+    this.#socket.end(closeFrame(code, reason))
     setTimeout(() => this.#socket.destroy(), closeTimeoutMs).unref()
-    this.#closeBetweenFrames()
   }
 
   /** Ends the connection with what has been said so far. */
@@ -79,11 +80,6 @@ export class UpgradedConnection {
   #toClient(chunk: Buffer): boolean {
     const hasRoom = this.#socket.write(chunk)
     this.#frames?.observe(chunk)
-    if (this.#closing) this.#closeBetweenFrames()
     return hasRoom
-  }
-
-  #closeBetweenFrames(): void {
-    if (this.#closing && this.#frames?.isBetweenFrames) this.#socket.end(this.#closing)
   }
 }

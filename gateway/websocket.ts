@@ -10,6 +10,8 @@ export const closeCodes = {
   serviceRestart: 1012,
   /** Ours: access has ended, sign in again. */
   accessEnded: 4401,
+  /** Ours: the application may only be read, which a WebSocket cannot be held to. */
+  readOnly: 4403,
   /** Ours: the owner of the site does not allow it, or no longer. */
   siteVeto: 4403,
 } as const

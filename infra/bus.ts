@@ -66,6 +66,9 @@ const errorHeader = 'Nats-Service-Error'
 /** Queued bytes above which a batch leaves at once. */
 const flushBytes = 64 * 1024
 
+/** Nobody serves the subject, or whoever does said nothing in time. */
+export class Unanswered extends SallyportError {}
+
 type Status = 'connected' | 'disconnected'
 
 export class Bus implements AsyncDisposable {
@@ -319,10 +322,10 @@ export function parseJson<Schema extends z.ZodType>(
 function translate(error: unknown, subject: string, unavailable: FaultCode): SallyportError {
   const cause = error instanceof RequestError && error.cause ? error.cause : error
   if (cause instanceof NoRespondersError) {
-    return new SallyportError(unavailable, `nobody serves ${subject}`, { cause: error })
+    return new Unanswered(unavailable, `nobody serves ${subject}`, { cause: error })
   }
   if (cause instanceof TimeoutError || error instanceof TimeoutError) {
-    return new SallyportError(unavailable, `no answer to ${subject} in time`, { cause: error })
+    return new Unanswered(unavailable, `no answer to ${subject} in time`, { cause: error })
   }
   return new SallyportError(unavailable, `${subject} could not be asked`, { cause: error })
 }

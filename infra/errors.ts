@@ -63,7 +63,14 @@ export const FAULTS = {
     status: 403,
     retryable: false,
     title: 'You may not use this application.',
-    advice: 'If you need it, ask your administrator to assign it to you.',
+    advice: 'If you need it, tell your administrator the support id.',
+  },
+  read_only: {
+    status: 403,
+    retryable: false,
+    title: 'In this application you may only read at the moment.',
+    advice:
+      'Reading goes on. If you have to change something, tell your administrator the support id.',
   },
   session_revoked: {
     status: 401,

@@ -27,6 +27,8 @@ export interface LeaseVerifierOptions {
 export interface LeaseExpectation {
   applicationId: string
   nowMs: number
+  /** For an application that may go on by its last lease: when one ends of which `exp` is over. */
+  endsAtMs?: (claims: LeaseClaims) => number
 }
 
 export interface LeaseVerifier {
@@ -47,6 +49,9 @@ export class UnknownLeaseKey extends SallyportError {}
 /** The lease may be good, but has to be sent whole. */
 export class UnknownLease extends SallyportError {}
 
+/** The lease was good, for an application that may go on by its last one; this is it no more, or not here. */
+export class EndedLease extends SallyportError {}
+
 interface Known {
   readonly lease: string
   readonly claims: LeaseClaims
@@ -59,7 +64,7 @@ const Header = z.strictObject({
 })
 
 /** How far ahead the clock of policy may be. */
-const clockToleranceMs = 5_000
+export const clockToleranceMs = 5_000
 
 /** Characters of leases kept in memory together. */
 const maxRememberedChars = 32 * 1024 * 1024
@@ -145,16 +150,24 @@ function parse<Schema extends z.ZodType>(
 
 /** Written so that a time that is not a number refuses. */
 function checkClaims(
-  { aud, app, iat, exp }: LeaseClaims,
+  claims: LeaseClaims,
   groupId: string,
-  { applicationId, nowMs }: LeaseExpectation,
+  { applicationId, nowMs, endsAtMs }: LeaseExpectation,
 ): void {
+  const { aud, app, iat, exp } = claims
   if (aud !== groupId && !(Array.isArray(aud) && aud.includes(groupId)))
     throw refused('for another connector group')
   if (app !== applicationId) throw refused('for another application')
-  if (!(exp * 1_000 > nowMs)) throw refused('expired')
   if (!(iat * 1_000 <= nowMs + clockToleranceMs)) throw refused('not valid yet')
   if (!((exp - iat) * 1_000 <= leaseLifetimeMs)) throw refused('longer than leases may live')
+  if (exp * 1_000 > nowMs) return
+  if (!endsAtMs) throw refused('expired')
+  if (!(endsAtMs(claims) > nowMs)) throw new EndedLease('policy_unavailable', 'expired')
+}
+
+/** When the last lease of an application ends: neither policy nor the application gives it longer. */
+export function lastLeaseEndMs({ exp, lastUntil = exp }: LeaseClaims, minutes: number): number {
+  return Math.min(exp + minutes * 60, lastUntil) * 1_000
 }
 
 function refused(detail: string, options?: ErrorOptions): SallyportError {

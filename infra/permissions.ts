@@ -210,7 +210,6 @@ export function connectorPermissions(identity: ConnectorIdentity): Permissions {
       subjects.applicationsRequest(groupId),
       subjects.placementRequest(connectorId),
       subjects.renewRequest(connectorId),
-      subjects.renewRequest(connectorId),
       subjects.keysRequest,
     ],
     subscribe: [

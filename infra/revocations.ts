@@ -1,12 +1,13 @@
 /**
  * Revoking: each revocation is published at once (the tripwire) and kept as a tombstone in the bucket `revocations` for
- * whoever was not listening; the tombstone is written again and again until it is stored.
+ * whoever was not listening; the tombstone is written again and again until it is stored, and never in place of a
+ * later one: a user may have been revoked again meanwhile.
  */
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { KV } from '@nats-io/kv'
+import type { KV, KvEntry } from '@nats-io/kv'
 import type { Bus } from './bus.ts'
-import { type Revocation, revocationKey } from './contracts/policy.ts'
+import { Revocation, revocationKey } from './contracts/policy.ts'
 import type { Logger } from './log.ts'
 import { subjects } from './subjects.ts'
 
@@ -65,7 +66,10 @@ export class Revoker implements AsyncDisposable {
     const { bucket, log } = this.#options
     const key = revocationKey(revocation.kind, revocation.id)
     try {
-      await bucket.put(key, JSON.stringify(revocation))
+      const entry = await bucket.get(key)
+      if (entry && isLater(entry, revocation)) return true
+      const previousSeq = entry?.revision ?? 0
+      await bucket.put(key, JSON.stringify(revocation), { previousSeq })
       return true
     } catch (error) {
       log.warn({ reason: error instanceof Error ? error.message : error }, 'tombstone not stored')
@@ -79,5 +83,16 @@ export class Revoker implements AsyncDisposable {
     await Promise.race([stored, sleep(finishMs, undefined, { ref: false })])
     this.#stopping.abort(new Error('stopping'))
     await stored
+  }
+}
+
+/** Whether what is stored ends all that this one ends. */
+function isLater(entry: KvEntry, { atMs, revision = 0 }: Revocation): boolean {
+  if (entry.operation !== 'PUT') return false
+  try {
+    const stored = Revocation.parse(entry.json())
+    return stored.atMs >= atMs && (stored.revision ?? 0) >= revision
+  } catch {
+    return false
   }
 }

@@ -7,7 +7,12 @@ import { LRUCache } from 'lru-cache'
 import type { Audit } from '#infra/audit.ts'
 import type { Application } from '#infra/contracts/application.ts'
 import type { Explanation } from '#infra/contracts/conditional-access/explanation.ts'
-import type { Decision, EvaluateReply, EvaluateRequest } from '#infra/contracts/policy.ts'
+import {
+  type Decision,
+  decisionFor,
+  type EvaluateReply,
+  type EvaluateRequest,
+} from '#infra/contracts/policy.ts'
 import type { SessionFacts } from '#infra/contracts/principal.ts'
 import { SallyportError } from '#infra/errors.ts'
 import type { Snapshot } from '#infra/snapshot.ts'
@@ -63,14 +68,17 @@ export function createAccess(context: AccessContext): AnswerAccess {
     const application = published(context, request.applicationId)
     const access = { application, session: state, facts: request.facts, sessionId, nowMs }
     const evaluation = evaluateWhole(access, policies)
-    const decision = { ...evaluation.decision, requestId: request.requestId }
-    const isGranted = decision.outcome === 'grant' && application !== undefined
+    const { requestId, methods = 'safe' } = request
+    const whole = { ...evaluation.decision, requestId }
+    const asked = decisionFor(whole, methods)
+    const isGranted = asked.outcome === 'grant' && application !== undefined
+    const decision = isGranted ? whole : asked
     const evaluatedMs = performance.now()
     const reply = isGranted
       ? granted({ context, request, evaluation, decision, application, session, state, nowMs })
       : { decision }
     if (!isGranted || !isRecorded(request)) {
-      const explanation = explained(request, { access, evaluation, policies })
+      const explanation = explained(request, { access, evaluation, policies, methods })
       const timings = {
         lookUpMs: milliseconds(foundMs - startedMs),
         evaluateMs: milliseconds(evaluatedMs - foundMs),
@@ -97,9 +105,10 @@ function rememberingExplanations() {
     ttl: explanationsMs,
   })
   return (request: EvaluateRequest, explaining: Explained): Explanation => {
-    const { policies, evaluation } = explaining
+    const { policies, evaluation, methods } = explaining
     const outcome = JSON.stringify(evaluation.decision)
-    const key = `${request.sessionId}\n${request.applicationId}\n${request.fingerprint}`
+    const { sessionId, applicationId, fingerprint } = request
+    const key = `${sessionId}\n${applicationId}\n${fingerprint}\n${methods}`
     const remembered = known.get(key)
     if (remembered?.policies === policies && remembered.outcome === outcome) {
       return remembered.explanation
@@ -193,7 +202,13 @@ function granted(grant: Granted): EvaluateReply {
   const lease = context.signer.sign(
     context.assertions.complete(claims, application, session?.principal),
   )
-  return { decision, lease, leaseExpiresAtMs: claims.exp * 1_000 }
+  const { exp, lastUntil } = claims
+  return {
+    decision,
+    lease,
+    leaseExpiresAtMs: exp * 1_000,
+    ...(lastUntil !== undefined && { lastLeaseUntilMs: lastUntil * 1_000 }),
+  }
 }
 
 interface Record {

@@ -9,7 +9,7 @@ import type { KV } from '@nats-io/kv'
 import type { Logger } from '#infra/log.ts'
 
 /** Far below the lifetime of an entry in the bucket (10 min), so that a store may be away for a while. */
-const refreshMs = 60_000
+export const leaseKeyRefreshMs = 60_000
 const retryMs = 500
 
 /** How long registry and connectors get to hear of a key before anything is signed with it. */
@@ -29,7 +29,7 @@ export async function publishLeaseKey(
   const cancel = signal ? { signal } : {}
   while (!(await put(bucket, key, log))) await sleep(retryMs, undefined, cancel)
   await sleep(headStartMs, undefined, cancel)
-  const refresh = setInterval(() => void put(bucket, key, log), refreshMs).unref()
+  const refresh = setInterval(() => void put(bucket, key, log), leaseKeyRefreshMs).unref()
   return { [Symbol.dispose]: () => clearInterval(refresh) }
 }
 

@@ -8,6 +8,7 @@ import { createHash, generateKeyPairSync, type KeyObject, randomBytes, sign } fr
 import type { Application } from '#infra/contracts/application.ts'
 import {
   type Decision,
+  isReadOnly,
   type LeaseClaims,
   LeaseKey,
   leaseIssuer,
@@ -94,18 +95,23 @@ export function leaseClaims({
   const iat = Math.floor(nowMs / 1_000)
   const sessionEnd = session ? Math.floor(session.expiresAtMs / 1_000) : Number.POSITIVE_INFINITY
   const decisionEnd = Math.ceil(validUntilMs / 1_000)
+  const exp = Math.min(iat + lifetimeMs / 1_000, sessionEnd, decisionEnd)
+  const { whenPolicyIsUnavailable, lastLeaseMinutes } = application.onPremisesPublishing
+  const lastUntil = Math.min(exp + lastLeaseMinutes * 60, sessionEnd, decisionEnd)
   return {
     iss: leaseIssuer,
     aud: audienceOf(application),
     sub: session?.principal.userPrincipalName ?? '',
     jti: randomBytes(12).toString('base64url'),
     iat,
-    exp: Math.min(iat + lifetimeMs / 1_000, sessionEnd, decisionEnd),
+    exp,
+    ...(whenPolicyIsUnavailable === 'lastLease' && { lastUntil }),
     app: application.id,
     session: session?.id ?? null,
     fingerprint,
     user: session ? forConnectors(session.principal, application) : null,
     satisfied: decision.reasons,
+    ...(isReadOnly(decision) && { methods: 'safe' }),
   }
 }
 

@@ -3,6 +3,7 @@
 import type { Application } from '#infra/contracts/application.ts'
 import type { RiskLevel } from '#infra/contracts/conditional-access/conditions.ts'
 import type { FactValue } from '#infra/contracts/conditional-access/signals.ts'
+import type { MethodClass } from '#infra/contracts/http-methods.ts'
 import type { Device, Principal, RequestFacts } from '#infra/contracts/principal.ts'
 import type { Authentication, SignIn, User } from './conditions/condition.ts'
 import type { MultifactorContexts } from './controls/grant.ts'
@@ -15,6 +16,7 @@ export interface Observed {
   readonly principal: Principal
   readonly sessionId: string | null
   readonly facts: RequestFacts
+  readonly methods: MethodClass
   readonly nowMs: number
 }
 
@@ -31,6 +33,7 @@ class ObservedSignIn implements SignIn {
   readonly devicePlatform: RequestFacts['devicePlatform']
   readonly device: Device
   readonly transferMethod = 'none'
+  readonly methods: MethodClass
   readonly nowMs: number
   readonly #observed: Observed
   readonly #state: PolicyState
@@ -40,7 +43,7 @@ class ObservedSignIn implements SignIn {
   #userRisk: RiskLevel | undefined
 
   constructor(observed: Observed, state: PolicyState) {
-    const { application, principal, facts, nowMs } = observed
+    const { application, principal, facts, methods, nowMs } = observed
     const { user, authentication, userRiskKey } = prepared(principal, state.multifactor)
     this.user = user
     this.application = named(application)
@@ -48,6 +51,7 @@ class ObservedSignIn implements SignIn {
     this.clientAppType = facts.clientAppType
     this.devicePlatform = facts.devicePlatform
     this.device = deviceOf(observed, state)
+    this.methods = methods
     this.nowMs = nowMs
     this.#observed = observed
     this.#state = state
@@ -82,10 +86,10 @@ class ObservedSignIn implements SignIn {
 /** The same as a plain value, of which copies can be made with something changed. */
 export function plainSignIn(signIn: SignIn): SignIn {
   const { user, application, authentication, clientAppType, devicePlatform, place } = signIn
-  const { device, signInRisk, userRisk, transferMethod, nowMs } = signIn
+  const { device, signInRisk, userRisk, transferMethod, methods, nowMs } = signIn
   return {
     ...{ user, application, authentication, clientAppType, devicePlatform, place },
-    ...{ device, signInRisk, userRisk, transferMethod, nowMs },
+    ...{ device, signInRisk, userRisk, transferMethod, methods, nowMs },
     fact: name => signIn.fact(name),
   }
 }
@@ -157,6 +161,6 @@ export function authenticationOf(
   return {
     words,
     isMultifactor: [...multifactorWords, ...acrValues].some(word => words.has(word)),
-    timeMs: authTime * 1_000,
+    timeMs: authTime > 0 ? authTime * 1_000 : Number.NaN,
   }
 }

@@ -48,7 +48,10 @@ export class Revocations implements AsyncDisposable {
   }
 
   #hear(revocation: Revocation): void {
-    this.#heard.set(revocationKey(revocation.kind, revocation.id), revocation)
+    const key = revocationKey(revocation.kind, revocation.id)
+    // It may be said once more when its tombstone is stored, after a later one.
+    const isLatest = (this.#heard.get(key)?.atMs ?? Number.NEGATIVE_INFINITY) <= revocation.atMs
+    if (isLatest) this.#heard.set(key, revocation)
     this.#options.onRevoked(revocation)
   }
 

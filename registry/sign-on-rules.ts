@@ -20,6 +20,7 @@ export function checkSignOn({ onPremisesPublishing }: Application): void {
     ...problemsOfMode(settings),
     ...problemsOfPublishing(settings, onPremisesPublishing),
     ...problemsOfNames(settings),
+    ...problemsOfLastLease(settings, onPremisesPublishing),
   ]
   if (problems.length > 0) throw invalidBecause(problems)
 }
@@ -65,6 +66,16 @@ function problemsOfPublishing(
     problems.push(problem('singleSignOnMode', message))
   }
   return problems
+}
+
+/** The application would be given an assertion that is over, and refuse its users. */
+function problemsOfLastLease(
+  { assertionSignOnSettings }: SingleSignOnSettings,
+  { whenPolicyIsUnavailable }: Application['onPremisesPublishing'],
+): PropertyProblem[] {
+  if (!assertionSignOnSettings || whenPolicyIsUnavailable !== 'lastLease') return []
+  const property = 'onPremisesPublishing.whenPolicyIsUnavailable'
+  return [{ property, message: 'must be failClosed: a signed assertion ends with its lease' }]
 }
 
 function problemsOfNames(settings: SingleSignOnSettings): PropertyProblem[] {

@@ -73,6 +73,14 @@ const Seconds = (most: number, description: string) => {
 
 const aDay = 86_400
 
+/**
+ * A public key of policy is known for nine minutes after the end of its process, and its last lease may live for one of
+ * them. What was signed with a key that nobody knows any more is refused, so more minutes would not be kept.
+ */
+export const maxLastLeaseMinutes = 8
+
+const minutesError = `must be a whole number of minutes from 1 to ${maxLastLeaseMinutes}`
+
 export const OnPremisesPublishing = z.object({
   externalUrl: ExternalUrl,
   internalUrl: DirectoryUrl,
@@ -99,6 +107,20 @@ export const OnPremisesPublishing = z.object({
     'The same for what may be quiet for long: WebSockets and other upgraded connections, ' +
       'server-sent events, gRPC. Null: no limit.',
   ),
+  whenPolicyIsUnavailable: z
+    .enum(['failClosed', 'lastLease'], { error: 'must be failClosed or lastLease' })
+    .describe(
+      'What becomes of a lease that ends while no policy service answers. failClosed: access ends with it. ' +
+        'lastLease: who has one goes on for lastLeaseMinutes at most, unless it is revoked or something ' +
+        'changes that policy would have to decide on; nobody else is let in.',
+    )
+    .default('failClosed'),
+  lastLeaseMinutes: z
+    .int({ error: minutesError })
+    .min(1, { error: minutesError })
+    .max(maxLastLeaseMinutes, { error: minutesError })
+    .describe('For how long after its end the last lease may be used, where lastLease is set.')
+    .default(5),
   isBackendCertificateValidationEnabled: z.boolean().default(true),
   ...originTlsSettings,
   /** What the origin speaks; `http2` is negotiated over TLS, and spoken from the first byte without (h2c). */

@@ -38,6 +38,8 @@ export const AccessEvent = z.object({
   /** Connectors that were asked, the last one included. */
   attempts: z.number().int(),
   decision: Decision.nullable(),
+  /** True when it went on by a lease that had ended, because no policy service answered. */
+  lastLease: z.boolean().optional(),
   /** Fault code when Sallyport itself answered or broke off. */
   fault: z.string().nullable(),
   faultDetail: z.string().nullable(),

@@ -3,6 +3,7 @@
 import { z } from 'zod'
 import { type RevocationKind, revocationKinds } from '../subjects.ts'
 import { Slug } from './application.ts'
+import { type MethodClass, methodClasses } from './http-methods.ts'
 import { Principal, RequestFacts } from './principal.ts'
 
 /**
@@ -33,20 +34,46 @@ export const SessionDemands = z.object({
 })
 export type SessionDemands = z.output<typeof SessionDemands>
 
-export const Decision = z.object({
+const decided = {
   outcome: z.enum(outcomes),
   /** Words of the reason vocabulary (reasons.ts), most important first; never empty. */
   reasons: z.array(z.string()).min(1),
   /** Identifiers of the policies that had a say. */
   policies: z.array(z.string()),
-  /** The request that it was made for: requests that share a decision are joined to its policy event by this. */
-  requestId: z.string().optional(),
   /** With `challenge`: what would do. Left out, signing in again. */
   challenge: Challenge.optional(),
-  sessionDemands: SessionDemands.optional(),
   reportOnly: z.array(ReportedVerdict).optional(),
+}
+
+export const Decision = z.object({
+  ...decided,
+  /** The request that it was made for: requests that share a decision are joined to its policy event by this. */
+  requestId: z.string().optional(),
+  sessionDemands: SessionDemands.optional(),
+  /** What is decided for unsafe methods, where policies are for these alone; the rest is for the safe ones then. */
+  unsafeMethods: z.object(decided).optional(),
+  /** On an unsafe method: the safe ones are granted. */
+  isReadOnly: z.boolean().optional(),
 })
 export type Decision = z.output<typeof Decision>
+
+/** What a decision says of one class of methods. */
+export function decisionFor(decision: Decision, methods: MethodClass): Decision {
+  const { unsafeMethods, ...safe } = decision
+  if (!unsafeMethods) return decision
+  if (methods === 'safe') return safe
+  const { requestId } = safe
+  return {
+    ...unsafeMethods,
+    ...(requestId !== undefined && { requestId }),
+    ...(isReadOnly(decision) && { isReadOnly: true }),
+  }
+}
+
+/** Whether safe methods are granted, and no others. */
+export function isReadOnly({ outcome, unsafeMethods }: Decision): boolean {
+  return outcome === 'grant' && unsafeMethods !== undefined && unsafeMethods.outcome !== 'grant'
+}
 
 /** The raw ID token: policy verifies it by itself, so a gateway can name no user. */
 export const SignInRequest = z.object({
@@ -78,6 +105,8 @@ export const EvaluateRequest = z.object({
   sessionId: z.string().max(128).nullable(),
   applicationId: Slug,
   requestId: z.string().max(128),
+  /** Of the request that asks. A grant for a safe one says what is granted to the others too. */
+  methods: z.enum(methodClasses).default('safe'),
   facts: RequestFacts,
   /** State of the applications that the gateway asks under: policy must know at least as much. */
   applicationsRevision: z.number().int().nonnegative(),
@@ -94,6 +123,8 @@ export const EvaluateReply = z.object({
   /** Compact JWS with `LeaseClaims`; only with a grant. */
   lease: z.string().optional(),
   leaseExpiresAtMs: z.number().int().optional(),
+  /** As `lastUntil` of the lease. */
+  lastLeaseUntilMs: z.int().optional(),
 })
 export type EvaluateReply = z.output<typeof EvaluateReply>
 
@@ -127,12 +158,19 @@ export const LeaseClaims = z.object({
   app: Slug,
   session: z.string().nullable(),
   fingerprint: z.string(),
+  /**
+   * Of an application that is set to `lastLease`: until when it may be used while policy is away. Never later than the
+   * session, or what was decided, ends by the clock alone.
+   */
+  lastUntil: z.number().optional(),
   /** What sign-on to the application may need; null without a user. */
   user: Principal.nullable(),
   /** For an application that wants one: a JWT of this user for it, which the connector passes on. */
   assertion: z.string().max(maxAssertionChars).optional(),
   /** Reasons of the decision that granted it. */
   satisfied: z.array(z.string()),
+  /** The methods that it grants; left out, every method. */
+  methods: z.literal('safe').optional(),
 })
 export type LeaseClaims = z.output<typeof LeaseClaims>
 

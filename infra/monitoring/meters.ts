@@ -49,9 +49,9 @@ function meterAudit(registry: Registry, audit: Audit): Audit {
     'Events not acknowledged by the stream yet.',
     () => audit.pending,
   )
-  gauge(
+  counter(
     registry,
-    'sallyport_audit_dropped_events',
+    'sallyport_audit_dropped_events_total',
     'Events lost since the start.',
     () => audit.dropped,
   )
@@ -112,7 +112,14 @@ function accessMeter(registry: Registry): (event: Access) => void {
     labelNames: ['direction'],
     registers,
   })
-  return ({ decidedMs, respondedMs, durationMs, fault, requestBytes, responseBytes }) => {
+  const lasting = new Counter({
+    name: 'sallyport_last_lease_exchanges_total',
+    help: 'Exchanges that went on by a lease that had ended, while policy was away.',
+    registers,
+  })
+  return event => {
+    const { decidedMs, respondedMs, durationMs, fault, requestBytes, responseBytes } = event
+    if (event.lastLease) lasting.inc()
     if (decidedMs !== null) decided.observe(decidedMs / 1_000)
     if (respondedMs !== null) responded.observe(respondedMs / 1_000)
     ended.observe(durationMs / 1_000)
@@ -120,6 +127,19 @@ function accessMeter(registry: Registry): (event: Access) => void {
     if (requestBytes > 0) carried.inc({ direction: 'up' }, requestBytes)
     if (responseBytes > 0) carried.inc({ direction: 'down' }, responseBytes)
   }
+}
+
+/** A count since the start that somebody else keeps. */
+export function counter(registry: Registry, name: string, help: string, read: () => number): void {
+  new Counter({
+    name,
+    help,
+    registers: [registry],
+    collect() {
+      this.reset()
+      this.inc(read())
+    },
+  })
 }
 
 /** A number that is asked for when somebody looks. */

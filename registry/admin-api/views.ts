@@ -24,6 +24,8 @@ export const OnPremisesPublishingView = z
     firstByteTimeoutInSeconds: z.int().nullable(),
     idleTimeoutInSeconds: z.int().nullable(),
     streamIdleTimeoutInSeconds: z.int().nullable(),
+    whenPolicyIsUnavailable: z.enum(['failClosed', 'lastLease']),
+    lastLeaseMinutes: z.int(),
     isBackendCertificateValidationEnabled: z.boolean(),
     originCertificateAuthorities: z.string().nullable(),
     originServerName: z.string().nullable(),

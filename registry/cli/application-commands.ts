@@ -15,6 +15,12 @@ import { type AdminClient, RefusedBySystem } from './client.ts'
 import type { ClientCommand } from './command.ts'
 import { CommandFailure, UsageError } from './failure.ts'
 import {
+  type LastLeaseOption,
+  lastLeaseLines,
+  lastLeaseOf,
+  withLastLease,
+} from './last-lease-option.ts'
+import {
   type OriginTlsOptions,
   originTlsLines,
   originTlsOf,
@@ -24,7 +30,7 @@ import { type SignOnOptions, signOnLines, signOnOf, withSignOn } from './sign-on
 import { print, printable, printJson, table } from './text.ts'
 import { type TimeoutOptions, timeoutsOf, withTimeouts } from './timeout-options.ts'
 
-interface PublishOptions extends TimeoutOptions, OriginTlsOptions, SignOnOptions {
+interface PublishOptions extends TimeoutOptions, OriginTlsOptions, SignOnOptions, LastLeaseOption {
   passthrough?: true
   http2?: true
   group?: string
@@ -76,7 +82,7 @@ function addPublish(add: ClientCommand): void {
     {
       setUp: command =>
         withTimeouts(
-          withSignOn(withOriginTls(command))
+          withSignOn(withOriginTls(withLastLease(command)))
             .option('--passthrough', 'let everybody in without signing in')
             .option('--http2', 'speak HTTP/2 with the application, as gRPC needs')
             .option('--group <id>', 'connector group that reaches the application')
@@ -167,6 +173,7 @@ function publishBody(options: PublishOptions, internalUrl: string) {
       ...(http2 && { originHttpVersion: 'http2' }),
       ...originTlsOf(options),
       ...timeoutsOf(options),
+      ...lastLeaseOf(options),
       singleSignOnSettings: signOnOf(options),
     },
   }
@@ -270,6 +277,7 @@ function description(application: ApplicationView, assigned: AppRoleAssignmentVi
       : [`${title} is not published: sallyport publish ${id}=URL`]),
     ...(onPremisesPublishing ? originTlsLines(onPremisesPublishing) : []),
     ...signOnLines(onPremisesPublishing?.singleSignOnSettings),
+    ...(onPremisesPublishing ? lastLeaseLines(onPremisesPublishing) : []),
     `  connector group  ${connectorGroupId}`,
     ...(standbyConnectorGroupId === null ? [] : [`  standby group    ${standbyConnectorGroupId}`]),
     `  for              ${isForAssigned ? users.join(', ') || nobody : audience}`,

@@ -3,6 +3,7 @@
 import { jetstream } from '@nats-io/jetstream'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Bus } from '#infra/bus.ts'
+import type { Application } from '#infra/contracts/application.ts'
 import { createLogger } from '#infra/log.ts'
 import { bucketEntry, buckets } from '#infra/subjects.ts'
 import { createClock } from '../../connector/clock.ts'
@@ -68,6 +69,31 @@ describe('a group of several MiB of applications', () => {
     await admin.send('DELETE', '/applications/new')
     await expect.poll(() => applications.has('new')).toBe(false)
     expect(applications.size).toBe(count)
+  })
+
+  test('is known with the time since when each is as it is, also when only its users have changed', async () => {
+    await using registry = await startRegistry(registryConfig(nats))
+    const admin = adminClient(registry)
+    await publish(admin, 'dated', { connectorGroupId: group })
+    using opened = await open()
+    const { directory } = opened
+    const get = (id: string) => directory.applications.get(id) as Application
+    const since = (id: string) => directory.knownSince(get(id)) ?? Number.NaN
+    await expect.poll(() => directory.applications.has('dated'), soon).toBe(true)
+    const [before, ofOther] = [since('dated'), since('grown-1')]
+    expect(before).toBeLessThanOrEqual(performance.now())
+    await admin.send('PATCH', '/applications/dated', { appRoleAssignmentRequired: false })
+    await expect.poll(() => since('dated'), soon).toBeGreaterThan(before)
+    const changed = since('dated')
+    const grace = { principalType: 'User', principalId: 'grace@example.com' }
+    const assigned = await admin.send('POST', '/servicePrincipals/dated/appRoleAssignedTo', grace)
+    expect(assigned.status).toBe(201)
+    await expect.poll(() => since('dated'), soon).toBeGreaterThan(changed)
+    expect(since('grown-1')).toBe(ofOther)
+    const leaving = get('dated')
+    await admin.send('DELETE', '/applications/dated')
+    // Served for a moment longer, and by no lease that has ended.
+    await expect.poll(() => directory.knownSince(leaving), soon).toBeUndefined()
   })
 
   test('is never known in part: what changed while registry was away is there at once and whole', async () => {

@@ -3,7 +3,7 @@
  * now, for this application and this group. A gateway can send whatever it likes.
  */
 
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { Bus } from '#infra/bus.ts'
 import type { Application } from '#infra/contracts/application.ts'
 import { type LeaseClaims, leaseIssuer, leaseLifetimeMs } from '#infra/contracts/policy.ts'
@@ -13,13 +13,16 @@ import { StreamBudget } from '#infra/stream-budget.ts'
 import { subjects } from '#infra/subjects.ts'
 import {
   decodeUp,
+  encodeLease,
   encodeRequest,
   leaseReference,
   type RefusedFrame,
+  type RequestFrame,
   type UpFrame,
 } from '#infra/wire.ts'
 import { Carried } from '../../connector/carried.ts'
 import { createDialer } from '../../connector/dial.ts'
+import { LastLeases } from '../../connector/last-leases.ts'
 import { openOrigins } from '../../connector/origins.ts'
 import { watchReadiness } from '../../connector/readiness.ts'
 import { type Serving, serve } from '../../connector/serve.ts'
@@ -44,6 +47,7 @@ let nats: TestNats
 let origin: Origin
 let gateway: Bus
 let serving: Serving
+let lastLeases: LastLeases
 let frames: Map<string, UpFrame[]>
 
 beforeAll(async () => {
@@ -57,6 +61,7 @@ beforeAll(async () => {
   frames = await collect()
 })
 afterAll(async () => {
+  lastLeases[Symbol.dispose]()
   await serving[Symbol.asyncDispose]()
   await nats[Symbol.asyncDispose]()
   await origin[Symbol.asyncDispose]()
@@ -73,6 +78,7 @@ async function startServing(): Promise<Serving> {
   const dialer = createDialer({ refusesLoopback: false })
   const leases = createLeaseVerifier({ groupId: 'paris' })
   leases.setKeys([signer.key])
+  lastLeases = new LastLeases({ bus, log, knownSince: () => 0 })
   const started = serve({
     bus,
     log,
@@ -86,6 +92,7 @@ async function startServing(): Promise<Serving> {
     carried: new Carried(),
     applications: () => applications,
     leases,
+    lastLeases,
   })
   await bus.connection.flush()
   return started
@@ -124,15 +131,23 @@ const claims = (more: Partial<LeaseClaims> = {}): LeaseClaims => {
 
 let exchanges = 0
 
+interface Sent extends Pick<RequestFrame, 'method' | 'target' | 'headers' | 'isUpgrade'> {
+  app: string
+  isReference: boolean
+}
+
 /** Sends a request as a gateway does, and gives what came back first. */
-async function send(lease: string, { app = 'wiki', target = '/echo', isReference = false } = {}) {
+async function send(
+  lease: string,
+  { app = 'wiki', target = '/echo', isReference = false, ...request }: Partial<Sent> = {},
+) {
   const exchangeId = `x${++exchanges}`
   gateway.publish(
     subjects.exchange('paris', app),
     encodeRequest({
       gatewayId: 'g',
       exchangeId,
-      startBeforeMs: Date.now() + 5_000,
+      startBeforeMs: (clock.time ?? Date.now()) + 5_000,
       lease,
       isLeaseReference: isReference,
       method: 'GET',
@@ -141,11 +156,12 @@ async function send(lease: string, { app = 'wiki', target = '/echo', isReference
       body: Buffer.alloc(0),
       bodyFollows: false,
       isUpgrade: false,
+      ...request,
     }),
   )
   const answers = () => frames.get(exchangeId) ?? []
   await expect.poll(answers, { interval: 5 }).not.toEqual([])
-  return { first: answers()[0] as UpFrame, answers }
+  return { first: answers()[0] as UpFrame, answers, exchangeId }
 }
 
 test('a good lease takes a request to the origin, whole or by its reference', async () => {
@@ -217,6 +233,54 @@ describe('the origin hears nothing of a request whose lease', () => {
   })
 })
 
+describe('a lease for safe methods', () => {
+  const reading = () => signer.sign(claims({ jti: 'reading', methods: 'safe' }))
+  const overridden = ['Host', 'wiki.test', 'X-HTTP-Method-Override', 'PUT']
+
+  test.each(['GET', 'HEAD', 'OPTIONS', 'PROPFIND'])('lets %s through', async method => {
+    expect((await send(reading(), { method })).first).toMatchObject({ type: 'response' })
+  })
+
+  test.each<[string, Partial<Sent>]>([
+    ['PUT', { method: 'PUT' }],
+    ['a method that nobody knows', { method: 'FROB' }],
+    ['a WebSocket', { target: '/ws', isUpgrade: true }],
+    ['a GET that stands for a PUT', { headers: overridden }],
+  ])('refuses %s, and the origin hears nothing of it', async (_, request) => {
+    const before = origin.seen.length
+    const { first } = await send(reading(), request)
+    expect(first).toMatchObject({ type: 'refused', code: 'read_only', neverStarted: false })
+    const lease = reading()
+    await send(lease)
+    const named = await send(leaseReference(lease), { ...request, isReference: true })
+    expect(named.first).toMatchObject({ type: 'refused', code: 'read_only' })
+    expect(origin.seen.length).toBe(before + 1)
+  })
+
+  test('that comes in place of one for all methods cuts a write that is open, and no read', async () => {
+    const begin = async (method: string, target: string) => {
+      const { promise: arrived, resolve } = Promise.withResolvers<void>()
+      origin.at(target, () => resolve())
+      const sent = send(signer.sign(claims()), { method, target })
+      await arrived
+      return sent
+    }
+    const write = await begin('PUT', '/write')
+    const read = await begin('GET', '/read')
+    const renewed = encodeLease(signer.sign(claims({ methods: 'safe' })))
+    for (const { exchangeId } of [read, write]) {
+      gateway.publish(subjects.down('c', exchangeId), renewed)
+    }
+    await expect.poll(write.answers).toContainEqual(expect.objectContaining({ code: 'read_only' }))
+    await expect.poll(() => origin.latest('/write')?.end).toBe('broken')
+    expect([serving.openExchanges, read.answers().map(({ type }) => type)]).toEqual([
+      1,
+      ['accepted'],
+    ])
+    serving.cancel(() => true, 'aborted')
+  })
+})
+
 describe('a request that is open', () => {
   const open = async () => {
     const { promise: arrived, resolve } = Promise.withResolvers<void>()
@@ -254,5 +318,76 @@ describe('a request that is open', () => {
     expect(serving.openExchanges).toBe(1)
     laterMs = leaseLifetimeMs + 1_000
     await expect.poll(answers).toContainEqual(ended('session_revoked'))
+  })
+})
+
+describe('of an application that goes on by its last lease', () => {
+  const minutes = 3
+  const publish = (publishing: object) => {
+    const { url: internalUrl } = origin
+    applications.set(
+      'diary',
+      application('diary', 'https://diary.test/', { internalUrl, publishing }),
+    )
+  }
+  const lasting = (session: string) => {
+    const { iat, exp } = claims()
+    return signer.sign(claims({ app: 'diary', session, iat, exp, lastUntil: exp + 480 }))
+  }
+  /** So long after the leases of now were made. */
+  const later = (seconds: number) => {
+    clock.time = Date.now() + seconds * 1_000
+  }
+  beforeEach(() => {
+    publish({ whenPolicyIsUnavailable: 'lastLease', lastLeaseMinutes: minutes })
+    // The connector has heard everything for longer than any lease of these.
+    const now = performance.now.bind(performance)
+    vi.spyOn(performance, 'now').mockImplementation(() => now() + 600_000)
+  })
+
+  test('a request reaches the origin with a lease that has ended, for its minutes', async () => {
+    const lease = lasting('s1')
+    later(60 + minutes * 60 - 5)
+    expect((await send(lease, { app: 'diary' })).first).toMatchObject({ status: 200 })
+    later(60 + minutes * 60 + 5)
+    const before = origin.seen.length
+    const { first } = await send(lease, { app: 'diary' })
+    // Said so that another member is asked.
+    expect(first).toMatchObject({ code: 'policy_unavailable', neverStarted: true })
+    expect(origin.seen.length).toBe(before)
+  })
+
+  test('an origin hears nothing of one that was revoked, or is of another application or group', async () => {
+    const [lease, foreign] = [lasting('s2'), signer.sign(claims({ aud: 'rome', app: 'diary' }))]
+    later(90)
+    expect((await send(lease, { app: 'diary' })).first).toMatchObject({ status: 200 })
+    lastLeases.heard({ kind: 'session', id: 's2' })
+    const before = origin.seen.length
+    for (const [sent, app, code] of [
+      [lease, 'diary', 'policy_unavailable'],
+      [lease, 'wiki', 'connector_refused'],
+      [foreign, 'diary', 'connector_refused'],
+    ] as const)
+      expect((await send(sent, { app })).first).toMatchObject({ type: 'refused', code })
+    expect(origin.seen.length).toBe(before)
+  })
+
+  test.each<[string, (session: string) => void]>([
+    ['its minutes are over', () => later(60 + minutes * 60 + 5)],
+    ['its session is revoked', id => lastLeases.heard({ kind: 'session', id })],
+    ['the application closes', () => publish({ whenPolicyIsUnavailable: 'failClosed' })],
+  ])('what is open goes on until %s', async (what, happens) => {
+    const { promise: arrived, resolve } = Promise.withResolvers<void>()
+    origin.at('/hangs', () => resolve())
+    const sent = send(lasting(what), { app: 'diary', target: '/hangs' })
+    await arrived
+    const { answers } = await sent
+    later(90)
+    const { asked } = clock
+    await expect.poll(() => clock.asked).toBeGreaterThan(asked + 1)
+    expect(serving.openExchanges).toBe(1)
+    happens(what)
+    const ended = expect.objectContaining({ code: 'session_revoked' })
+    await expect.poll(answers).toContainEqual(ended)
   })
 })

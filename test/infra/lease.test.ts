@@ -9,7 +9,7 @@ import {
   leaseType,
   maxLeaseChars,
 } from '#infra/contracts/policy.ts'
-import { createLeaseVerifier, UnknownLease } from '#infra/lease.ts'
+import { createLeaseVerifier, EndedLease, lastLeaseEndMs, UnknownLease } from '#infra/lease.ts'
 import { leaseReference } from '#infra/wire.ts'
 import { createLeaseSigner } from '../../policy/lease.ts'
 
@@ -228,6 +228,60 @@ describe('a lease is refused', () => {
     expect(() => verifier().verify('x', expected)).toThrow(
       expect.objectContaining({ code: 'connector_refused' }),
     )
+  })
+})
+
+describe('a lease that has ended, for an application that may go on by it', () => {
+  const lastUntil = claims.exp + 300
+  const ended = { ...claims, lastUntil }
+  const at = (seconds: number, minutes = 5) => ({
+    applicationId: 'wiki',
+    nowMs: (claims.exp + seconds) * 1_000,
+    endsAtMs: (of: LeaseClaims) => lastLeaseEndMs(of, minutes),
+  })
+
+  test('is accepted for its minutes, whole and by its reference, and then no more', () => {
+    const known = verifier()
+    const lease = signer.sign(ended)
+    for (const seconds of [0, 299]) {
+      expect(known.verify(lease, at(seconds))).toEqual(ended)
+      expect(known.recall(leaseReference(lease), at(seconds))).toEqual(ended)
+    }
+    expect(() => known.verify(lease, at(300))).toThrow(EndedLease)
+    expect(() => known.recall(leaseReference(lease), at(300))).toThrow(EndedLease)
+  })
+
+  test.each<[string, Partial<LeaseClaims>, number]>([
+    ['when policy has not allowed that', { lastUntil: undefined }, 0],
+    ['when its session ends earlier', { lastUntil: claims.exp + 10 }, 10],
+    ['when the application has fewer minutes by now', {}, 60],
+  ])('is refused %s', (_, change, seconds) => {
+    const lease = signer.sign({ ...ended, ...change })
+    const when = at(seconds, 1)
+    expect(() => verifier().verify(lease, when)).toThrow(EndedLease)
+    expect(verifier().verify(lease, { ...when, nowMs: when.nowMs - 1 }).app).toBe('wiki')
+  })
+
+  test.each([
+    ['for another group', { aud: 'rome' }, 'another connector group'],
+    ['for another application', { app: 'shop' }, 'another application'],
+    ['one that would have lived too long', { exp: claims.exp + 1 }, 'longer than'],
+  ])('is refused %s as ever', (_, change, why) => {
+    expect(() => verifier().verify(signer.sign({ ...ended, ...change }), at(1))).toThrow(why)
+  })
+
+  test('is refused with a wrong signature, and when its key is gone', () => {
+    const lease = signer.sign(ended)
+    const [head, payload] = lease.split('.')
+    expect(() => verifier().verify(`${head}.${payload}.AAAA`, at(1))).toThrow('signature')
+    const known = verifier()
+    known.verify(lease, expected)
+    known.setKeys([createLeaseSigner().key])
+    expect(() => known.verify(lease, at(1))).toThrow('not known here')
+  })
+
+  test.each([Number.NaN, Number.POSITIVE_INFINITY])('is refused when the time is %s', nowMs => {
+    expect(() => verifier().verify(signer.sign(ended), { ...at(1), nowMs })).toThrow()
   })
 })
 

@@ -5,6 +5,7 @@ import { Kvm } from '@nats-io/kv'
 import { expect, test } from 'vitest'
 import type { Bus } from '#infra/bus.ts'
 import { Revocation, revocationKey } from '#infra/contracts/policy.ts'
+import { sessionLifetimeMs } from '#infra/contracts/principal.ts'
 import { createLogger } from '#infra/log.ts'
 import { Revoker } from '#infra/revocations.ts'
 import { buckets, subjects } from '#infra/subjects.ts'
@@ -87,4 +88,28 @@ test('what has begun anew meanwhile is not revoked late', async () => {
   }
   expect(await ground.stored(revocation)).toBeUndefined()
   expect(ground.heard).toHaveLength(1)
+})
+
+test('what is stored late does not take the place of a later one', async () => {
+  const ofUser = (atMs: number): Revocation => ({ kind: 'user', id: 'ada', atMs, reason: 'test' })
+  await using ground = await startGround()
+  {
+    await using revoker = new Revoker({ ...ground, log })
+    await ground.loseBucket()
+    revoker.revoke(ofUser(1))
+    await expect.poll(() => ground.heard, patient).toHaveLength(1)
+    await prepare(ground.bus)
+    // By another registry, which meets the bucket as soon as it is there.
+    await ground.bucket.put(revocationKey('user', 'ada'), JSON.stringify(ofUser(2)))
+    await expect.poll(() => ground.heard, patient).toHaveLength(2)
+  }
+  expect(await ground.stored(ofUser(2))).toEqual(ofUser(2))
+})
+
+test('a tombstone outlives the longest session', async () => {
+  await using ground = await startGround()
+  const { ttl } = await ground.bucket.status()
+  const sessions = await new Kvm(ground.bus.connection).open(buckets.sessions)
+  expect(ttl).toBeGreaterThan((await sessions.status()).ttl)
+  expect((await sessions.status()).ttl).toBeGreaterThanOrEqual(sessionLifetimeMs)
 })

@@ -10,6 +10,7 @@ import { z } from 'zod'
 import type { Bus } from '#infra/bus.ts'
 import { type Environment, readConfig } from '#infra/config.ts'
 import { AuditEvent, eventsOf } from '#infra/contracts/audit.ts'
+import type { MethodClass } from '#infra/contracts/http-methods.ts'
 import {
   EvaluateReply,
   LeaseKey,
@@ -106,10 +107,16 @@ async function sessionOf(gateway: Bus, provider: TestProvider, claims?: Claims):
   return reply.sessionId
 }
 
-function evaluate(gateway: Bus, sessionId: string | null, applicationId = 'wiki') {
+function evaluate(
+  gateway: Bus,
+  sessionId: string | null,
+  applicationId = 'wiki',
+  methods: MethodClass = 'safe',
+) {
   const request = {
     sessionId,
     applicationId,
+    methods,
     requestId: 'request-1',
     facts,
     applicationsRevision: 0,
@@ -520,6 +527,50 @@ describe('conditional access', () => {
       reasons: expect.arrayContaining(['sign-in-recent']),
     })
     expect(leaseExpiresAtMs - Date.now()).toBeLessThanOrEqual(11_000)
+  })
+
+  test('grants safe methods by themselves, in a lease that says so, and records who may not write', async () => {
+    await using ground = await startGround()
+    const { registry, gateway, provider } = ground
+    await put(
+      registry,
+      'policy.freeze',
+      entry({
+        id: 'freeze',
+        grantControls: { operator: 'OR', builtInControls: ['block'] },
+        conditions: {
+          applications: { includeApplications: ['wiki'] },
+          httpMethods: { includeMethods: ['unsafe'] },
+        },
+      }),
+    )
+    await using _ = await ground.startPolicy()
+    const sessionId = await sessionOf(gateway, provider)
+    const read = await evaluate(gateway, sessionId)
+    expect(read.decision).toMatchObject({
+      outcome: 'grant',
+      policies: [],
+      unsafeMethods: { outcome: 'block', reasons: ['policy-blocks'], policies: ['freeze'] },
+    })
+    expect((await verifierOf(registry))(read.lease)).toMatchObject({ methods: 'safe' })
+    const write = await evaluate(gateway, sessionId, 'wiki', 'unsafe')
+    expect(write.lease).toBeUndefined()
+    expect(write.decision).toMatchObject({ outcome: 'block', isReadOnly: true })
+    const refusals = () => ground.events.filter(({ outcome }) => outcome === 'block')
+    await expect.poll(refusals, soon).toMatchObject([
+      {
+        decision: { reasons: ['policy-blocks'], policies: ['freeze'], isReadOnly: true },
+        inputs: { httpMethods: 'unsafe' },
+        smallestChange: ['send requests that change nothing'],
+      },
+    ])
+    await put(registry, 'policy.freeze', entry({ id: 'freeze', state: 'disabled' }))
+    await expect
+      .poll(async () => (await evaluate(gateway, sessionId, 'wiki', 'unsafe')).decision.outcome)
+      .toBe('grant')
+    const { lease, decision } = await evaluate(gateway, sessionId)
+    expect(decision).not.toHaveProperty('unsafeMethods')
+    expect((await verifierOf(registry))(lease)).not.toHaveProperty('methods')
   })
 
   test('tells gateways of each change with its revision, and answers from nothing older', async () => {

@@ -100,6 +100,15 @@ test('an application that was created after the tombstone is not touched by it, 
   expect(await ground.outcome(later)).toBe('grant')
 })
 
+test('what is said again of an earlier revocation does not take the place of a later one', async () => {
+  await using ground = await startGround()
+  const first = await ground.publish(published)
+  const atMs = Date.now()
+  ground.tell(revocation(first + 1, atMs))
+  ground.tell(revocation(first, atMs - 1))
+  await expect.poll(() => ground.outcome(first), patient).toBe('application-unknown')
+})
+
 test('an application that is not published is unknown', async () => {
   await using ground = await startGround()
   const revision = await ground.put({ ...published, onPremisesPublishing: null })

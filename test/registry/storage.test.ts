@@ -1,7 +1,10 @@
 import { jetstreamManager } from '@nats-io/jetstream'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { maxLastLeaseMinutes } from '#infra/contracts/application.ts'
+import { leaseLifetimeMs } from '#infra/contracts/policy.ts'
 import { createLogger } from '#infra/log.ts'
 import { buckets, streams } from '#infra/subjects.ts'
+import { leaseKeyRefreshMs } from '../../policy/lease-key.ts'
 import { prepareStorage, type StorageOptions } from '../../registry/storage.ts'
 import { startTestNats, type TestNats } from '../harness/nats.ts'
 
@@ -53,6 +56,13 @@ test('every bucket is created with its lifetime and history', async () => {
     ['enrolment-consents', 0, 1, 1],
     ['revoked-certificates', 0, 1, 1],
   ])
+})
+
+test('the key of a policy service that was killed is known for as long as its last leases may be used', async () => {
+  await prepare()
+  const { max_age } = await configOf(`KV_${buckets.leaseKeys}`)
+  const lastUseMs = leaseLifetimeMs + maxLastLeaseMinutes * 60_000
+  expect(lifetimeMs(max_age) - leaseKeyRefreshMs).toBeGreaterThanOrEqual(lastUseMs)
 })
 
 test('nobody can delete single audit events or purge the trail', async () => {

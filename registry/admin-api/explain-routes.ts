@@ -4,6 +4,7 @@ import { z } from 'zod'
 import { DecisionInputs } from '#infra/contracts/conditional-access/explanation.ts'
 import { PolicyOpinion } from '#infra/contracts/conditional-access/what-if.ts'
 import { reasonSentence } from '#infra/contracts/reasons.ts'
+import { FAULTS, isFaultCode } from '#infra/errors.ts'
 import type { Explained } from '../explain.ts'
 import type { AdminContext, AdminServer } from './context.ts'
 
@@ -64,6 +65,7 @@ function explanationView(id: string, { access, policy, signIn }: Explained): Exp
   if (!event) throw new TypeError('nothing was found and nothing was said')
   const decision = policy?.decision ?? access?.decision
   const reasons = decision?.reasons ?? signIn?.reasons ?? []
+  const broken = decision?.outcome === 'grant' ? brokenOff(access) : undefined
   return {
     id,
     time: event.time,
@@ -71,14 +73,21 @@ function explanationView(id: string, { access, policy, signIn }: Explained): Exp
     application: event.application ?? access?.application ?? null,
     clientAddress: event.clientAddress,
     request: access ? requestOf(access) : null,
-    outcome: decision?.outcome ?? event.outcome,
-    reasons: reasons.map(reason => ({ reason, says: reasonSentence(reason) })),
+    outcome: broken?.outcome ?? decision?.outcome ?? event.outcome,
+    reasons: broken?.reasons ?? reasons.map(reason => ({ reason, says: reasonSentence(reason) })),
     policies: policy?.opinions ?? [],
     policiesLeftOut: policy?.opinionsLeftOut ?? 0,
     inputs: policy?.inputs ?? null,
     timings: timingsOf({ access, policy, signIn }),
     smallestChange: policy?.smallestChange ?? null,
   }
+}
+
+/** What was granted and failed, or was ended while it was under way. */
+function brokenOff(access: Explained['access']) {
+  const { fault, outcome } = access ?? {}
+  if (!outcome || !fault || !isFaultCode(fault)) return undefined
+  return { outcome, reasons: [{ reason: fault, says: FAULTS[fault].title }] }
 }
 
 function requestOf(access: NonNullable<Explained['access']>) {

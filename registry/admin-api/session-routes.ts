@@ -1,6 +1,8 @@
 /** `POST /users/{id}/revokeSignInSessions`: every session of a user ends, everywhere, at once. */
 
+import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
+import type { Audit } from '#infra/audit.ts'
 import type { AdminContext, AdminServer } from './context.ts'
 import { recordChange } from './record.ts'
 
@@ -23,7 +25,23 @@ export function sessionRoutes(app: AdminServer, { revoke, audit }: AdminContext)
       revoke({ kind: 'user', id, atMs: Date.now(), reason: 'revoked-by-administrator' })
       const resource = `users/${id}/signInSessions`
       recordChange(audit, req, { outcome: 'deleted', resource, changed: [], revision: null })
+      recordRevoked(audit, req, id)
       return { value: true as const }
     },
+  })
+}
+
+/** Beside the administrator's change: found by whoever looks for what happened to the user. */
+function recordRevoked(audit: Audit, req: FastifyRequest, user: string): void {
+  audit.record({
+    category: 'policy',
+    outcome: 'revoked',
+    requestId: req.id,
+    user,
+    session: null,
+    application: null,
+    clientAddress: null,
+    decision: null,
+    durationMs: null,
   })
 }

@@ -1,6 +1,6 @@
 /**
  * An audit event as one line for people: time, verdict, user, application, connector, what was asked, status,
- * duration, reason. Columns keep their place; what does not fit is clipped (`--json` has everything).
+ * duration, and of what was not granted the support id and the reason. Columns keep their place; what does not fit is clipped (`--json` has everything).
  */
 
 import { styleText } from 'node:util'
@@ -18,6 +18,8 @@ interface Cells {
 }
 
 const widths = { verdict: 10, user: 26, application: 16, connector: 20, action: 40 } as const
+
+const wentWell = new Set<string>(['granted', 'grant', 'succeeded', 'signed-out', 'revoked'])
 
 const colours = {
   green: 'granted succeeded grant started active created enrolled renewed enabled',
@@ -40,6 +42,7 @@ export function eventLine(data: unknown, subject: string, isColoured: boolean): 
     cell(cells.action, widths.action),
     String(cells.status ?? '-').padStart(3),
     duration(cells.durationMs).padStart(9),
+    ...supportIdOf(event.data),
     printable(cells.reason),
   ]
   return columns.join('  ').trimEnd()
@@ -50,7 +53,10 @@ function cellsOf(event: AuditEvent): Cells {
   switch (event.category) {
     case 'access': {
       const { connector, method, path, status, durationMs, decision, fault, outcome } = event
-      const reason = fault ?? (outcome === 'granted' ? '' : (decision?.reasons.join(', ') ?? ''))
+      const granted = event.lastLease ? 'by its last lease' : ''
+      const isDecision = outcome !== 'granted' && decision && decision.outcome !== 'grant'
+      const said = isDecision ? decision.reasons.join(', ') : ''
+      const reason = outcome === 'granted' ? granted : [fault, said].filter(Boolean).join(': ')
       return {
         user,
         application,
@@ -72,11 +78,13 @@ function cellsOf(event: AuditEvent): Cells {
     case 'policy': {
       const { decision, durationMs } = event
       const reason = decision?.reasons.join(', ') ?? ''
-      return { user, application, connector: null, action: 'policy', durationMs, reason }
+      const action = event.outcome === 'revoked' ? 'every session' : 'policy'
+      return { user, application, connector: null, action, durationMs, reason }
     }
     case 'connector': {
       const { connector, connectorGroup, machineName, version } = event
-      const reason = `on ${machineName}, version ${version}`
+      const place = `on ${machineName}, version ${version}`
+      const reason = event.reason ? `${event.reason}; ${place}` : place
       return { user, application, connector, action: `connector of ${connectorGroup}`, reason }
     }
     case 'admin': {
@@ -96,11 +104,20 @@ function cell(value: string | null, width: number): string {
   return clip(printable(value || '-'), width).padEnd(width)
 }
 
-/** Local time, with milliseconds: `14:05:09.123`. */
+/** What `sallyport explain` knows it by. */
+function supportIdOf({ category, outcome, requestId }: AuditEvent): string[] {
+  const isOfUser = category === 'access' || category === 'policy' || category === 'sign-in'
+  return isOfUser && requestId && !wentWell.has(outcome) ? [printable(requestId)] : []
+}
+
+/** Local time, with milliseconds: `14:05:09.123`, and with the day when that is another one than today. */
 function clockTime(time: string): string {
   const date = new Date(time)
   const milliseconds = String(date.getMilliseconds()).padStart(3, '0')
-  return `${date.toTimeString().slice(0, 8)}.${milliseconds}`
+  const isToday = date.toDateString() === new Date().toDateString()
+  const two = (number: number) => String(number).padStart(2, '0')
+  const day = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())} `
+  return `${isToday ? '' : day}${date.toTimeString().slice(0, 8)}.${milliseconds}`
 }
 
 function duration(ms: number | null | undefined): string {

@@ -23,7 +23,7 @@ export function addExplainCommands(add: ClientCommand): void {
     run: async ({ client, args: [user] }) => {
       const path = `/users/${encodeURIComponent(user)}/revokeSignInSessions`
       await client.call({ method: 'POST', path, answer: z.unknown() })
-      print(`the sessions of ${printable(user)} have ended\n`)
+      print(`every session of ${printable(user)} has ended, if there was one\n`)
     },
   })
 }
@@ -60,7 +60,8 @@ function explanationText(view: ExplanationView): string {
 
 function wayOut(changes: readonly string[] | null, outcome: string): string {
   if (changes) return printable(changes.join(', and '))
-  return outcome === 'grant' ? 'it was granted' : 'no one or two changes of this sign-in'
+  const isRefused = outcome === 'block' || outcome === 'challenge'
+  return isRefused ? 'no one or two changes of this sign-in' : 'policy had granted it'
 }
 
 function policyTable(policies: ExplanationView['policies']): string {

@@ -1,4 +1,4 @@
-/** Commands for conditional access: list, import an export, ask what would be decided (`policy test` is policy's own). */
+/** Commands for conditional access: list, import an export, switch on and off, ask what would be decided (`policy test` is policy's own). */
 
 import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
@@ -21,6 +21,7 @@ export function addPolicyCommands(program: Command, environment: Environment): v
   const add = clientCommands(policyCommand(program), environment)
   addList(add)
   addImport(add)
+  addChanges(add)
   for (const name of ['evaluate', 'what-if']) addEvaluate(add, name)
 }
 
@@ -46,6 +47,35 @@ function addList(add: ClientCommand): void {
   })
 }
 
+const states = new Map([
+  ['enabled', 'enabled'],
+  ['disabled', 'disabled'],
+  ['report-only', 'enabledForReportingButNotEnforced'],
+])
+
+/** What an export cannot do, and cannot wait for one. */
+function addChanges(add: ClientCommand): void {
+  const at = (id: string) => `${root}/policies/${encodeURIComponent(id)}`
+  add<[string, string]>(
+    'set-state <id> <state>',
+    'switch a policy: enabled, disabled, report-only',
+    {
+      run: async ({ client, args: [id, name] }) => {
+        const state = states.get(name)
+        if (!state) throw new UsageError(`<state> is one of ${[...states.keys()].join(', ')}`)
+        await client.call({ method: 'PATCH', path: at(id), body: { state }, answer: z.unknown() })
+        print(`policy ${printable(id)} is ${name}\n`)
+      },
+    },
+  )
+  add<[string]>('delete <id>', 'delete a policy', {
+    run: async ({ client, args: [id] }) => {
+      await client.call({ method: 'DELETE', path: at(id), answer: z.unknown() })
+      print(`policy ${printable(id)} is deleted\n`)
+    },
+  })
+}
+
 interface ImportOptions {
   dryRun?: true
 }
@@ -61,7 +91,7 @@ function addImport(add: ClientCommand): void {
         if (options.dryRun) return print(`${resources.length} can be imported\n`)
         for (const resource of resources) {
           const done = await put(client, resource)
-          print(`${done} ${resource.path.slice(root.length + 1)} ${printable(resource.name)}\n`)
+          print(`${done} ${resource.kind} ${printable(resource.name)}\n`)
         }
       },
     },
@@ -69,6 +99,7 @@ function addImport(add: ClientCommand): void {
 }
 
 interface Resource {
+  readonly kind: 'policy' | 'named location'
   readonly path: string
   readonly body: object
   readonly id: string | undefined
@@ -78,14 +109,18 @@ interface Resource {
 /** Nothing is written while anything is wrong. Named locations first, as policies name them. */
 function readAll(file: string): Resource[] {
   const problems: string[] = []
-  const resources = resourcesIn(readJson(file)).flatMap(body => {
+  const resources = resourcesIn(readJson(file)).flatMap((body): Resource[] => {
     const schema: z.ZodType<{ id?: string | undefined; displayName: string }> = isPolicy(body)
       ? PolicyInput
       : NamedLocationInput
     const result = schema.safeParse(body)
     if (result.success) {
       const { id, displayName: name } = result.data
-      return [{ path: `${root}/${isPolicy(body) ? 'policies' : 'namedLocations'}`, body, id, name }]
+      return [
+        isPolicy(body)
+          ? { kind: 'policy', path: `${root}/policies`, body, id, name }
+          : { kind: 'named location', path: `${root}/namedLocations`, body, id, name },
+      ]
     }
     const name = String(Reflect.get(body, 'displayName') ?? 'a resource without a name')
     const lines = problemsOf(result.error.issues).map(
@@ -133,6 +168,7 @@ interface EvaluateOptions {
   amr: string[]
   acr?: string
   fact: string[]
+  method?: string
   time?: string
   all?: true
 }
@@ -161,6 +197,7 @@ function addEvaluate(add: ClientCommand, name: string): void {
         )
         .option('--acr <value>', 'the context of the authentication')
         .option('--fact <name=value>', 'a fact that holds (repeatable)', collect, [])
+        .option('--method <method>', 'of the request, as in PUT')
         .option('--time <time>', 'when, as in 2026-01-31T08:00:00Z')
         .option('--all', 'policies that do not apply too, and why'),
     run: async ({ client, options }) => {
@@ -191,6 +228,7 @@ function whatIfBody(options: EvaluateOptions) {
       userRiskLevel: options.userRisk,
       acr: options.acr,
       dateTime: options.time,
+      httpMethod: options.method,
       ...(amr.length > 0 && { amr }),
       ...(fact.length > 0 && { facts: Object.fromEntries(fact.map(factOf)) }),
     },

@@ -2,7 +2,7 @@ import { jetstreamManager } from '@nats-io/jetstream'
 import pino from 'pino'
 import { describe, expect, test } from 'vitest'
 import { openAudit } from '#infra/audit.ts'
-import { meteredAudit, missing } from '#infra/monitoring/meters.ts'
+import { counter, meteredAudit, missing } from '#infra/monitoring/meters.ts'
 import { openMonitoring } from '#infra/monitoring/monitoring.ts'
 import { streams, subjects } from '#infra/subjects.ts'
 import { startTestNats } from '../harness/nats.ts'
@@ -105,6 +105,7 @@ test('metrics count events by category and outcome, and say how long exchanges t
     outcome: 'failed',
     status: 504,
     fault: 'no_connector',
+    lastLease: true,
     responseBytes: 0,
     durationMs: 2,
   })
@@ -113,10 +114,13 @@ test('metrics count events by category and outcome, and say how long exchanges t
     'sallyport_events_total{category="access",outcome="granted"} 3',
     'sallyport_events_total{category="access",outcome="failed"} 1',
     'sallyport_faults_total{fault="no_connector"} 1',
+    'sallyport_last_lease_exchanges_total 1',
     'sallyport_carried_bytes_total{direction="down"} 3000',
     'sallyport_exchange_seconds_bucket{le="0.025"} 1',
     'sallyport_exchange_seconds_bucket{le="0.05"} 4',
     'sallyport_bus_connected 1',
+    '# TYPE sallyport_audit_dropped_events_total counter',
+    'sallyport_audit_dropped_events_total 0',
   ]) {
     expect(text).toContain(`${line}\n`)
   }
@@ -129,4 +133,17 @@ test('other paths and methods are refused', async () => {
   expect((await ask(monitoring.port, '/')).status).toBe(404)
   const url = `http://127.0.0.1:${monitoring.port}/metrics`
   expect((await fetch(url, { method: 'POST' })).status).toBe(405)
+})
+
+test('a count that somebody else keeps is a counter, and is not added up by those who look', async () => {
+  await using monitoring = await open()
+  let served = 3
+  counter(monitoring.registry, 'sallyport_served_total', 'Served.', () => served)
+  const shown = async () => (await ask(monitoring.port, '/metrics')).text
+  expect(await shown()).toMatch(
+    /^# TYPE sallyport_served_total counter\nsallyport_served_total 3$/m,
+  )
+  served = 5
+  await shown()
+  expect(await shown()).toMatch(/^sallyport_served_total 5$/m)
 })

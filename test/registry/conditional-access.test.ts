@@ -4,6 +4,7 @@
  */
 
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { AuditEvent } from '#infra/contracts/audit.ts'
 import { Revocation, revocationKey } from '#infra/contracts/policy.ts'
 import { createLogger } from '#infra/log.ts'
 import { watchBucket } from '#infra/snapshot.ts'
@@ -167,6 +168,7 @@ describe('what cannot be meant', () => {
     'conditions.devices',
     'conditions.times',
     'conditions.facts',
+    'conditions.httpMethods',
     'grantControls',
     'sessionControls',
     'sessionControls.signInFrequency',
@@ -207,6 +209,16 @@ describe('what cannot be meant', () => {
       { includeDays: { timeZone: 'Mars/Olympus' } },
       'conditions.times.includeDays.timeZone',
     ],
+    [
+      'conditions.httpMethods',
+      { includeMethods: ['safe'] },
+      'conditions.httpMethods.includeMethods.0',
+    ],
+    [
+      'conditions.httpMethods',
+      { includeMethods: ['POST'] },
+      'conditions.httpMethods.includeMethods.0',
+    ],
     ['grantControls', { operator: 'XOR', builtInControls: ['mfa'] }, 'grantControls.operator'],
     [
       'grantControls',
@@ -238,6 +250,13 @@ describe('what cannot be meant', () => {
   ])('%s %j is refused, naming %s', async (path, value, property) => {
     const { status, body } = await create(withValue(path, value))
     expect({ status, property: body.errors[0]?.property }).toEqual({ status: 400, property })
+  })
+
+  test('a cookie that outlives the browser for some methods alone is refused', async () => {
+    const methods = withValue('conditions.httpMethods', { includeMethods: ['unsafe'] })
+    const persistentBrowser = { mode: 'never', isEnabled: true }
+    const answer = await create({ ...methods, sessionControls: { persistentBrowser } })
+    expectRefused(answer, 'sessionControls.persistentBrowser', /set at sign-in/)
   })
 
   test.each([
@@ -332,12 +351,16 @@ describe('a policy', () => {
 
 test('revoking the sessions of a user is published, and kept for whoever was not listening', async () => {
   const heard = await listen(registry.nats, 'gateway', subjects.revocations)
+  const told = await listen(registry.nats, 'auditor', subjects.auditsLike('policy'))
   const { status, body } = await registry.send(
     'POST',
     '/users/Ada@Example.com/revokeSignInSessions',
   )
   expect({ status, body }).toEqual({ status: 200, body: { value: true } })
   await expect.poll(() => heard).toMatchObject([{ kind: 'user', id: 'ada@example.com' }])
+  await expect
+    .poll(() => told.map(event => AuditEvent.parse(event)))
+    .toMatchObject([{ category: 'policy', outcome: 'revoked', user: 'ada@example.com' }])
   const bus = await registry.nats.connect('gateway')
   const log = createLogger('test', 'silent')
   const bucket = buckets.revocations

@@ -79,9 +79,11 @@ test('people get one line with time, verdict, user, application, connector, requ
   await expect.poll(() => tail.stdout.split('\n')).toHaveLength(3)
   const [granted, denied] = tail.stdout.split('\n')
   expect(granted).toMatch(
-    /^\d\d:\d\d:05\.678 {2}granted +anna@example\.com +wiki +c-1 +GET \/start +200 +4\.3 ms$/,
+    /^2026-01-0\d \d\d:\d\d:05\.678 {2}granted +anna@example\.com +wiki +c-1 +GET \/start +200 +4\.3 ms$/,
   )
-  expect(denied).toMatch(/ denied +anna@example\.com +wiki +- +GET \/start +403 .* not_assigned$/)
+  expect(denied).toMatch(
+    / denied +anna@example\.com +wiki +- +GET \/start +403 +4\.3 ms {2}r-1 {2}not_assigned$/,
+  )
   expect(denied?.indexOf('GET')).toBe(granted?.indexOf('GET'))
   expect(tail.stdout).not.toContain('\u001b')
 })
@@ -223,10 +225,41 @@ describe('a line', () => {
     expect(text).toContain('\\u{d}\\u{a}')
   })
 
+  test('says of what went on without policy that it did', () => {
+    expect(line({ lastLease: true })).toMatch(/ by its last lease$/)
+    expect(line({})).not.toContain('last lease')
+  })
+
   test('names the fault of a failed exchange', () => {
     expect(line({ outcome: 'failed', status: 504, fault: 'no_connector' })).toMatch(
       /504 .*no_connector$/,
     )
+  })
+
+  test('has the support id of what was refused, and why policy refused it', () => {
+    const decision = { outcome: 'block', reasons: ['policy-blocks'], policies: ['p-1'] }
+    const refused = { outcome: 'denied', status: 403, fault: 'access_denied', decision }
+    expect(line(refused)).toMatch(/ r-1 {2}access_denied: policy-blocks$/)
+    expect(line({ ...refused, decision: accessEvent().decision })).toMatch(/ r-1 {2}access_denied$/)
+    expect(line({})).not.toContain('r-1')
+  })
+
+  test('says why a connector was refused or cut off', () => {
+    const { id, time, source } = accessEvent()
+    const event = {
+      ...{ id, time, source, requestId: null, user: null, session: null, application: null },
+      ...{ category: 'connector', outcome: 'cut_off', connector: 'c-1', connectorGroup: 'paris' },
+      ...{ machineName: 'host-1', version: '1.2.3', reason: 'answered_twice' },
+    }
+    expect(eventLine(event, 'subject', false)).toMatch(
+      / cut_off .* answered_twice; on host-1, version 1\.2\.3$/,
+    )
+  })
+
+  test('says the day when that is not today', () => {
+    const now = new Date()
+    expect(line({ time: now.toISOString() })).toMatch(/^\d\d:\d\d:\d\d\.\d{3} {2}granted/)
+    expect(line({ time: '2026-01-02T12:00:00.000Z' })).toMatch(/^2026-01-0[123] \d\d:/)
   })
 
   test('shows an event that it does not understand by its subject', () => {

@@ -123,7 +123,8 @@ test('a connector that is asked for it shows metrics and readiness, at its own h
       text: 'ready\n',
     })
     const metrics = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text()
-    expect(metrics).toMatch(/^sallyport_exchanges_served [1-9]/m)
+    expect(metrics).toContain('# TYPE sallyport_exchanges_served_total counter\n')
+    expect(metrics).toMatch(/^sallyport_exchanges_served_total [1-9]/m)
     // 127.0.0.1, as the kernel writes it.
     const address = `0100007F:${port.toString(16).toUpperCase().padStart(4, '0')}`
     expect(await listeningSocketsOf(pid)).toEqual([address])

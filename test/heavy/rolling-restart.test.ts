@@ -5,10 +5,12 @@
  */
 
 import { expect, test } from 'vitest'
+import { decodeToken, encodeToken } from '#infra/connector-token.ts'
 import type { ServiceRole } from '#infra/embedded/service-process.ts'
+import { administer } from '../harness/admin.ts'
 import { startCountingOrigin } from '../harness/counting-origin.ts'
 import { failures, startDriving } from '../harness/load.ts'
-import { signedInApplication, startSystem } from '../harness/system.ts'
+import { signedInApplication, startSystem, type TestSystem } from '../harness/system.ts'
 import { signInTo } from '../harness/visitor.ts'
 
 const requests = 20_000
@@ -21,6 +23,16 @@ const mixed = (number: number) => ({
   path: '/',
   ...(number % 2 === 0 && { body: number % 10 === 0 ? upload : 'a change' }),
 })
+
+/** A new connector enrols at a gateway that is there: the first one, which tokens name, has left by then. */
+async function tokenFor(system: TestSystem) {
+  const profile = '/onPremisesPublishingProfiles/applicationProxy'
+  const made = await administer(system, 'POST', `${profile}/connectorEnrolmentTokens`, {})
+  const { token } = made as { token: string }
+  const { port } = new URL(system.gatewayUrls[0] as string)
+  const url = `http://portal.sallyport.localhost:${port}/`
+  return { SALLYPORT_CONNECTOR_TOKEN: encodeToken({ ...decodeToken(token), url }) }
+}
 
 test('a rolling restart of all gateways and connectors loses none of 20,000 requests and sends none twice', async () => {
   await using origin = await startCountingOrigin()
@@ -45,7 +57,7 @@ test('a rolling restart of all gateways and connectors loses none of 20,000 requ
       await system.stop(leaving)
       expect(leaving.exitCode).toBe(0)
       await load.untilAnswered(500)
-      await system.add(role)
+      await system.add(role, role === 'connector' ? await tokenFor(system) : {})
       rotation = [...system.gatewayUrls]
     }
   }

@@ -10,6 +10,11 @@ export interface Effort {
   readonly seconds: number
   /** Of load on each target before anything counts: code is compiled by then, and connections are open. */
   readonly warmUpSeconds: number
+  /**
+   * Of the same load before each round of it. Targets wait for their turn for half a minute; what is compiled at run time
+   * takes some seconds to be as fast again as it was, and a round of 2 s would measure little else.
+   */
+  readonly roundWarmUpSeconds: number
   /** Part of the bytes of a transfer. */
   readonly transferShare: number
   readonly firstBytes: number
@@ -26,6 +31,7 @@ export const full: Effort = {
   rounds: undefined,
   seconds: 2,
   warmUpSeconds: 5,
+  roundWarmUpSeconds: 3,
   transferShare: 1,
   firstBytes: 50,
   mostApplications: 100_000,
@@ -39,6 +45,7 @@ export const quick: Effort = {
   rounds: 1,
   seconds: 1,
   warmUpSeconds: 1,
+  roundWarmUpSeconds: 0,
   transferShare: 1 / 8,
   firstBytes: 10,
   mostApplications: 1_000,

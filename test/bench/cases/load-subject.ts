@@ -29,6 +29,8 @@ export function loadSubject(
 export async function loadOnce(bench: Bench, target: Target, each: Load): Promise<Round> {
   const { effort, wrk, signal } = bench
   await target.refresh?.()
+  const { roundWarmUpSeconds: seconds } = effort
+  if (seconds > 0) await load(target, { ...each, seconds, wrk, signal })
   return withCpu(bench, target, async () => {
     const result = await load(target, { ...each, seconds: effort.seconds, wrk, signal })
     const { requests, ...round } = result

@@ -21,8 +21,9 @@ export function pageOf({ results, judged, circumstances, plots }: Page): string 
   return `# Results of \`npm run bench\`
 
 Written by the run of ${date} UTC${quick}. All targets of a case are measured in turn, round after round, on one
-machine; ratios are medians of the ratios within rounds, absolute numbers are medians and depend on the machine. CPU is
-the time of all threads of the processes between client and origin, for one request. Sallyport is the whole system:
+machine; ratios are medians of the ratios within rounds, absolute numbers are medians and depend on the machine. What
+waited for its turn gets the same load for a moment before a round of requests counts. CPU is the time of all threads of
+the processes between client and origin, for one request. Sallyport is the whole system:
 signed-in user, access lease checked by the connector, every exchange stored as an audit event.
 
 - Machine: ${machine}

@@ -1,9 +1,9 @@
 /**
  * One request of a client on its way to a connector and back.
  *
- * What may be sent again: a request that is known to be never started (no responders, busy, not ready, not informed,
- * lease unknown, expired) goes to another member of the group, whatever its method. Silence or a lost connector proves nothing: only a
- * safe method without a body is sent once more, and only before the response head. Nothing else is ever sent twice.
+ * What may be sent again: a request that is known to be never started goes to another member (search.ts), whatever its
+ * method. Silence or a lost connector proves nothing: only a safe method without a body is sent once more, and only
+ * before the response head. Nothing else is ever sent twice.
  */
 
 import type { Application } from '#infra/contracts/application.ts'
@@ -19,7 +19,6 @@ import {
   encodeRequest,
   leaseReference,
   lostAfterMs,
-  type RefusedFrame,
   type ResponseFrame,
   type UpFrame,
 } from '#infra/wire.ts'
@@ -30,6 +29,7 @@ import type { ClientRequest, ClientResponse, Upgrade } from './front/client.ts'
 import type { Awaited } from './front/patience.ts'
 import type { Incoming } from './incoming.ts'
 import type { Relay } from './relay.ts'
+import { Search, type Step } from './search.ts'
 import { UpgradedConnection } from './upgraded.ts'
 import { closeCodes } from './websocket.ts'
 
@@ -71,30 +71,10 @@ export interface Outcome {
   readonly respondedAt: number | null
 }
 
-/**
- * Bounds for the search of a member that can take the request. A group that has too much to do says so within 50 ms;
- * an origin that only some members reach is worth a longer search, which ends as soon as all of them have refused.
- */
-const maxAttempts = 32
-/** So many are made however long they take: on a busy machine one refusal may come later than the search should end. */
-const leastAttempts = 4
-const maxSearchMs = 30
-const maxReachSearchMs = 500
-/** How long connectors may take to hear of an application or a lease key that this gateway knows, and the pauses. */
-const maxInformMs = 1_000
-const informWaitMs = 20
-/** Pause before an empty queue is asked again while members are known to be alive. */
-const emptyQueueWaitMs = 5
-/** With a standby group it is worth waiting for the news that those members are gone. */
-const maxGoneSearchMs = 300
-const goneWaitMs = 15
-
 const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 export class Exchange implements Awaited {
   readonly request: ExchangeRequest
-  /** Whose queue it goes to: of the application's group, or of its standby group when that cannot serve it. */
-  groupId: string
   /** The connector that took it, or the worker of one, as the bus knows it. */
   connectorId: string | undefined
   sentAt = 0
@@ -108,18 +88,9 @@ export class Exchange implements Awaited {
   /** Policy was asked for it, and has not answered. */
   isRenewedInVain = false
   readonly #relay: Relay
-  readonly #startedAt = performance.now()
-  #searchingSince = this.#startedAt
-  #hasWaitedInVain = false
-  readonly #refusedBy = new Set<string>()
-  #lastRefusal: RefusedFrame | undefined
+  readonly #search: Search
   #exchangeId = ''
-  #attempts = 0
-  /** Made before the standby group was turned to. */
-  #attemptsBefore = 0
   #hasRepeated = false
-  /** A connector did not know the lease by its reference. */
-  #needsWholeLease = false
   #status: number | null = null
   #respondedAt: number | null = null
   #wholeBytes = 0
@@ -131,11 +102,16 @@ export class Exchange implements Awaited {
   constructor(relay: Relay, request: ExchangeRequest) {
     this.#relay = relay
     this.request = request
-    this.groupId = request.application.connectorGroupId
+    this.#search = new Search(request.application, relay.context.members)
     this.lease = request.grant.lease
     this.leaseExpiresAtMs = request.grant.expiresAtMs
     this.hasUsedLastLease = request.grant.isLast === true
     if (request.grant.isOutdated) this.renewAtMs = 0
+  }
+
+  /** Whose queue it goes to. */
+  get groupId(): string {
+    return this.#search.groupId
   }
 
   start(): void {
@@ -155,17 +131,7 @@ export class Exchange implements Awaited {
   }
 
   noResponders(): void {
-    const { members } = this.#relay.context
-    const isAlive = members.liveIn(this.groupId) > 0
-    if (isAlive) members.call(this.groupId)
-    // Connectors come back to the bus a little after or before this gateway.
-    if (this.#relay.isSettling) return this.#sendIn(informWaitMs)
-    if (isAlive && this.#maySearch(this.#hasStandby ? maxGoneSearchMs : maxSearchMs))
-      return this.#sendIn(this.#hasStandby ? goneWaitMs : emptyQueueWaitMs)
-    if (this.#lastRefusal) this.#failAsRefused(this.#lastRefusal)
-    else if (isAlive) this.#fail('connectors_busy', 'the queue of the group is empty')
-    else if (!this.#turnToStandby())
-      this.#fail('no_connector', 'no connector of the group is online')
+    this.#follow(this.#search.foundNobody(this.#relay.isSettling))
   }
 
   /** The connector, or the way to it, is gone or silent. */
@@ -216,8 +182,10 @@ export class Exchange implements Awaited {
     }
   }
 
-  #sendIn(waitMs: number): void {
-    setTimeout(() => !this.#isDone && this.#send(), waitMs)
+  #follow(step: Step): void {
+    if ('fault' in step) this.#fail(step.fault, step.detail)
+    else if (step.waitMs === 0) this.#send()
+    else setTimeout(() => !this.#isDone && this.#send(), step.waitMs)
   }
 
   #send(): void {
@@ -226,8 +194,8 @@ export class Exchange implements Awaited {
     this.#relay.whenConnected(isConnected => {
       if (this.#isDone) return
       if (!isConnected) return this.#fail('bus_unavailable', 'the bus is away')
-      this.#attempts++
       this.sentAt = performance.now()
+      this.#search.asked(this.sentAt)
       this.#exchangeId = this.#relay.send(this, (gatewayId, exchangeId) =>
         this.#encode(gatewayId, exchangeId),
       )
@@ -236,7 +204,7 @@ export class Exchange implements Awaited {
 
   #encode(gatewayId: string, exchangeId: string): Buffer {
     const { incoming, headers, body, bodyFollows, upgrade } = this.request
-    const isLeaseReference = !this.#needsWholeLease && this.#isLeaseKnown()
+    const isLeaseReference = !this.#search.needsWholeLease && this.#isLeaseKnown()
     return encodeRequest({
       gatewayId,
       exchangeId,
@@ -279,7 +247,7 @@ export class Exchange implements Awaited {
         this.#inform(frame.status, frame.headers)
         break
       case 'refused':
-        this.#refused(frame)
+        this.#follow(this.#search.refused(this.connectorId ?? '', frame))
         break
       case 'cancel':
         this.#fail(isFaultCode(frame.code) ? frame.code : 'protocol_error', frame.detail)
@@ -287,75 +255,6 @@ export class Exchange implements Awaited {
       case 'accepted':
         break
     }
-  }
-
-  #refused(frame: RefusedFrame): void {
-    if (!frame.neverStarted) return this.#failAsRefused(frame)
-    if (frame.code === 'lease_unknown' && !this.#needsWholeLease) return this.#sendWithLease()
-    this.#lastRefusal = frame
-    const mayInform = performance.now() - this.#startedAt < maxInformMs
-    if (frame.code === 'not_informed' && mayInform) return this.#sendIn(informWaitMs)
-    this.#refusedBy.add(this.connectorId ?? '')
-    if (frame.code === 'not_ready') this.#afterWaiting()
-    const { members } = this.#relay.context
-    const hasOthers = members.liveIn(this.groupId) > this.#refusedBy.size
-    const isOfPlace = frame.code === 'not_ready' || frame.code === 'sign_on_unavailable'
-    const searchMs = isOfPlace ? maxReachSearchMs : maxSearchMs
-    if (hasOthers && this.#maySearch(searchMs)) this.#send()
-    else this.#failAsRefused(frame)
-  }
-
-  #sendWithLease(): void {
-    this.#needsWholeLease = true
-    this.#attempts--
-    this.#send()
-  }
-
-  #maySearch(searchMs = maxSearchMs): boolean {
-    const attempts = this.#attempts - this.#attemptsBefore
-    if (attempts < leastAttempts) return true
-    return attempts < maxAttempts && performance.now() - this.#searchingSince < searchMs
-  }
-
-  /**
-   * Nobody of the application's own group can take the request: those of its standby group are asked at once. The next
-   * request asks its own group first again, so nobody has to notice when that is back.
-   */
-  #turnToStandby(): boolean {
-    const { standbyConnectorGroupId: standby } = this.request.application
-    if (standby === null || !this.#hasStandby) return false
-    this.groupId = standby
-    this.#refusedBy.clear()
-    this.#attemptsBefore = this.#attempts
-    this.#searchingSince = performance.now()
-    this.#hasWaitedInVain = false
-    this.#send()
-    return true
-  }
-
-  get #hasStandby(): boolean {
-    const { standbyConnectorGroupId: standby } = this.request.application
-    return standby !== null && this.groupId !== standby
-  }
-
-  /** A member that got no connection in time has used up the search. Others may reach the origin: it begins anew, once. */
-  #afterWaiting(): void {
-    const now = performance.now()
-    if (this.#hasWaitedInVain || now - this.sentAt < maxReachSearchMs) return
-    this.#hasWaitedInVain = true
-    this.#searchingSince = now
-  }
-
-  #failAsRefused({ code, detail }: RefusedFrame): void {
-    if (code === 'not_ready') {
-      if (!this.#turnToStandby()) this.#fail('origin_unreachable', detail)
-      return
-    }
-    if (code === 'not_informed') return this.#fail('connector_refused', detail)
-    if (code === 'busy' || code === 'expired' || code === 'clock_skew') {
-      return this.#fail('connectors_busy', `${code}: ${detail}`)
-    }
-    this.#fail(isFaultCode(code) ? code : 'protocol_error', detail)
   }
 
   #respond(frame: ResponseFrame): void {
@@ -507,7 +406,7 @@ export class Exchange implements Awaited {
       status: this.#status,
       connectorId: this.connectorId === undefined ? null : connectorIdOf(this.connectorId),
       connectorGroupId: this.groupId,
-      attempts: this.#attempts,
+      attempts: this.#search.attempts,
       requestBytes: this.request.body.length + (this.#sender?.sentBytes ?? 0),
       responseBytes: this.#receiver?.receivedBytes ?? this.#wholeBytes,
       respondedAt: this.#respondedAt,

@@ -41,7 +41,7 @@ export interface Grant {
   readonly isLast?: boolean
   /** The members of the connector group that have taken a request with this lease: they know it by its reference. */
   readonly knownTo: Set<string>
-  /** Something changed while it was asked for: what begins with it is decided anew at once. */
+  /** Something has changed since it was asked for: what begins with it is decided anew at once. */
   readonly isOutdated?: boolean
 }
 
@@ -49,6 +49,7 @@ export type Answer = Grant | { readonly decision: Decision; readonly lease?: und
 
 interface Remembered extends Grant {
   readonly question: Question
+  isOutdated: boolean
   renewAtMs: number
   isRenewing: boolean
 }
@@ -78,8 +79,8 @@ export class Authorizer {
   readonly #revision: () => number
   /** Revision of the last change of each application that changed since the start. */
   readonly #changed = new Map<string, number>()
-  readonly #leases = new LRUCache<string, Remembered>({ max: maxLeases })
-  readonly #openLeases = new LRUCache<string, Remembered>({ max: maxOpenLeases })
+  readonly #leases = new LRUCache({ max: maxLeases, dispose: outdate })
+  readonly #openLeases = new LRUCache({ max: maxOpenLeases, dispose: outdate })
   readonly #asking = new Map<string, Promise<Answer>>()
   /** Of policies and signals, as far as changes were told: whoever answers must know as much. */
   readonly #told = { policies: 0, signals: 0 }
@@ -159,6 +160,7 @@ export class Authorizer {
   /** An application, or who may use it, has changed: its leases are asked for anew. */
   forget(applicationId: string): void {
     this.#changed.set(applicationId, this.#revision())
+    this.#asking.clear()
     this.#forgetRevoked({ kind: 'application', id: applicationId })
   }
 
@@ -301,12 +303,20 @@ export class Authorizer {
 
   #renewBehind(key: string, known: Remembered, question: Question): void {
     known.isRenewing = true
-    this.#ask(key, question, 'safe').catch(error => {
-      known.isRenewing = false
-      known.renewAtMs = Date.now() + askAgainMs
-      this.#log.warn({ reason: error.message }, 'a lease could not be renewed yet')
-    })
+    this.#ask(key, question, 'safe')
+      .catch(error => {
+        known.renewAtMs = Date.now() + askAgainMs
+        this.#log.warn({ reason: error.message }, 'a lease could not be renewed yet')
+      })
+      .finally(() => {
+        known.isRenewing = false
+      })
   }
+}
+
+/** Who still holds a lease that is forgotten, as while a body comes, is to know; one that was renewed is good. */
+function outdate(lease: Remembered, _key: string, reason: LRUCache.DisposeReason): void {
+  if (reason === 'delete') lease.isOutdated = true
 }
 
 /** Only of an application that wants it; without that a lease is over when it is over. */

@@ -20,7 +20,7 @@ import {
   lostAfterMs,
   type UpFrame,
 } from '#infra/wire.ts'
-import { type Authorizer, isTouched, touchedBy } from './authorize.ts'
+import { type Authorizer, type Grant, isTouched, touchedBy } from './authorize.ts'
 import { Exchange, type ExchangeRequest } from './exchange.ts'
 import { ExchangeIds } from './exchange-ids.ts'
 import type { Patience } from './front/patience.ts'
@@ -307,7 +307,7 @@ export class Relay implements Disposable {
     const isNew = answer.lease !== exchange.lease
     exchange.lease = answer.lease
     exchange.leaseExpiresAtMs = answer.expiresAtMs
-    exchange.renewAtMs = answer.isLast ? Date.now() + renewAgainMs : undefined
+    exchange.renewAtMs = renewalAfter(answer)
     exchange.isRenewedInVain = false
     if (answer.isLast && Date.now() >= answer.expiresAtMs) exchange.hasUsedLastLease = true
     if (isNew) exchange.sendDown(encodeLease(answer.lease))
@@ -329,6 +329,12 @@ export class Relay implements Disposable {
     for (const subscription of this.#subscriptions) subscription.unsubscribe()
     this.#offStatus()
   }
+}
+
+/** Undefined when it is for the next sweep to say. */
+function renewalAfter({ isOutdated, isLast }: Grant): number | undefined {
+  if (isOutdated) return 0
+  return isLast ? Date.now() + renewAgainMs : undefined
 }
 
 /** Whether the connector goes on working after this frame, for an exchange that nobody waits for. */

@@ -101,7 +101,7 @@ async function relayWithBody(
   const body = await readBody(visit.req, context.uploads)
   if (body === undefined) return
   // While a client took its time over the body, access may have ended.
-  const isFresh = performance.now() - decidedAt < freshGrantMs && !grant.isOutdated
+  const isFresh = performance.now() - decidedAt < freshGrantMs && !grant.isOutdated && !grant.isLast
   const known = isFresh ? grant : rememberedGrant(context, visit, question)
   const current = known ?? (await ask(context, visit, question))
   if (current) relay(context, visit, application, question, current, body)

@@ -12,28 +12,14 @@ import { createLogger } from '#infra/log.ts'
 import { queues, subjects } from '#infra/subjects.ts'
 import { Authorizer, type Question } from '../../gateway/authorize.ts'
 import { startTestNats, type TestNats } from '../harness/nats.ts'
+import { question as usual } from './question.ts'
 
 const decision = (outcome: Decision['outcome']): Decision => ({
   outcome,
   reasons: ['session-ok'],
   policies: [],
 })
-const question = (more: Partial<Question> = {}): Question => ({
-  sessionId: 's1',
-  userPrincipalName: 'Ada@x.test',
-  applicationId: 'wiki',
-  requestId: 'r1',
-  client: {
-    facts: {
-      clientAddress: '192.0.2.1',
-      clientAppType: 'browser',
-      devicePlatform: 'linux',
-      userAgent: 'Mozilla/5.0',
-    },
-    fingerprint: 'f1',
-  },
-  ...more,
-})
+const question = (more: Partial<Question> = {}): Question => ({ ...usual, ...more })
 
 let nats: TestNats
 let policyBus: Bus
@@ -139,6 +125,23 @@ test('policy is asked for a new one behind the requests, and its answer counts a
   expect(renewed?.lease).not.toBe(lease)
 })
 
+test('a renewal that a change elsewhere overtook is tried again with the next request', async () => {
+  const { lease } = await authorizer.ask(question())
+  const asked = Promise.withResolvers<void>()
+  const answered = Promise.withResolvers<EvaluateReply>()
+  answer = () => {
+    asked.resolve()
+    return answered.promise
+  }
+  laterMs = 31_000
+  expect(authorizer.remembered(question())).toMatchObject({ lease })
+  await asked.promise
+  authorizer.revoke({ kind: 'user', id: 'bob@example.com' })
+  answer = granted
+  answered.resolve(granted())
+  await expect.poll(() => authorizer.remembered(question())?.lease).not.toBe(lease)
+})
+
 describe('it is not used', () => {
   test('by an application that closes without policy', async () => {
     answer = closing
@@ -200,7 +203,7 @@ describe('it is not used', () => {
 
   test.each<[string, () => void]>([
     ['its session is revoked', () => authorizer.revoke({ kind: 'session', id: 's1' })],
-    ['its user is revoked', () => authorizer.revoke({ kind: 'user', id: 'ada@x.test' })],
+    ['its user is revoked', () => authorizer.revoke({ kind: 'user', id: 'ada@example.com' })],
     ['its application ends', () => authorizer.revoke({ kind: 'application', id: 'wiki' })],
     ['its application, or who may use it, changes', () => authorizer.forget('wiki')],
     [
@@ -238,7 +241,7 @@ describe('it is not used', () => {
     const asked = inVain(question())
     await heard
     await policyEnds()
-    authorizer.revoke({ kind: 'user', id: 'ada@x.test' })
+    authorizer.revoke({ kind: 'user', id: 'ada@example.com' })
     await expect(asked).rejects.toMatchObject(unavailable)
   })
 

@@ -6,23 +6,15 @@ import type { MethodClass } from '#infra/contracts/http-methods.ts'
 import { decisionFor, type EvaluateReply, EvaluateRequest } from '#infra/contracts/policy.ts'
 import { createLogger } from '#infra/log.ts'
 import { queues, subjects } from '#infra/subjects.ts'
-import { Authorizer, type Question } from '../../gateway/authorize.ts'
+import { Authorizer } from '../../gateway/authorize.ts'
 import { startTestNats, type TestNats } from '../harness/nats.ts'
-import { facts } from '../policy/applications.ts'
+import { question } from './question.ts'
 
 let nats: TestNats
 let bus: Bus
 let authorizer: Authorizer
 let isFrozen: boolean
 let asked: MethodClass[]
-
-const question: Question = {
-  sessionId: 's1',
-  userPrincipalName: 'ada@example.com',
-  applicationId: 'wiki',
-  client: { facts, fingerprint: 'f1' },
-  requestId: 'r1',
-}
 
 beforeAll(async () => {
   nats = await startTestNats()

@@ -2,7 +2,7 @@
 
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import {
   EvaluateReply,
   EvaluateRequest,
@@ -12,12 +12,12 @@ import {
 import { createLogger } from '#infra/log.ts'
 import { StreamBudget } from '#infra/stream-budget.ts'
 import { queues, subjects } from '#infra/subjects.ts'
-import { Authorizer, type Question } from '../../gateway/authorize.ts'
+import { Authorizer } from '../../gateway/authorize.ts'
 import { Revoked } from '../../gateway/revoked.ts'
 import { UpgradedConnection } from '../../gateway/upgraded.ts'
 import { closeFrame } from '../../gateway/websocket.ts'
-import { startTestNats } from '../harness/nats.ts'
-import { facts } from '../policy/applications.ts'
+import { startTestNats, type TestNats } from '../harness/nats.ts'
+import { question } from './question.ts'
 
 const signedInAtMs = 1_000
 
@@ -63,14 +63,6 @@ describe('a session is over', () => {
   })
 })
 
-const question: Question = {
-  sessionId: 's1',
-  userPrincipalName: 'ada@example.com',
-  applicationId: 'wiki',
-  client: { facts, fingerprint: 'f1' },
-  requestId: 'r1',
-}
-
 test('a grant that was on its way when access was revoked serves nobody else, and is decided anew at once', async () => {
   await using nats = await startTestNats()
   const policy = await nats.connect('policy')
@@ -97,6 +89,66 @@ test('a grant that was on its way when access was revoked serves nobody else, an
   expect(authorizer.remembered(question)).toBeUndefined()
   expect(await authorizer.ask(question)).toMatchObject({ isOutdated: false })
   expect(authorizer.remembered(question)).toBeDefined()
+})
+
+describe('who asks, or still holds a grant, after', () => {
+  let revision: number
+  let answered: PromiseWithResolvers<void>
+  let authorizer: Authorizer
+  let nats: TestNats
+
+  beforeEach(async () => {
+    revision = 1
+    answered = Promise.withResolvers()
+    nats = await startTestNats()
+    const policy = await nats.connect('policy')
+    let answers = 0
+    policy.serve(subjects.evaluate, {
+      queue: queues.policy,
+      request: EvaluateRequest,
+      async handle(): Promise<EvaluateReply> {
+        const lease = `l${++answers}`
+        await answered.promise
+        const decision = { outcome: 'grant', reasons: ['assigned'], policies: [] } as const
+        return EvaluateReply.parse({ decision, lease, leaseExpiresAtMs: Date.now() + 60_000 })
+      },
+    })
+    await policy.connection.flush()
+    const gateway = await nats.connect('gateway')
+    authorizer = new Authorizer(gateway, createLogger('test', 'silent'), () => revision)
+  })
+  afterEach(() => nats[Symbol.asyncDispose]())
+
+  test.each<[string, () => void]>([
+    ['a revocation', () => authorizer.revoke(ofUser(1))],
+    ['a bus that was away', () => authorizer.forgetAll()],
+    [
+      'a change of policies',
+      () => authorizer.reevaluate({ bucket: 'policies', revision: ++revision, touches: 'all' }),
+    ],
+    [
+      'a change of the application',
+      () => {
+        revision++
+        authorizer.forget('wiki')
+      },
+    ],
+  ])('%s gets an answer of its own, and knows what the grant is worth', async (_, happens) => {
+    const before = authorizer.ask(question)
+    happens()
+    const after = authorizer.ask(question)
+    answered.resolve()
+    expect(await before).toMatchObject({ lease: 'l1', isOutdated: true })
+    expect(await after).toMatchObject({ lease: 'l2', isOutdated: false })
+    const renewed = authorizer.remembered(question)
+    expect(renewed).toMatchObject({ lease: 'l2', isOutdated: false })
+    await authorizer.ask(question)
+    const forgotten = authorizer.remembered(question)
+    happens()
+    expect(authorizer.remembered(question)).toBeUndefined()
+    expect(renewed).toMatchObject({ lease: 'l2', isOutdated: false })
+    expect(forgotten).toMatchObject({ lease: 'l3', isOutdated: true })
+  })
 })
 
 describe('an upgraded connection whose access has ended', () => {

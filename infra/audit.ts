@@ -1,7 +1,7 @@
 /**
  * The audit trail of a service. `record` stands on the path of every request: it never throws and never waits, and
- * what it is given is published at the end of the event-loop turn. Delivery is at least once: an event stays in the
- * outbox (audit/outbox.ts) until the stream AUDIT has acknowledged it, and readers tell repetitions by `id`.
+ * what it is given is published with all that comes within some milliseconds. Delivery is at least once: an event
+ * stays in the outbox (audit/outbox.ts) until the stream AUDIT has acknowledged it, and readers tell repetitions by `id`.
  */
 
 import { randomBytes } from 'node:crypto'

@@ -113,12 +113,14 @@ export class Outbox implements AsyncDisposable {
   }
 
   add(event: GatheredEvent): void {
-    if (!this.#hasRoom(event)) {
-      if (!this.#spill?.append(event.json, shareOf(event))) this.drop('audit events find no room')
-      return
-    }
     if (!this.#fits(event.json)) {
       this.drop('an audit event is larger than a message may be')
+      return
+    }
+    if (this.#belongsInSpill() && this.#spill?.append(event.json, shareOf(event))) return
+    // While a full file is read back, what it cannot take overtakes it: that is better than to be lost.
+    if (!this.#isBelow(this.#spill ? 1 : shareOf(event))) {
+      this.drop('audit events find no room')
       return
     }
     this.#gathered.add(event)
@@ -127,9 +129,8 @@ export class Outbox implements AsyncDisposable {
     else this.#gathering ??= setTimeout(() => this.#pump(), gatherMs).unref()
   }
 
-  #hasRoom(event: GatheredEvent): boolean {
-    if (this.#spill) return !this.#spill.isAhead && this.#isBelow(1)
-    return this.#isBelow(shareOf(event))
+  #belongsInSpill(): boolean {
+    return this.#spill !== undefined && (this.#spill.isAhead || !this.#isBelow(1))
   }
 
   /** Memory holds less than this share of what it may. */
@@ -221,6 +222,8 @@ export class Outbox implements AsyncDisposable {
   #tick(): void {
     const nowMs = Date.now()
     this.#publisher.recall(nowMs - resendAfterMs)
+    // What has gathered is older than what the file holds of this process.
+    this.#pump(nowMs)
     this.#refill(nowMs)
     this.#pump(nowMs)
     this.#spill?.flush()

@@ -67,7 +67,9 @@ export class Gathering {
   }
 
   oldestMs(): number {
-    let oldestMs = this.#full[0]?.recordedAtMs ?? Number.POSITIVE_INFINITY
+    let oldestMs = Number.POSITIVE_INFINITY
+    // One that began earlier may have been full later.
+    for (const { recordedAtMs } of this.#full) oldestMs = Math.min(oldestMs, recordedAtMs)
     for (const { first } of this.#open.values()) oldestMs = Math.min(oldestMs, first.recordedAtMs)
     return oldestMs
   }

@@ -58,10 +58,6 @@ export class Publisher implements Disposable {
     this.#stack.defer(() => answers.unsubscribe())
   }
 
-  get inFlight(): number {
-    return this.#inFlight
-  }
-
   /** False when it cannot be sent now: no connection, too much under way, or the stream has just refused. */
   send(entry: Entry, nowMs: number): boolean {
     if (this.#isFull || nowMs < this.#pausedUntilMs) return false

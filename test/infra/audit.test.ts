@@ -11,6 +11,7 @@ import { setTimeout as pause, setImmediate as turn } from 'node:timers/promises'
 import { jetstream, jetstreamManager, type StreamConfig } from '@nats-io/jetstream'
 import pino from 'pino'
 import { describe, expect, test } from 'vitest'
+import { Gathering } from '#infra/audit/parcel.ts'
 import { type Audit, type AuditOptions, type NewAuditEvent, openAudit } from '#infra/audit.ts'
 import type { Bus } from '#infra/bus.ts'
 import { AuditEvent, eventsOf } from '#infra/contracts/audit.ts'
@@ -99,6 +100,11 @@ async function openTrail(nats: TestNats, options: Partial<AuditOptions> = {}) {
   return { bus, registry, audit, lines }
 }
 
+async function cutOff(nats: TestNats, bus: Bus): Promise<void> {
+  await nats.kill()
+  await expect.poll(() => bus.isConnected, soon).toBe(false)
+}
+
 async function temporaryFile(): Promise<AsyncDisposable & { path: string }> {
   const folder = await mkdtemp(join(tmpdir(), 'sallyport-audit-'))
   return {
@@ -108,6 +114,16 @@ async function temporaryFile(): Promise<AsyncDisposable & { path: string }> {
 }
 
 const noDuplicatesOf = (events: AuditEvent[]) => new Map(events.map(event => [event.id, event]))
+
+test('the oldest of what has gathered is found, whichever of its messages was full first', () => {
+  const gathering = new Gathering()
+  const add = (subject: string, recordedAtMs: number) =>
+    gathering.add({ id: `${recordedAtMs}`, subject, json: 'x'.repeat(30_000), recordedAtMs })
+  add('slow', 1)
+  for (const recordedAtMs of [2, 3]) add('fast', recordedAtMs)
+  add('slow', 4)
+  expect(gathering.oldestMs()).toBe(1)
+})
 
 describe('audit trail', () => {
   test('an event reaches the stream and live tails, once, with id, time and source', async () => {
@@ -224,8 +240,7 @@ describe('audit trail', () => {
     })
     await using _ = audit
     await makeStream(registry)
-    await nats.kill()
-    await expect.poll(() => bus.isConnected, soon).toBe(false)
+    await cutOff(nats, bus)
     for (let i = 0; i < 1_000; i++) audit.record(accessOf(`r${i}`))
     expect(audit.pending).toBe(100)
     const spilled = () => readFile(spill.path, 'utf8').catch(() => '')
@@ -251,8 +266,7 @@ describe('audit trail', () => {
       for (let i = 0; i < count; i++) audit.record(accessOf(`${recorded++}`))
     }
     record(50)
-    await nats.kill()
-    await expect.poll(() => bus.isConnected, soon).toBe(false)
+    await cutOff(nats, bus)
     record(2_000)
     expect(audit.pending).toBeLessThan(100)
     await nats.restart()
@@ -271,8 +285,7 @@ describe('audit trail', () => {
     const { bus, registry, audit } = await openTrail(nats, { maxPendingEvents: 80 })
     await using _ = audit
     await makeStream(registry)
-    await nats.kill()
-    await expect.poll(() => bus.isConnected, soon).toBe(false)
+    await cutOff(nats, bus)
     for (let i = 0; i < 100; i++) {
       audit.record(accessOf(`r${i}`))
       if (i % 10 === 0) await pause(6)
@@ -291,6 +304,49 @@ describe('audit trail', () => {
     expect((await manager.streams.info(streams.audit)).state.messages).toBe(2)
   }, 20_000)
 
+  test('what comes while a full spill file is read back is kept', async () => {
+    await using nats = await startTestNats()
+    await using spill = await temporaryFile()
+    const { bus, registry, audit } = await openTrail(nats, {
+      maxPendingEvents: 100,
+      spillFile: spill.path,
+      maxSpillBytes: 200_000,
+    })
+    await using _ = audit
+    await makeStream(registry)
+    await cutOff(nats, bus)
+    for (let i = 0; i < 1_000; i++) audit.record(accessOf(`r${i}`))
+    const { dropped } = audit
+    expect(dropped).toBeGreaterThan(0)
+    await nats.restart()
+    await expect.poll(() => audit.pending, { timeout: 10_000, interval: 1 }).toBeLessThan(60)
+    for (let i = 0; i < 20; i++) audit.record(accessOf(`late-${i}`))
+    expect(existsSync(spill.path)).toBe(true)
+    await expect.poll(() => existsSync(spill.path), { timeout: 15_000 }).toBe(false)
+    expect(await audit.flush(5_000)).toBe(true)
+    expect(audit.dropped).toBe(dropped)
+    expect(requestIds(await storedEvents(nats)).size).toBe(1_020 - dropped)
+  }, 30_000)
+
+  test('an event larger than a message never gets into the spill file, where it would be in the way', async () => {
+    await using nats = await startTestNats()
+    await using spill = await temporaryFile()
+    const { bus, registry, audit } = await openTrail(nats, {
+      maxPendingEvents: 2,
+      spillFile: spill.path,
+    })
+    await using _ = audit
+    await makeStream(registry)
+    await cutOff(nats, bus)
+    const huge = { ...accessOf('huge'), path: '/'.repeat(3_000_000) }
+    const events = [accessOf('first'), accessOf('second'), huge, accessOf('last')]
+    for (const event of events) audit.record(event)
+    expect(audit.dropped).toBe(1)
+    await nats.restart()
+    const stored = async () => requestIds(await storedEvents(nats))
+    await expect.poll(stored, { timeout: 10_000 }).toEqual(new Set(['first', 'second', 'last']))
+  }, 20_000)
+
   test('what finds no room anywhere is counted, reported, and makes the trail unhealthy', async () => {
     await using nats = await startTestNats()
     await using spill = await temporaryFile()
@@ -300,8 +356,7 @@ describe('audit trail', () => {
       maxSpillBytes: 20_000,
     })
     await using _ = audit
-    await nats.kill()
-    await expect.poll(() => bus.isConnected, soon).toBe(false)
+    await cutOff(nats, bus)
     for (let i = 0; i < 100; i++) audit.record(accessOf(`r${i}`))
     expect(audit.isHealthy).toBe(false)
     expect(audit.dropped).toBeGreaterThan(0)
@@ -315,8 +370,7 @@ describe('audit trail', () => {
       spillFile: join(tmpdir(), 'no-such-folder', 'spill.ndjson'),
     })
     await using _ = audit
-    await nats.kill()
-    await expect.poll(() => bus.isConnected, soon).toBe(false)
+    await cutOff(nats, bus)
     for (let i = 0; i < 5; i++) audit.record(accessOf(`r${i}`))
     await expect.poll(() => audit.dropped, soon).toBe(4)
     expect(lines.join('')).toContain('the audit spill cannot be written')

@@ -25,7 +25,9 @@ export interface CompiledPolicy {
   /** It has no say on safe methods. */
   readonly isForUnsafeMethods: boolean
   readonly tests: readonly CompiledTest[]
-  /** The tests that are left for an application and a user of whom it is known that they are in the policy. */
+  /** Those that the clock alone changes. */
+  readonly clockTests: readonly Test[]
+  /** The others that are left for an application and a user of whom it is known that they are in the policy. */
   readonly furtherTests: readonly Test[]
   /** Whether a user who is included is not excluded; undefined when nobody is. */
   readonly userNotExcluded: Test | undefined
@@ -44,7 +46,10 @@ export function compilePolicy(
     const test = condition.compile(conditions)
     return test ? [{ condition, test }] : []
   })
-  const further = tests.filter(({ condition }) => condition !== users && condition !== applications)
+  const lasting = tests.filter(isLasting)
+  const further = lasting.filter(
+    ({ condition }) => condition !== users && condition !== applications,
+  )
   const { persistentBrowser } = policy.sessionControls ?? {}
   const grant = compileGrant(policy.grantControls, contexts)
   const session = compileSession(policy.sessionControls)
@@ -53,6 +58,7 @@ export function compilePolicy(
     isEnforced: policy.state === 'enabled',
     isForUnsafeMethods: isForUnsafeMethods(conditions),
     tests,
+    clockTests: tests.filter(each => !isLasting(each)).map(({ test }) => test),
     furtherTests: [applicationNotExcluded(conditions), ...further.map(({ test }) => test)].filter(
       test => test !== undefined,
     ),
@@ -63,10 +69,19 @@ export function compilePolicy(
   }
 }
 
-/** What cannot be told counts as met: a policy that may be meant applies. */
 export function applies({ tests }: CompiledPolicy, signIn: SignIn): boolean {
-  for (const { test } of tests) if (test(signIn) === false) return false
+  return tests.every(({ test }) => test(signIn) !== false)
+}
+
+/** What cannot be told counts as met: a policy that may be meant applies. */
+export function isMet(tests: readonly Test[], signIn: SignIn): boolean {
+  for (const test of tests) if (test(signIn) === false) return false
   return true
+}
+
+/** Whether its answer stays while nothing but the clock changes. */
+export function isLasting({ condition }: CompiledTest): boolean {
+  return condition.changesAt === undefined
 }
 
 function changesAtOf(

@@ -7,7 +7,7 @@
 import type { ConditionalAccessPolicy } from '#infra/contracts/conditional-access/policy.ts'
 import type { Challenge, ReportedVerdict, SessionDemands } from '#infra/contracts/policy.ts'
 import type { DecisionReason } from '#infra/contracts/reasons.ts'
-import { type CompiledPolicy, compilePolicy } from './compiled-policy.ts'
+import { type CompiledPolicy, compilePolicy, isMet } from './compiled-policy.ts'
 import type { SignIn } from './conditions/condition.ts'
 import { bothChallenges, type ControlVerdict } from './controls/control.ts'
 import type { MultifactorContexts } from './controls/grant.ts'
@@ -60,7 +60,7 @@ export class ConditionalAccess {
   evaluate(signIn: SignIn): PolicyVerdict {
     if (this.#unusable.length > 0) return unusableVerdict
     const summary = new Summary(signIn)
-    for (const compiled of this.#index.applying(signIn)) summary.add(compiled)
+    for (const compiled of this.#index.concerning(signIn)) summary.add(compiled)
     return summary.verdict()
   }
 }
@@ -93,9 +93,11 @@ class Summary {
   }
 
   add(compiled: CompiledPolicy): void {
-    const verdict = compiled.check(this.#signIn)
-    const { changesAt, isEnforced, persistentBrowser, policy } = compiled
+    const { changesAt, clockTests, isEnforced, persistentBrowser, policy } = compiled
     if (changesAt) this.#limit(changesAt(this.#signIn.nowMs))
+    // Its time may come: what is decided without it ends by then.
+    if (!isMet(clockTests, this.#signIn)) return
+    const verdict = compiled.check(this.#signIn)
     if (compiled.isForUnsafeMethods) this.#concernsMethods = true
     const { id } = policy
     if (!isEnforced) {

@@ -5,7 +5,7 @@
  */
 
 import { LRUCache } from 'lru-cache'
-import type { CompiledPolicy } from './compiled-policy.ts'
+import { type CompiledPolicy, isLasting, isMet } from './compiled-policy.ts'
 import { idsOf, namesAll } from './conditions/applications.ts'
 import type { SignIn, Test, User } from './conditions/condition.ts'
 import { meansGuests } from './conditions/users.ts'
@@ -52,8 +52,8 @@ export class PolicyIndex {
     this.#everywhere = byUser(everywhere)
   }
 
-  /** Every policy that applies, in no order. */
-  applying(signIn: SignIn): CompiledPolicy[] {
+  /** Every policy that applies, now or as soon as its time comes, in no order. */
+  concerning(signIn: SignIn): CompiledPolicy[] {
     const found: CompiledPolicy[] = []
     addMet(found, this.#candidatesOf(this.#everywhere, signIn), signIn)
     const users = this.#usersOf(signIn.application)
@@ -139,12 +139,6 @@ class Search {
   }
 }
 
-/** What cannot be told counts as met. */
-function isMet(tests: readonly Test[], signIn: SignIn): boolean {
-  for (const test of tests) if (test(signIn) === false) return false
-  return true
-}
-
 function byUser(policies: Iterable<CompiledPolicy>): ByUser {
   const users = {
     everybody: [] as Candidate[],
@@ -159,7 +153,10 @@ function byUser(policies: Iterable<CompiledPolicy>): ByUser {
     const candidate = { compiled, tests: compiled.furtherTests, foundBy: 0 }
     if (namesAll(includeUsers)) users.everybody.push(candidate)
     else if (namesAll(includeGroups) || namesAll(includeRoles)) {
-      users.everybody.push({ ...candidate, tests: compiled.tests.map(({ test }) => test) })
+      users.everybody.push({
+        ...candidate,
+        tests: compiled.tests.filter(isLasting).map(({ test }) => test),
+      })
     } else {
       for (const name of idsOf(includeUsers)) add(users.names, name, candidate)
       for (const name of includeGroups) add(users.groups, name, candidate)

@@ -160,7 +160,7 @@ export const LeaseClaims = z.object({
   fingerprint: z.string(),
   /**
    * Of an application that is set to `lastLease`: until when it may be used while policy is away. Never later than the
-   * session, or what was decided, ends by the clock alone.
+   * session, or what sign-in frequencies and conditions on time say, ends by the clock alone.
    */
   lastUntil: z.number().optional(),
   /** What sign-on to the application may need; null without a user. */

@@ -176,6 +176,14 @@ describe('decisions', () => {
     expect(until({ sessionControls: hourly })).toBe(now + 60_000)
     const friday = { includeDays: { daysOfWeek: ['friday'], allDay: true } }
     expect(until({ conditions: { times: friday } })).toBe(now + 60_000)
+    const saturday = { includeDays: { daysOfWeek: ['saturday'], allDay: true } }
+    expect(until({ conditions: { times: saturday } })).toBe(now + 60_000)
+    expect(
+      until({ conditions: { times: saturday, applications: { includeApplications: ['mail'] } } }),
+    ).toBe(Number.POSITIVE_INFINITY)
+    expect(until({ conditions: { times: saturday, clientAppTypes: ['other'] } })).toBe(
+      Number.POSITIVE_INFINITY,
+    )
     expect(until({})).toBe(Number.POSITIVE_INFINITY)
   })
 

@@ -55,10 +55,11 @@ export function clientCommands(program: Command, environment: Environment): Clie
 /** A command whose wrong calls end with status 2. */
 export function baseCommand(program: Command, usage: string, description: string): Command {
   const [name = ''] = usage.split(' ')
+  const whole = program.parent ? `${program.name()} ${name}` : name
   return program
     .command(usage)
     .description(description)
-    .showHelpAfterError(`(sallyport ${name} --help says how it is called)`)
+    .showHelpAfterError(`(sallyport ${whole} --help says how it is called)`)
     .exitOverride(error => process.exit(error.exitCode === 0 ? 0 : wrongUsage))
 }
 

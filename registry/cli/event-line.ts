@@ -1,6 +1,7 @@
 /**
- * An audit event as one line for people: time, verdict, user, application, connector, what was asked, status,
- * duration, and of what was not granted the support id and the reason. Columns keep their place; what does not fit is clipped (`--json` has everything).
+ * An audit event as one line for people: time, verdict, user, application, connector, what was asked, status, duration,
+ * and of what was not granted the support id and the reason. Columns keep their place; what does not fit is clipped
+ * (`--json` has everything).
  */
 
 import { styleText } from 'node:util'

@@ -1,18 +1,19 @@
 /** The option of `publish` that says what becomes of users of an application while policy is away. */
 
-import { type Command, InvalidArgumentError } from 'commander'
+import type { Command } from 'commander'
 import type { OnPremisesPublishing } from '#infra/contracts/application.ts'
+import { type Whole, whole } from './timeout-options.ts'
 
 export interface LastLeaseOption {
-  /** Minutes; `default` takes back what was set. */
-  lastLease?: number | 'default'
+  /** Minutes. */
+  lastLease?: Whole
 }
 
 export function withLastLease(command: Command): Command {
   return command.option(
     '--last-lease <minutes>',
-    'while policy is away, let users go on for so long after their leases end (default: not at all)',
-    minutes,
+    'while policy is away, let users go on for so long after their leases end, 1 to 8 (default: not at all)',
+    whole('minutes'),
   )
 }
 
@@ -30,10 +31,4 @@ export function lastLeaseLines({
 }: Pick<OnPremisesPublishing, 'whenPolicyIsUnavailable' | 'lastLeaseMinutes'>): string[] {
   if (whenPolicyIsUnavailable === 'failClosed') return []
   return [`  without policy   last leases go on for ${lastLeaseMinutes} min`]
-}
-
-function minutes(value: string): number | 'default' {
-  if (value === 'default') return value
-  if (/^\d{1,9}$/.test(value)) return Number(value)
-  throw new InvalidArgumentError('Write whole minutes, or default.')
 }

@@ -1,4 +1,7 @@
-/** Commands for conditional access: list, import an export, switch on and off, ask what would be decided (`policy test` is policy's own). */
+/**
+ * Commands for conditional access: list, import an export, switch on and off, ask what would be decided (`policy test` is
+ * policy's own).
+ */
 
 import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
@@ -22,7 +25,7 @@ export function addPolicyCommands(program: Command, environment: Environment): v
   addList(add)
   addImport(add)
   addChanges(add)
-  for (const name of ['evaluate', 'what-if']) addEvaluate(add, name)
+  addWhatIf(add)
 }
 
 /** `sallyport policy` by itself starts the service; below it are the commands for what that service works with. */
@@ -154,7 +157,7 @@ function readJson(file: string): unknown {
   }
 }
 
-interface EvaluateOptions {
+interface WhatIfOptions {
   user?: string
   app?: string
   group: string[]
@@ -175,42 +178,48 @@ interface EvaluateOptions {
 
 const collect = (value: string, before: string[]) => [...before, value]
 
-function addEvaluate(add: ClientCommand, name: string): void {
-  add<[], EvaluateOptions>(name, 'what would be decided for a sign-in, and what each policy says', {
-    setUp: command =>
-      command
-        .requiredOption('--user <upn>', 'who signs in')
-        .requiredOption('--app <id>', 'at which application')
-        .option('--group <name>', 'a group of the user (repeatable)', collect, [])
-        .option('--role <id>', 'a role of the user (repeatable)', collect, [])
-        .option('--ip <address>', 'where from')
-        .option('--country <code>', 'the country, as in FR')
-        .option('--client <type>', 'browser, mobileAppsAndDesktopClients or other')
-        .option('--platform <name>', 'windows, macOS, linux, iOS or android')
-        .option('--sign-in-risk <level>', 'none, low, medium or high')
-        .option('--user-risk <level>', 'none, low, medium or high')
-        .option(
-          '--amr <word>',
-          'how the user authenticated, as in pwd or mfa (repeatable)',
-          collect,
-          [],
-        )
-        .option('--acr <value>', 'the context of the authentication')
-        .option('--fact <name=value>', 'a fact that holds (repeatable)', collect, [])
-        .option('--method <method>', 'of the request, as in PUT')
-        .option('--time <time>', 'when, as in 2026-01-31T08:00:00Z')
-        .option('--all', 'policies that do not apply too, and why'),
-    run: async ({ client, options }) => {
-      const body = whatIfBody(options)
-      const path = `${root}/evaluate`
-      const answer = await client.call({ method: 'POST', path, body, answer: WhatIfAnswer })
-      if (options.json) return printJson(answer)
-      print(verdictText(answer))
+/** Graph calls it evaluate. */
+function addWhatIf(add: ClientCommand): void {
+  add<[], WhatIfOptions>(
+    'what-if',
+    'what would be decided for a sign-in, and what each policy says',
+    {
+      setUp: command =>
+        command
+          .alias('evaluate')
+          .requiredOption('--user <upn>', 'who signs in')
+          .requiredOption('--app <id>', 'at which application')
+          .option('--group <name>', 'a group of the user (repeatable)', collect, [])
+          .option('--role <id>', 'a role of the user (repeatable)', collect, [])
+          .option('--ip <address>', 'where from')
+          .option('--country <code>', 'the country, as in FR')
+          .option('--client <type>', 'browser, mobileAppsAndDesktopClients or other')
+          .option('--platform <name>', 'windows, macOS, linux, iOS or android')
+          .option('--sign-in-risk <level>', 'none, low, medium or high')
+          .option('--user-risk <level>', 'none, low, medium or high')
+          .option(
+            '--amr <word>',
+            'how the user authenticated, as in pwd or mfa (repeatable)',
+            collect,
+            [],
+          )
+          .option('--acr <value>', 'the context of the authentication')
+          .option('--fact <name=value>', 'a fact that holds (repeatable)', collect, [])
+          .option('--method <method>', 'of the request, as in PUT')
+          .option('--time <time>', 'when, as in 2026-01-31T08:00:00Z')
+          .option('--all', 'policies that do not apply too, and why'),
+      run: async ({ client, options }) => {
+        const body = whatIfBody(options)
+        const path = `${root}/evaluate`
+        const answer = await client.call({ method: 'POST', path, body, answer: WhatIfAnswer })
+        if (options.json) return printJson(answer)
+        print(verdictText(answer))
+      },
     },
-  })
+  )
 }
 
-function whatIfBody(options: EvaluateOptions) {
+function whatIfBody(options: WhatIfOptions) {
   const { user, app, group, role, amr, fact, all } = options
   return {
     signInIdentity: {

@@ -3,14 +3,16 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 
 /** `default` takes back what was set. */
-type Seconds = number | 'default'
+export type Whole = number | 'default'
+
+const seconds = whole('seconds')
 
 export interface TimeoutOptions {
   timeout?: 'default' | 'long'
-  connectTimeout?: Seconds
-  firstByteTimeout?: Seconds
-  idleTimeout?: Seconds
-  streamIdleTimeout?: Seconds
+  connectTimeout?: Whole
+  firstByteTimeout?: Whole
+  idleTimeout?: Whole
+  streamIdleTimeout?: Whole
 }
 
 export function withTimeouts(command: Command): Command {
@@ -41,12 +43,14 @@ export function timeoutsOf(options: TimeoutOptions) {
   }
 }
 
-function seconds(value: string): Seconds {
-  if (value === 'default') return value
-  if (/^\d{1,9}$/.test(value)) return Number(value)
-  throw new InvalidArgumentError('Write whole seconds, or default.')
+export function whole(unit: 'seconds' | 'minutes') {
+  return (value: string): Whole => {
+    if (value === 'default') return value
+    if (/^\d{1,9}$/.test(value)) return Number(value)
+    throw new InvalidArgumentError(`Write whole ${unit}, or default.`)
+  }
 }
 
-function orNull(value: Seconds | undefined): number | null | undefined {
+function orNull(value: Whole | undefined): number | null | undefined {
   return value === 'default' ? null : value
 }

@@ -25,6 +25,7 @@ import { Statements } from '../../connector/statements.ts'
 import { RegistryConfig } from '../../registry/config.ts'
 import { startRegistry } from '../../registry/registry.ts'
 import { startTestNats, type TestNats } from '../harness/nats.ts'
+import { type Run, runCommand } from './cli.ts'
 
 export const adminToken = 'test-token-of-the-administrator'
 export const groupsPath = '/onPremisesPublishingProfiles/applicationProxy/connectorGroups'
@@ -63,6 +64,8 @@ export interface AdminClient {
 export interface TestRegistry extends AdminClient, AsyncDisposable {
   readonly nats: TestNats
   readonly service: Service
+  /** The command line, as its administrator calls it. */
+  run(...args: string[]): Promise<Run>
 }
 
 export function registryConfig(nats: TestNats, environment: Record<string, string> = {}) {
@@ -86,10 +89,13 @@ export async function startTestRegistry(
   const nats = stack.use(await startTestNats())
   const service = stack.use(await startRegistry(registryConfig(nats, environment)))
   const owned = stack.move()
+  const admin = adminClient(service)
   return {
     nats,
     service,
-    ...adminClient(service),
+    ...admin,
+    run: (...args) =>
+      runCommand(args, { SALLYPORT_ADMIN_URL: admin.url, SALLYPORT_ADMIN_TOKEN: adminToken }),
     [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose](),
   }
 }

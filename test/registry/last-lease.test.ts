@@ -1,8 +1,7 @@
 /** What becomes of an application while policy is away, as an administrator sets it. */
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { runCommand } from './cli.ts'
-import { adminToken, publish, startTestRegistry, type TestRegistry } from './fixture.ts'
+import { publish, startTestRegistry, type TestRegistry } from './fixture.ts'
 
 let registry: TestRegistry
 beforeAll(async () => {
@@ -62,11 +61,7 @@ test('the OpenAPI document says what is meant', async () => {
 })
 
 describe('sallyport publish --last-lease', () => {
-  const run = (...args: string[]) =>
-    runCommand(['publish', 'cli=http://cli.internal/', ...args], {
-      SALLYPORT_ADMIN_URL: registry.url,
-      SALLYPORT_ADMIN_TOKEN: adminToken,
-    })
+  const run = (...args: string[]) => registry.run('publish', 'cli=http://cli.internal/', ...args)
 
   test('sets the minutes, shows them, and takes them back by "default"', async () => {
     const shown = await run('--last-lease', '3')

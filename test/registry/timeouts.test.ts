@@ -2,8 +2,7 @@
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type OnPremisesPublishing, originTimeoutsMs } from '#infra/contracts/application.ts'
-import { runCommand } from './cli.ts'
-import { adminToken, publish, startTestRegistry, type TestRegistry } from './fixture.ts'
+import { publish, startTestRegistry, type TestRegistry } from './fixture.ts'
 
 let registry: TestRegistry
 beforeAll(async () => {
@@ -87,11 +86,7 @@ test('the OpenAPI document says what each of them means', async () => {
 })
 
 describe('sallyport publish', () => {
-  const run = (...args: string[]) =>
-    runCommand(['publish', 'cli=http://cli.internal/', ...args], {
-      SALLYPORT_ADMIN_URL: registry.url,
-      SALLYPORT_ADMIN_TOKEN: adminToken,
-    })
+  const run = (...args: string[]) => registry.run('publish', 'cli=http://cli.internal/', ...args)
 
   test('sets them, leaves alone what it does not name, and takes one back by "default"', async () => {
     const all = ['--timeout', 'long', '--connect-timeout', '5', '--first-byte-timeout', '300']

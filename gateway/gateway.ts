@@ -18,10 +18,11 @@ import { type Snapshot, watchBucket } from '#infra/snapshot.ts'
 import { StreamBudget } from '#infra/stream-budget.ts'
 import { buckets, subjects } from '#infra/subjects.ts'
 import type { Worker } from '#infra/worker.ts'
-import { Authorizer, type Question } from './authorize.ts'
+import { Authorizer, isTouched, type Question, touchedBy } from './authorize.ts'
 import { trustedProxies } from './client-address.ts'
 import type { GatewayConfig } from './config.ts'
 import { openConnectorsDoor } from './connectors-door.ts'
+import { ContinuousAccess } from './continuous-access.ts'
 import { readCertificate } from './front/certificate.ts'
 import { createFront, type Front } from './front/front.ts'
 import { Patience } from './front/patience.ts'
@@ -32,7 +33,7 @@ import { CountLimit, Limits, limitConnections } from './limits.ts'
 import { followMembers } from './members.ts'
 import { problemMessage } from './problem.ts'
 import { type Publication, PublicationIndex } from './publish.ts'
-import { Relay } from './relay.ts'
+import { Relay, type RelayContext } from './relay.ts'
 import { Revoked } from './revoked.ts'
 import { createRequestPath } from './server.ts'
 import { SessionStore } from './session.ts'
@@ -70,10 +71,10 @@ export async function startGateway(
   const signIn = new SignIn({ bus, portalUrl, provider, sessions, codes, publication, decide })
   const members = stack.use(followMembers(bus))
   const uploads = stack.use(new Patience(config.uploadIdleSeconds))
-  const budget = new StreamBudget({ memoryBytes: config.streamMemoryBytes })
-  const relay = stack.use(new Relay({ bus, log, members, authorizer, budget, uploads }))
+  const relay = stack.use(relayOf(config, { bus, log, members, uploads }))
+  const access = stack.use(new ContinuousAccess(relay.openExchanges, authorizer, log))
   meterRelay(monitoring, relay, authorizer)
-  followChanges(bus, { applications, ...state, authorizer, relay })
+  followChanges(bus, { applications, ...state, authorizer, access })
   const { limits, connections } = openLimits(config, worker, stack)
   const portal = {
     portalUrl,
@@ -137,6 +138,10 @@ function auditOf(bus: Bus, log: Logger, { config, worker, monitoring }: Recordin
   return meteredAudit(monitoring, bus, openAudit(bus, options))
 }
 
+function relayOf({ streamMemoryBytes }: GatewayConfig, rest: Omit<RelayContext, 'budget'>): Relay {
+  return new Relay({ ...rest, budget: new StreamBudget({ memoryBytes: streamMemoryBytes }) })
+}
+
 function meterRelay(
   monitoring: Monitoring | undefined,
   relay: Relay,
@@ -148,7 +153,7 @@ function meterRelay(
     Number(authorizer.isPolicyAnswering),
   )
   const help = 'Exchanges with connectors under way.'
-  gauge(monitoring.registry, 'sallyport_open_exchanges', help, () => relay.openExchanges)
+  gauge(monitoring.registry, 'sallyport_open_exchanges', help, () => relay.openExchanges.size)
 }
 
 function openLimits(
@@ -201,20 +206,20 @@ interface Changing {
   revocations: Snapshot<Revocation>
   revoked: Revoked
   authorizer: Authorizer
-  relay: Relay
+  access: ContinuousAccess
 }
 
 /** A revocation takes the leases that it touches and ends the open exchanges; a change has them decided anew. */
 function followChanges(
   bus: Bus,
-  { applications, revocations, revoked, authorizer, relay }: Changing,
+  { applications, revocations, revoked, authorizer, access }: Changing,
 ): void {
   bus.subscribe(subjects.revocations, {
     callback: message => {
       const revocation = parseJson(Revocation, message.data, 'revocation')
       revoked.hear(revocation)
       authorizer.revoke(revocation)
-      relay.revoke(revocation)
+      access.revoke(revocation)
     },
   })
   // What only the tombstone has told here may be over: policy knows who has signed in again since.
@@ -222,24 +227,26 @@ function followChanges(
     for (const { after } of changes) {
       if (after === undefined || revoked.hasHeard(after)) continue
       authorizer.revoke(after)
-      relay.recheckRevoked(after)
+      access.recheck(question => isTouched(question, after.kind, after.id))
     }
   })
   bus.subscribe(subjects.reevaluate, {
     callback: ({ data }) => {
       const reevaluation = parseJson(Reevaluation, data, 'reevaluation')
-      if (authorizer.reevaluate(reevaluation)) relay.reevaluate(reevaluation)
+      if (!authorizer.reevaluate(reevaluation)) return
+      const { touches } = reevaluation
+      access.recheck(touches === 'all' ? () => true : touchedBy(touches))
     },
   })
   bus.onStatus(status => {
     if (status !== 'connected') return
     authorizer.forgetAll()
-    relay.recheckAll()
+    access.recheck(() => true)
   })
   applications.onChange(changes => {
     for (const { key } of changes) {
       authorizer.forget(key)
-      relay.recheck(key)
+      access.recheck(({ applicationId }) => applicationId === key)
     }
   })
 }

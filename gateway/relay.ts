@@ -1,26 +1,17 @@
 /**
  * The requests that this gateway has under way on the bus. One wildcard subscription takes every answer, a map finds
- * the exchange it belongs to, and two sweeps in place of a timer per request look for the silent and for leases that
- * end. The rules of what may be sent again stand in exchange.ts.
+ * the exchange it belongs to, and one sweep in place of a timer per request looks for the silent. The rules of what may
+ * be sent again stand in exchange.ts; whether access to what is open goes on, in continuous-access.ts.
  */
 
 import type { Subscription } from '@nats-io/transport-node'
 import type { Bus } from '#infra/bus.ts'
 import type { Application } from '#infra/contracts/application.ts'
-import type { Reevaluation, Revocation } from '#infra/contracts/policy.ts'
 import type { Logger } from '#infra/log.ts'
 import { PassingMap } from '#infra/passing-map.ts'
 import type { StreamBudget } from '#infra/stream-budget.ts'
 import { subjects } from '#infra/subjects.ts'
-import {
-  decodeBatch,
-  decodeUp,
-  encodeCancel,
-  encodeLease,
-  lostAfterMs,
-  type UpFrame,
-} from '#infra/wire.ts'
-import { type Authorizer, type Grant, isTouched, touchedBy } from './authorize.ts'
+import { decodeBatch, decodeUp, encodeCancel, lostAfterMs, type UpFrame } from '#infra/wire.ts'
 import { Exchange, type ExchangeRequest } from './exchange.ts'
 import { ExchangeIds } from './exchange-ids.ts'
 import type { Patience } from './front/patience.ts'
@@ -31,22 +22,14 @@ export interface RelayContext {
   bus: Bus
   log: Logger
   members: Members
-  authorizer: Authorizer
   /** What all bodies and upgraded connections of this process share. */
   budget: StreamBudget
   /** Looks for clients that send nothing of a body. */
   uploads: Patience
 }
 
-/** How often silent exchanges are looked for, and leases about to end. */
+/** How often silent exchanges are looked for. */
 const silenceSweepMs = 50
-const leaseSweepMs = 200
-
-/** A long exchange gets its next lease when the present one has less than this left; of a short one, half of it. */
-const renewBeforeMs = 25_000
-
-/** Pause before policy is asked again for a lease that it did not renew. */
-const renewAgainMs = 2_000
 
 /** Stands in the subject of answers to several exchanges in place of their ids. */
 const batched = subjects.up('', '', '').slice(-1)
@@ -68,7 +51,7 @@ export class Relay implements Disposable {
   readonly #ids: ExchangeIds
   readonly #misbehaviour: Misbehaviour
   readonly #subscriptions: Subscription[]
-  readonly #timers: NodeJS.Timeout[]
+  readonly #timer: NodeJS.Timeout
   readonly #offStatus: () => void
   readonly #waiting = new Set<() => void>()
   #connectedAt = Number.NEGATIVE_INFINITY
@@ -81,10 +64,7 @@ export class Relay implements Disposable {
     this.#misbehaviour = new Misbehaviour(context)
     this.#inbox = `${subjects.inbox('gateway', bus.instance)}.x`
     this.#subscriptions = [this.#subscribeAnswers(), this.#subscribeNoResponders()]
-    this.#timers = [
-      setInterval(() => this.#sweepSilent(), silenceSweepMs),
-      setInterval(() => this.#sweepLeases(), leaseSweepMs),
-    ]
+    this.#timer = setInterval(() => this.#sweepSilent(), silenceSweepMs)
     this.#offStatus = bus.onStatus(status => this.#turn(status))
     members.onGone(connectorId => {
       for (const exchange of [...this.#open.values()]) {
@@ -103,42 +83,9 @@ export class Relay implements Disposable {
     new Exchange(this, request).start()
   }
 
-  get openExchanges(): number {
-    return this.#open.size
-  }
-
-  /** Ends every open exchange that a revocation touches. */
-  revoke({ kind, id }: Revocation): void {
-    for (const exchange of [...this.#open.values()]) {
-      if (isTouched(exchange.request.question, kind, id)) exchange.revoked()
-    }
-  }
-
-  /** Has access decided again for every open exchange that a revocation touches, when it is not news any more. */
-  recheckRevoked({ kind, id }: Revocation): void {
-    for (const exchange of this.#open.values()) {
-      if (isTouched(exchange.request.question, kind, id)) this.#renewOrWarn(exchange)
-    }
-  }
-
-  /** Has access decided again for every open exchange. */
-  recheckAll(): void {
-    for (const exchange of this.#open.values()) this.#renewOrWarn(exchange)
-  }
-
-  /** Has access decided again for every open exchange of an application that changed. */
-  recheck(applicationId: string): void {
-    for (const exchange of this.#open.values()) {
-      if (exchange.request.application.id === applicationId) this.#renewOrWarn(exchange)
-    }
-  }
-
-  /** Has access decided again for every open exchange that a change of policies or signals touches. */
-  reevaluate({ touches }: Reevaluation): void {
-    const isMeant = touches === 'all' ? () => true : touchedBy(touches)
-    for (const exchange of this.#open.values()) {
-      if (isMeant(exchange.request.question)) this.#renewOrWarn(exchange)
-    }
+  /** Oldest attempt first; they may end while somebody goes through them. */
+  get openExchanges(): { readonly size: number; values(): Iterable<Exchange> } {
+    return this.#open
   }
 
   /** Lets open exchanges finish, each as the last of its connection. */
@@ -274,45 +221,6 @@ export class Relay implements Disposable {
     }
   }
 
-  #sweepLeases(): void {
-    const now = Date.now()
-    for (const exchange of this.#open.values()) {
-      const leftMs = exchange.leaseExpiresAtMs - now
-      // A clock that has jumped proves nothing yet: policy is asked before.
-      if (leftMs <= 0 && exchange.isRenewedInVain) {
-        exchange.leaseEnded()
-        continue
-      }
-      exchange.renewAtMs ??= now + Math.max(leftMs - renewBeforeMs, leftMs / 2 - leaseSweepMs)
-      if (exchange.renewAtMs > now) continue
-      exchange.renewAtMs = now + Math.min(renewAgainMs, Math.max(leftMs / 2, leaseSweepMs))
-      this.#renewOrWarn(exchange)
-    }
-  }
-
-  #renewOrWarn(exchange: Exchange): void {
-    this.#renew(exchange).catch(error => {
-      exchange.isRenewedInVain = true
-      exchange.renewAtMs = Math.min(
-        exchange.renewAtMs ?? Number.POSITIVE_INFINITY,
-        Date.now() + renewAgainMs,
-      )
-      this.context.log.warn({ reason: error.message }, 'a lease could not be renewed yet')
-    })
-  }
-
-  async #renew(exchange: Exchange): Promise<void> {
-    const answer = await this.context.authorizer.ask(exchange.request.question, exchange.methods)
-    if (answer.lease === undefined) return exchange.revoked(answer.decision)
-    const isNew = answer.lease !== exchange.lease
-    exchange.lease = answer.lease
-    exchange.leaseExpiresAtMs = answer.expiresAtMs
-    exchange.renewAtMs = renewalAfter(answer)
-    exchange.isRenewedInVain = false
-    if (answer.isLast && Date.now() >= answer.expiresAtMs) exchange.hasUsedLastLease = true
-    if (isNew) exchange.sendDown(encodeLease(answer.lease))
-  }
-
   #turn(status: 'connected' | 'disconnected'): void {
     if (status === 'connected') {
       this.#connectedAt = performance.now()
@@ -325,16 +233,10 @@ export class Relay implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const timer of this.#timers) clearInterval(timer)
+    clearInterval(this.#timer)
     for (const subscription of this.#subscriptions) subscription.unsubscribe()
     this.#offStatus()
   }
-}
-
-/** Undefined when it is for the next sweep to say. */
-function renewalAfter({ isOutdated, isLast }: Grant): number | undefined {
-  if (isOutdated) return 0
-  return isLast ? Date.now() + renewAgainMs : undefined
 }
 
 /** Whether the connector goes on working after this frame, for an exchange that nobody waits for. */

@@ -21,6 +21,11 @@ const ConnectorId = z
   .string()
   .regex(connectorIdPattern, 'must be 1 to 63 lower-case letters, digits or hyphens')
 
+const GatewayUrl = z.url({
+  protocol: /^https?$/,
+  error: 'must be an http:// or https:// URL, as in https://portal.example.com/',
+})
+
 const defaultExchangesOfWorker = 128
 
 export const ConnectorConfig = z
@@ -29,6 +34,10 @@ export const ConnectorConfig = z
     SALLYPORT_BUS_CA_PATH: z.string().optional(),
     /** Folder of key and certificate; only with a bus that wants them (wss://). */
     SALLYPORT_CONNECTOR_IDENTITY_PATH: z.string().optional(),
+    /** Where its gateways answer: the address of the portal. Enrolled connectors know it. */
+    SALLYPORT_CONNECTOR_GATEWAY_URL: GatewayUrl.optional(),
+    /** Whether large bodies go by connections of their own to the gateway, where it can be reached. */
+    SALLYPORT_CONNECTOR_BULK_CONNECTIONS: Flag.default(true),
     HTTPS_PROXY: z.string().optional(),
     NO_PROXY: z.string().optional(),
     SALLYPORT_LOG_LEVEL: z.enum(logLevels).default('info'),
@@ -68,6 +77,9 @@ export const ConnectorConfig = z
     busCaPath: env.SALLYPORT_BUS_CA_PATH,
     identityPath: env.SALLYPORT_BUS_URL.startsWith('wss:')
       ? env.SALLYPORT_CONNECTOR_IDENTITY_PATH
+      : undefined,
+    bulkGatewayUrl: env.SALLYPORT_CONNECTOR_BULK_CONNECTIONS
+      ? env.SALLYPORT_CONNECTOR_GATEWAY_URL
       : undefined,
     proxy: { HTTPS_PROXY: env.HTTPS_PROXY, NO_PROXY: env.NO_PROXY },
     logLevel: env.SALLYPORT_LOG_LEVEL,

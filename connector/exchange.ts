@@ -6,10 +6,12 @@
 
 import type { IncomingMessage } from 'node:http'
 import { type Duplex, Readable } from 'node:stream'
+import { BodyReceiver } from '#infra/body-receiver.ts'
+import { BodySender } from '#infra/body-sender.ts'
+import { BulkSwitch } from '#infra/bulk-switch.ts'
 import type { Application } from '#infra/contracts/application.ts'
 import { methodClassOf } from '#infra/contracts/http-methods.ts'
 import type { LeaseClaims } from '#infra/contracts/policy.ts'
-import { BodyReceiver, BodySender } from '#infra/exchange.ts'
 import { headerValue } from '#infra/http.ts'
 import type { Logger } from '#infra/log.ts'
 import type { StreamBudget } from '#infra/stream-budget.ts'
@@ -26,6 +28,7 @@ import {
   type RequestFrame,
   singleMessageBytes,
 } from '#infra/wire.ts'
+import type { BulkDialer } from './bulk-dialer.ts'
 import type { OriginControl, OriginRequest, OriginSink, Origins } from './origin.ts'
 import { asOriginError, OriginError } from './origin-error.ts'
 import { rawRequest } from './raw-request.ts'
@@ -46,6 +49,8 @@ export interface ExchangeOptions {
   origins: Origins
   /** What all bodies and upgraded connections of this process share. */
   budget: StreamBudget
+  /** The way past the bus for large bodies; undefined where there is none. */
+  bulk?: BulkDialer | undefined
   /** What the owner of the site has to say; undefined when there is nothing. */
   veto?: SiteVeto | undefined
   log: Logger
@@ -95,6 +100,8 @@ export class Exchange implements OriginSink {
   /** May be quiet for long. Of an answer it is looked up when somebody asks, which is never for the short ones. */
   #isStream: boolean | undefined
   #originBytes = 0
+  /** Once the gateway has offered a connection for large bodies. */
+  #bulk: BulkSwitch | undefined
   #isClosed = false
 
   constructor(options: ExchangeOptions) {
@@ -172,10 +179,29 @@ export class Exchange implements OriginSink {
         case 'cancel':
           this.#close(true)
           break
+        case 'bulk':
+          this.#dialBulk(frame.key)
+          break
       }
     } catch (error) {
       this.cancel('protocol_error', error instanceof Error ? error.message : String(error))
     }
+  }
+
+  #dialBulk(key: string): void {
+    const { bulk } = this.#options
+    if (!bulk || this.#bulk) return
+    const bodies = new BulkSwitch({
+      broken: detail => this.cancel('protocol_error', detail),
+      lost: detail => this.cancel('connector_lost', detail),
+    })
+    this.#bulk = bodies
+    if (this.#sender) bodies.sends(this.#sender)
+    if (this.#receiver) bodies.receives(this.#receiver)
+    bulk.dial(key, {
+      isWanted: () => !this.#isClosed,
+      ready: connection => bodies.take(connection),
+    })
   }
 
   /** Breaks off: the gateway is told why, the origin's request is aborted. */
@@ -338,6 +364,7 @@ export class Exchange implements OriginSink {
       onEnded: () => this.#close(false),
     })
     this.#sendHead(head, true)
+    this.#bulk?.sends(this.#sender)
   }
 
   #sendHead(head: Head, bodyFollows: boolean, isUpgrade = false): void {
@@ -411,6 +438,8 @@ export class Exchange implements OriginSink {
     this.#isClosed = true
     this.#clearFlush()
     this.#receiver?.close()
+    if (abortsOrigin) this.#bulk?.destroy()
+    else this.#bulk?.finish()
     // An answer that came before the end of the request body leaves that body unfinished.
     if (this.#requestBody && !this.#requestBody.readableEnded) this.#requestBody.destroy()
     if (abortsOrigin) {

@@ -16,6 +16,7 @@ import { StreamBudget } from '#infra/stream-budget.ts'
 import { subjects } from '#infra/subjects.ts'
 import { version } from '#infra/version.ts'
 import type { Worker } from '#infra/worker.ts'
+import type { BulkDialer } from './bulk-dialer.ts'
 import type { Carried } from './carried.ts'
 import { type Clock, createClock } from './clock.ts'
 import type { ConnectorConfig } from './config.ts'
@@ -45,6 +46,8 @@ export interface Member {
   /** Undefined when the owner of the site has no file. */
   readonly veto: SiteVeto | undefined
   readonly signOn: SignOn
+  /** Undefined where large bodies go over the bus. */
+  readonly bulk?: BulkDialer | undefined
   readonly log: Logger
 }
 
@@ -182,7 +185,7 @@ function openParts(member: Member, options: JoinOptions, stack: AsyncDisposableS
 }
 
 function startServing(
-  { config, memberId, carried, veto, signOn, log }: Member,
+  { config, memberId, carried, veto, signOn, bulk, log }: Member,
   { bus, groupId }: JoinOptions,
   { maxExchanges, clock, dialer, readiness, applications, leases, lastLeases }: Parts,
   stack: AsyncDisposableStack,
@@ -206,6 +209,7 @@ function startServing(
     applications,
     leases,
     lastLeases,
+    bulk,
     veto,
   })
 }

@@ -28,6 +28,7 @@ import {
   encodeRefused,
   type RequestFrame,
 } from '#infra/wire.ts'
+import type { BulkDialer } from './bulk-dialer.ts'
 import type { Carried } from './carried.ts'
 import type { Clock } from './clock.ts'
 import { Exchange } from './exchange.ts'
@@ -55,6 +56,8 @@ export interface ServeContext {
   leases: LeaseVerifier
   /** How long leases last that have ended. */
   lastLeases: Pick<LastLeases, 'endsAtMs'>
+  /** The way past the bus for large bodies; undefined where there is none. */
+  bulk?: BulkDialer | undefined
   /** What the owner of the site has to say; undefined when there is nothing. */
   veto?: SiteVeto | undefined
 }
@@ -234,6 +237,7 @@ class Server implements Serving {
       claims,
       origins,
       budget,
+      bulk: this.#context.bulk,
       veto: this.#context.veto,
       log,
       send: data => this.#send(frame, data),

@@ -1,7 +1,8 @@
 /**
- * The way in for connectors that are not on the bus: to enrol, to ask why the bus does not take them, to renew a
- * certificate that has expired. It opens nothing: it reads small bodies, adds the address that they came from and passes
- * them on to the registry, which decides. Addresses that ask too often are told to wait (limits.ts).
+ * The way in for connectors beside the bus: to enrol, to ask why the bus does not take them, to renew a certificate that
+ * has expired. That opens nothing: it reads small bodies, adds the address that they came from and passes them on to the
+ * registry, which decides. Addresses that ask too often are told to wait (limits.ts). Connectors that were offered a
+ * connection for a large body come the same way (bulk.ts).
  */
 
 import type { z } from 'zod'
@@ -16,6 +17,7 @@ import {
 } from '#infra/contracts/enrolment.ts'
 import { SallyportError } from '#infra/errors.ts'
 import { subjects } from '#infra/subjects.ts'
+import type { BulkOffers } from './bulk.ts'
 import { flatHeaders } from './front/client.ts'
 import type { Patience } from './front/patience.ts'
 import type { Limits } from './limits.ts'
@@ -28,12 +30,15 @@ export interface ConnectorsDoor {
   renew(visit: Visit): Promise<void>
   /** The revocation list, for anybody. */
   revocationList(visit: Visit): Promise<void>
+  /** A connection for a large body. */
+  bulk(visit: Visit): void
 }
 
 export interface DoorOptions {
   bus: Bus
   limits: Limits
   uploads: Patience
+  bulk: BulkOffers
 }
 
 /** The registry may have to ask the store a few times. */
@@ -45,7 +50,7 @@ interface Passing<Request extends z.ZodType, Reply extends z.ZodType> {
   reply: Reply
 }
 
-export function openConnectorsDoor({ bus, limits, uploads }: DoorOptions): ConnectorsDoor {
+export function openConnectorsDoor({ bus, limits, uploads, bulk }: DoorOptions): ConnectorsDoor {
   const ask = <Reply extends z.ZodType>(subject: string, request: unknown, reply: Reply) =>
     bus.call(subject, request, { reply, timeoutMs, unavailable: 'enrolment_unavailable' })
   const pass =
@@ -69,6 +74,7 @@ export function openConnectorsDoor({ bus, limits, uploads }: DoorOptions): Conne
       const { list } = await ask(subjects.revocationListRequest, {}, RevocationListReply)
       send(visit, 'application/pkix-crl', Buffer.from(list, 'base64'))
     },
+    bulk: visit => bulk.accept(visit),
   }
 }
 

@@ -6,12 +6,13 @@
  * before the response head. Nothing else is ever sent twice.
  */
 
+import { BodyReceiver } from '#infra/body-receiver.ts'
+import { BodySender } from '#infra/body-sender.ts'
 import type { Application } from '#infra/contracts/application.ts'
 import { connectorIdOf } from '#infra/contracts/connector.ts'
 import { type MethodClass, methodClassOf } from '#infra/contracts/http-methods.ts'
 import type { Decision } from '#infra/contracts/policy.ts'
 import { type FaultCode, isFaultCode } from '#infra/errors.ts'
-import { BodyReceiver, BodySender } from '#infra/exchange.ts'
 import { headerValue } from '#infra/http.ts'
 import { allowedTrailers } from '#infra/trailers.ts'
 import {
@@ -28,6 +29,7 @@ import { discardBody } from './discard.ts'
 import type { ClientRequest, ClientResponse, Upgrade } from './front/client.ts'
 import type { Awaited } from './front/patience.ts'
 import type { Incoming } from './incoming.ts'
+import { LargeBodies } from './large-bodies.ts'
 import type { Relay } from './relay.ts'
 import { Search, type Step } from './search.ts'
 import { UpgradedConnection } from './upgraded.ts'
@@ -83,7 +85,7 @@ export class Exchange implements Awaited {
   leaseExpiresAtMs: number
   /** It went on after the end of its lease, because nobody was there to renew it. */
   hasUsedLastLease: boolean
-  /** When the relay asks for the next lease; undefined until it has looked. */
+  /** When the next lease is asked for; undefined until somebody has looked. */
   renewAtMs: number | undefined
   /** Policy was asked for it, and has not answered. */
   isRenewedInVain = false
@@ -97,6 +99,8 @@ export class Exchange implements Awaited {
   #sender: BodySender | undefined
   #receiver: BodyReceiver | undefined
   #upgraded: UpgradedConnection | undefined
+  /** As soon as there are bodies that stream. */
+  #large: LargeBodies | undefined
   #isDone = false
 
   constructor(relay: Relay, request: ExchangeRequest) {
@@ -236,6 +240,7 @@ export class Exchange implements Awaited {
         break
       case 'data':
         this.#receiver?.data(frame.data)
+        this.#large?.moved(this.#receiver?.receivedBytes ?? 0)
         break
       case 'end':
         this.#receiver?.end(frame.bodyBytes, frame.trailers)
@@ -292,6 +297,8 @@ export class Exchange implements Awaited {
     })
     res.on('drain', () => this.#receiver?.drained())
     this.#receiver.first(body)
+    const length = headerValue(headers, 'content-length')
+    this.#largeBodies().receives(this.#receiver, Number(length) || undefined)
   }
 
   /** The connector took the request and asks for (more of) its body. */
@@ -306,10 +313,26 @@ export class Exchange implements Awaited {
     })
     this.#sender = sender
     if (!this.#isGrpc()) this.#relay.context.uploads.add(this)
+    const large = this.#largeBodies()
+    large.sends(sender, this.request.incoming.contentLength)
     req.on('data', (chunk: Buffer) => {
       if (!sender.write(chunk)) req.pause()
+      large.moved(sender.sentBytes)
     })
     req.on('end', () => !req.aborted && sender.end(allowedTrailers(req.rawTrailers)))
+  }
+
+  #largeBodies(): LargeBodies {
+    this.#large ??= new LargeBodies({
+      offers: this.#relay.bulk,
+      send: frame => this.sendDown(frame),
+      broken: detail => this.broken(detail),
+      lost: detail => {
+        this.#cancelConnector('connector_lost')
+        this.#fail('connector_lost', detail)
+      },
+    })
+    return this.#large
   }
 
   /** What the origin says on the way to its answer; 100 is between it and the connector (RFC 9110 §15.2). */
@@ -397,6 +420,7 @@ export class Exchange implements Awaited {
     if (this.#status !== null) this.#relay.answered(this.#exchangeId)
     this.#relay.forget(this.#exchangeId)
     this.#receiver?.close()
+    this.#large?.close()
     if (this.#sender) this.#relay.context.uploads.delete(this)
     // An answer that came before the end of the request body.
     if (this.#status !== null && this.#status !== 101) discardBody(this.request.req)

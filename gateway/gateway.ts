@@ -80,7 +80,7 @@ export async function startGateway(
     portalUrl,
     signIn,
     sessions,
-    connectors: openConnectorsDoor({ bus, limits, uploads }),
+    connectors: openConnectorsDoor({ bus, limits, uploads, bulk: relay.bulk }),
     applications: () => applications.entries,
     assertionKeys: () => state.assertionKeys.entries,
     unavailable: () => missing(bus, audit),

@@ -12,6 +12,7 @@ import { PassingMap } from '#infra/passing-map.ts'
 import type { StreamBudget } from '#infra/stream-budget.ts'
 import { subjects } from '#infra/subjects.ts'
 import { decodeBatch, decodeUp, encodeCancel, lostAfterMs, type UpFrame } from '#infra/wire.ts'
+import { BulkOffers } from './bulk.ts'
 import { Exchange, type ExchangeRequest } from './exchange.ts'
 import { ExchangeIds } from './exchange-ids.ts'
 import type { Patience } from './front/patience.ts'
@@ -42,6 +43,8 @@ const settleMs = 3_000
 
 export class Relay implements Disposable {
   readonly context: RelayContext
+  /** For large bodies of exchanges that are open. */
+  readonly bulk = new BulkOffers()
   readonly #open = new PassingMap<Exchange>()
   /** Sent, and nobody has answered yet; oldest first. */
   readonly #silent = new PassingMap<Exchange>()

@@ -14,7 +14,12 @@ import { subjects } from '#infra/subjects.ts'
 import type { Question } from './authorize.ts'
 import { type CookieOptions, setCookie } from './cookie.ts'
 import { clientOf } from './facts.ts'
-import { type ClientRequest, type ClientResponse, flatHeaders } from './front/client.ts'
+import {
+  type ClientRequest,
+  type ClientResponse,
+  flatHeaders,
+  type Upgrade,
+} from './front/client.ts'
 import { type Handover, type HandoverCodes, newNonce, nonceHash } from './handover.ts'
 import type { IdentityProvider } from './identity-provider.ts'
 import type { Incoming } from './incoming.ts'
@@ -66,6 +71,7 @@ export interface Visit {
   readonly incoming: Incoming
   readonly req: ClientRequest
   readonly res: ClientResponse
+  readonly upgrade: Upgrade | undefined
 }
 
 export class SignIn {

@@ -5,7 +5,8 @@
  */
 
 import type { Duplex } from 'node:stream'
-import { BodyReceiver, BodySender } from '#infra/exchange.ts'
+import { BodyReceiver } from '#infra/body-receiver.ts'
+import { BodySender } from '#infra/body-sender.ts'
 import type { StreamBudget } from '#infra/stream-budget.ts'
 import { initialCreditBytes } from '#infra/wire.ts'
 import { closeFrame, FrameBoundary } from './websocket.ts'

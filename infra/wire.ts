@@ -19,6 +19,7 @@
  *      │◄─► END                 the body is complete; carries its length, so that a loss is noticed, and trailers
  *      │◄─► CANCEL              broken off, with a fault code
  *      │──► LEASE               a renewed access lease, for exchanges that outlive the first one
+ *      │──► BULK                DATA may go by a connection of its own (bulk.ts), which this key opens once
  *
  * Layout. Integers are big-endian. A `head` is Latin-1 text (the octets of HTTP fields), its items separated by NUL,
  * which no HTTP field may contain.
@@ -31,6 +32,7 @@
  *   CREDIT       u8 4  u32 octets
  *   CANCEL       u8 5  head: fault code, detail
  *   LEASE        u8 6  lease
+ *   BULK         u8 7  key
  *   RESPONSE     u8 17  u8 flags  u16 status  u32 head octets  head  body
  *                head: reason phrase, name, value, …
  *   ACCEPTED     u8 18
@@ -54,6 +56,7 @@ export const frameTypes = {
   credit: 4,
   cancel: 5,
   lease: 6,
+  bulk: 7,
   response: 17,
   accepted: 18,
   information: 19,
@@ -137,9 +140,10 @@ export type DownFrame =
   | { readonly type: 'credit'; readonly bytes: number }
   | { readonly type: 'cancel'; readonly code: string; readonly detail: string }
   | { readonly type: 'lease'; readonly lease: string }
+  | { readonly type: 'bulk'; readonly key: string }
 
 export type UpFrame =
-  | Exclude<DownFrame, { type: 'lease' }>
+  | Exclude<DownFrame, { type: 'lease' | 'bulk' }>
   | ResponseFrame
   | RefusedFrame
   | { readonly type: 'accepted' }
@@ -272,6 +276,10 @@ export function encodeLease(lease: string): Buffer {
   return text(frameTypes.lease, lease)
 }
 
+export function encodeBulk(key: string): Buffer {
+  return text(frameTypes.bulk, key)
+}
+
 export function encodeAccepted(): Buffer {
   return Buffer.from([frameTypes.accepted])
 }
@@ -358,12 +366,17 @@ export function decodeUp(message: Buffer): UpFrame {
 }
 
 export function decodeDown(message: Buffer): DownFrame {
-  if (message[0] === frameTypes.lease)
-    return { type: 'lease', lease: message.toString('latin1', 1) }
-  return decodeEither(message)
+  switch (message[0]) {
+    case frameTypes.lease:
+      return { type: 'lease', lease: message.toString('latin1', 1) }
+    case frameTypes.bulk:
+      return { type: 'bulk', key: message.toString('latin1', 1) }
+    default:
+      return decodeEither(message)
+  }
 }
 
-function decodeEither(message: Buffer): Exclude<DownFrame, { type: 'lease' }> {
+function decodeEither(message: Buffer): Exclude<DownFrame, { type: 'lease' | 'bulk' }> {
   switch (message[0]) {
     case frameTypes.data:
       return { type: 'data', data: message.subarray(1) }

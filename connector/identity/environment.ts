@@ -18,7 +18,7 @@ export async function enrolledEnvironment(environment: Environment): Promise<Env
         'Make a token with "sallyport connector-token" and start with --enroll-with-token-from FILE, - or env.',
     )
   }
-  const { connectorId, connectorGroupId, busUrls } = identity
+  const { connectorId, connectorGroupId, busUrls, enrolUrl } = identity
   if (!url && busUrls.length === 0) {
     throw new ConfigurationError(
       'SALLYPORT_BUS_URL: is required, since the registry did not say where the bus is (SALLYPORT_REGISTRY_CONNECTOR_BUS_URLS there)',
@@ -31,6 +31,7 @@ export async function enrolledEnvironment(environment: Environment): Promise<Env
     SALLYPORT_CONNECTOR_ID_FILE: undefined,
     SALLYPORT_CONNECTOR_GROUP: connectorGroupId,
     SALLYPORT_CONNECTOR_GROUP_FILE: undefined,
+    SALLYPORT_CONNECTOR_GATEWAY_URL: environment.SALLYPORT_CONNECTOR_GATEWAY_URL || enrolUrl,
     SALLYPORT_CONNECTOR_IDENTITY_PATH: folder.path,
   }
 }

@@ -83,6 +83,10 @@ export const serviceVariables: Readonly<Record<ServiceRole, Variables>> = {
       'processes that share its work, or auto for one per core (default 1)',
     SALLYPORT_CONNECTOR_MAX_EXCHANGES:
       'exchanges at once of all its workers, then others take over (default 128 for each worker)',
+    SALLYPORT_CONNECTOR_BULK_CONNECTIONS:
+      'false keeps large bodies on the bus, instead of connections of their own to the portal (default true)',
+    SALLYPORT_CONNECTOR_GATEWAY_URL:
+      'address of the portal, for those connections (default: the one at which it enrolled)',
     SALLYPORT_CONNECTOR_STREAM_MEMORY_MIB:
       'memory for the windows of large bodies and open connections, of each worker (default 256)',
     SALLYPORT_CONNECTOR_MONITORING_PORT:

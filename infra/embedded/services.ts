@@ -139,15 +139,19 @@ export class Services implements AsyncDisposable {
   async #connector(name: string, asked: Environment): Promise<Environment> {
     const { SALLYPORT_CONNECTOR_ID: id = name, SALLYPORT_CONNECTOR_GROUP: group } = asked
     const { enrolment } = this.#options
-    if (!enrolment) return { SALLYPORT_CONNECTOR_ID: id }
     const { NO_PROXY, SALLYPORT_GATEWAY_TLS_CERTIFICATE_PATH: certificate } = asked
+    // A certificate for trying out signs itself.
+    const trust = certificate ? { NODE_EXTRA_CA_CERTS: certificate } : {}
+    if (!enrolment) {
+      const gateway = this.#options.portal
+      return { SALLYPORT_CONNECTOR_ID: id, SALLYPORT_CONNECTOR_GATEWAY_URL: gateway, ...trust }
+    }
     return {
       SALLYPORT_CONNECTOR_ID: id,
       SALLYPORT_CONNECTOR_IDENTITY_PATH: join(enrolment.identities, id),
       SALLYPORT_CONNECTOR_TOKEN: await enrolment.makeToken(group ?? defaultConnectorGroupId),
       NO_PROXY: [NO_PROXY, 'localhost', '.localhost', '127.0.0.1'].filter(Boolean).join(','),
-      // A certificate for trying out signs itself.
-      ...(certificate && { NODE_EXTRA_CA_CERTS: certificate }),
+      ...trust,
     }
   }
 

@@ -1,7 +1,7 @@
 /** The window of a stream follows the line and its reader; what all streams take together is bounded. */
 
 import { beforeEach, describe, expect, test, vi } from 'vitest'
-import { BodyReceiver } from '#infra/exchange.ts'
+import { BodyReceiver } from '#infra/body-receiver.ts'
 import { memoryOfWindow, StreamBudget } from '#infra/stream-budget.ts'
 import { largestWindowBytes, smallestWindowBytes } from '#infra/stream-window.ts'
 import { chunkBytes, decodeDown, initialCreditBytes } from '#infra/wire.ts'

@@ -1,95 +1,14 @@
 /**
- * The two halves of a body on its way over the bus, used at both ends of an exchange and for both directions of an
- * upgraded connection. A sender never sends more than the receiver granted; a receiver grants again only what its
- * sink has taken. So one slow reader holds back its own exchange and nothing else, and no buffer grows.
+ * The receiving half of a body on its way over the bus. It grants a sender (body-sender.ts) again only what its sink has
+ * taken: so one slow reader holds back its own exchange and nothing else, and no buffer grows. What comes by a connection
+ * of its own (bulk.ts) comes after all that came over the bus, and is held back by TCP.
  */
 
+import type { BulkConnection } from './bulk.ts'
 import { carried } from './collect.ts'
 import type { StreamBudget } from './stream-budget.ts'
 import { StreamWindow } from './stream-window.ts'
-import { chunkBytes, encodeCredit, encodeData, encodeEnd, WireError } from './wire.ts'
-
-/**
- * What is sent in one frame: of several in a read of 64 KiB most are whole. The client library puts one that is not
- * together in buffers of up to three times its size, which is what most of a large body's time went to.
- */
-export const frameBytes = 32 * 1024
-
-export interface BodySenderOptions {
-  /** Puts a frame on the bus. */
-  send: (frame: Buffer) => void
-  /** What may be sent before the first grant, in bytes. */
-  creditBytes: number
-  /** What travelled with the head, in bytes: part of the body's length, outside of any credit. */
-  firstBytes?: number
-  /** Called when everything written has been sent, after `write` returned false. */
-  onWritable: () => void
-  /** Called when END has been sent. */
-  onEnded?: () => void
-}
-
-export class BodySender {
-  readonly #options: BodySenderOptions
-  #creditBytes: number
-  #waiting: Buffer[] = []
-  #sentBytes = 0
-  #trailers: readonly string[] | undefined
-  #isEnded = false
-
-  constructor(options: BodySenderOptions) {
-    this.#options = options
-    this.#creditBytes = options.creditBytes
-    this.#sentBytes = options.firstBytes ?? 0
-  }
-
-  get sentBytes(): number {
-    return this.#sentBytes
-  }
-
-  /** True once `end` was called; nothing may be written any more. */
-  get isEnded(): boolean {
-    return this.#trailers !== undefined
-  }
-
-  /** Sends or keeps a chunk. False: the source must pause until `onWritable`. */
-  write(chunk: Buffer): boolean {
-    if (chunk.length > 0) this.#waiting.push(chunk)
-    return this.#pump()
-  }
-
-  /** Ends the body after what was written; nothing may be written any more. */
-  end(trailers: readonly string[] = []): void {
-    if (this.#trailers) return
-    this.#trailers = trailers
-    this.#pump()
-  }
-
-  /** The receiver takes so many more bytes. */
-  grant(bytes: number): void {
-    const wasBlocked = this.#waiting.length > 0
-    this.#creditBytes += bytes
-    if (this.#pump() && wasBlocked && !this.#trailers) this.#options.onWritable()
-  }
-
-  #pump(): boolean {
-    for (let chunk = this.#waiting[0]; chunk && this.#creditBytes > 0; chunk = this.#waiting[0]) {
-      const bytes = Math.min(chunk.length, this.#creditBytes, frameBytes)
-      this.#options.send(encodeData(bytes === chunk.length ? chunk : chunk.subarray(0, bytes)))
-      carried(bytes)
-      this.#creditBytes -= bytes
-      this.#sentBytes += bytes
-      if (bytes === chunk.length) this.#waiting.shift()
-      else this.#waiting[0] = chunk.subarray(bytes)
-    }
-    if (this.#waiting.length > 0) return false
-    if (this.#trailers && !this.#isEnded) {
-      this.#isEnded = true
-      this.#options.send(encodeEnd(this.#sentBytes, this.#trailers))
-      this.#options.onEnded?.()
-    }
-    return true
-  }
-}
+import { chunkBytes, encodeCredit, WireError } from './wire.ts'
 
 export interface BodyReceiverOptions {
   send: (frame: Buffer) => void
@@ -119,6 +38,11 @@ export class BodyReceiver {
   #isFull = false
   /** Of the window, as the budget knows it; undefined until the stream counts. */
   #countedBytes: number | undefined
+  #bulk: BulkConnection | undefined
+  /** What comes over the bus, when the rest does not. */
+  #busBytes = Number.POSITIVE_INFINITY
+  /** END was here before the last bytes were. */
+  #announced: { bodyBytes: number; trailers: readonly string[] } | undefined
   #isClosed = false
 
   constructor(options: BodyReceiverOptions) {
@@ -141,6 +65,12 @@ export class BodyReceiver {
     return this.#waitingBytes
   }
 
+  /** What has not come yet is lost with the connection by which it comes. */
+  get isAtRisk(): boolean {
+    const hasBegun = this.#announced !== undefined || this.#busBytes !== Number.POSITIVE_INFINITY
+    return hasBegun && !this.isComplete
+  }
+
   /** What the sender may have under way, in bytes. */
   get windowBytes(): number {
     return this.#window.bytes
@@ -155,6 +85,51 @@ export class BodyReceiver {
     if (this.#window.received(this.#receivedBytes)) this.#count()
     this.#take(chunk)
     this.#grant()
+    this.#turn()
+  }
+
+  /**
+   * From some byte on the body comes by this connection, as the sender says there: until then all is as it was.
+   * `broken` is told what is wrong with what comes.
+   */
+  switchTo(bulk: BulkConnection, broken: (detail: string) => void): void {
+    this.#bulk = bulk
+    const orBroken = (work: () => void) => {
+      try {
+        work()
+      } catch (error) {
+        broken(error instanceof Error ? error.message : String(error))
+      }
+    }
+    bulk.listen({
+      begins: busBytes =>
+        orBroken(() => {
+          this.#busBytes = busBytes
+          this.#turn()
+        }),
+      data: chunk => orBroken(() => this.#receiveBulk(chunk)),
+    })
+  }
+
+  get #isOnBulk(): boolean {
+    return this.#receivedBytes >= this.#busBytes
+  }
+
+  /** What came over the bus comes first. */
+  #turn(): void {
+    if (!this.#isOnBulk || this.#isClosed) return
+    if (this.#receivedBytes > this.#busBytes) throw new WireError('more over the bus than was said')
+    this.#leaveBudget()
+    if (!this.#isFull) this.#bulk?.resume()
+  }
+
+  #receiveBulk(chunk: Buffer): void {
+    carried(chunk.length)
+    this.#receivedBytes += chunk.length
+    this.#take(chunk)
+    if (this.#isFull) this.#bulk?.pause()
+    const { bodyBytes = Number.POSITIVE_INFINITY, trailers = [] } = this.#announced ?? {}
+    if (this.#receivedBytes >= bodyBytes) this.end(bodyBytes, trailers)
   }
 
   /** Bytes that came with the head, outside of any credit. */
@@ -166,6 +141,10 @@ export class BodyReceiver {
 
   /** @throws WireError when bytes are missing: a bus that drops a slow consumer loses messages silently. */
   end(bodyBytes: number, trailers: readonly string[]): void {
+    if (bodyBytes > this.#receivedBytes && this.#bulk) {
+      this.#announced = { bodyBytes, trailers }
+      return
+    }
     if (bodyBytes !== this.#receivedBytes) {
       throw new WireError(`${this.#receivedBytes} bytes received of ${bodyBytes}`)
     }
@@ -188,6 +167,7 @@ export class BodyReceiver {
     this.#waiting.splice(0, delivered)
     this.#endWhenDelivered()
     this.#grant()
+    if (this.#isOnBulk && !this.#isFull) this.#bulk?.resume()
   }
 
   /** Nothing is awaited any more: what it took of the budget is free for others. */
@@ -195,10 +175,15 @@ export class BodyReceiver {
     if (this.#isClosed) return
     this.#isClosed = true
     this.#waiting = []
+    this.#leaveBudget()
+  }
+
+  #leaveBudget(): void {
     const budget = this.#budgetOrNone()
     budget?.moved(this.#allowedBytes, 0)
     budget?.resizeWindow(this.#countedBytes ?? 0, 0)
     this.#countedBytes = undefined
+    this.#allowedBytes = 0
   }
 
   #take(chunk: Buffer): void {
@@ -228,7 +213,7 @@ export class BodyReceiver {
   }
 
   #grant(): void {
-    if (this.#isFull || this.#trailers || this.#isClosed) return
+    if (this.#isFull || this.#trailers || this.#isClosed || this.#isOnBulk) return
     this.#count()
     const bytes = this.#window.bytes - this.#allowedBytes
     if (bytes < this.#window.bytes / 4) return
@@ -254,7 +239,7 @@ export class BodyReceiver {
   /** Brings the budget and the window into line. */
   #count(): void {
     const { budget } = this.#options
-    if (!budget || this.#isClosed || this.#receivedBytes <= chunkBytes) return
+    if (!budget || this.#isClosed || this.#isOnBulk || this.#receivedBytes <= chunkBytes) return
     if (this.#countedBytes === undefined) budget.moved(0, this.#allowedBytes)
     this.#countedBytes = budget.resizeWindow(this.#countedBytes ?? 0, this.#window.bytes)
     if (this.#countedBytes < this.#window.bytes) this.#window.shrinkTo(this.#countedBytes)

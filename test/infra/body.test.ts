@@ -1,7 +1,8 @@
 /** Credit: a sender never sends more than was granted, a receiver never takes more, nothing is lost unnoticed. */
 
 import { expect, test } from 'vitest'
-import { BodyReceiver, BodySender, frameBytes } from '#infra/exchange.ts'
+import { BodyReceiver } from '#infra/body-receiver.ts'
+import { BodySender, frameBytes } from '#infra/body-sender.ts'
 import { chunkBytes, decodeDown, initialCreditBytes, WireError } from '#infra/wire.ts'
 
 function sender(creditBytes: number) {

@@ -1,0 +1,66 @@
+/**
+ * Connections of their own for large bodies, as this gateway offers them (infra/bulk.ts). A key belongs to one exchange,
+ * opens one connection, and is known to the connector alone that works on that exchange: it was sent to its private
+ * subject. Whoever comes with another key came to the wrong gateway, of several behind one address, or for nothing.
+ */
+
+import { randomBytes } from 'node:crypto'
+import type { Duplex } from 'node:stream'
+import { BulkConnection, bulkProtocol, bulkReady } from '#infra/bulk.ts'
+import { SallyportError } from '#infra/errors.ts'
+import { headerValue } from '#infra/http.ts'
+import type { Visit } from './sign-in.ts'
+
+const keyBytes = 32
+const readyWithinMs = 5_000
+
+/** The connector has come. */
+type Taker = (bulk: BulkConnection) => void
+
+export class BulkOffers {
+  readonly #offers = new Map<string, Taker>()
+
+  /** The key of a connection for this exchange. */
+  offer(taker: Taker): string {
+    const key = randomBytes(keyBytes).toString('base64url')
+    this.#offers.set(key, taker)
+    return key
+  }
+
+  withdraw(key: string): void {
+    this.#offers.delete(key)
+  }
+
+  /** @throws SallyportError `not_found` for a key of nobody here, `bad_request` for what asks for no such connection. */
+  accept({ incoming, upgrade, res }: Visit): void {
+    const [, key = ''] = /^Bearer ([\w-]+)$/.exec(authorizationOf(incoming.headers)) ?? []
+    const taker = this.#offers.get(key)
+    if (!taker) throw new SallyportError('not_found', 'no exchange of this gateway has this key')
+    if (!upgrade || incoming.protocolUpgrade?.toLowerCase() !== bulkProtocol) {
+      throw new SallyportError('bad_request', `Upgrade: ${bulkProtocol} is missing`)
+    }
+    this.#offers.delete(key)
+    const { socket, first } = upgrade
+    upgrade.takeOver()
+    res.closeConnection()
+    socket.write(switching)
+    if (first.length > 0) socket.unshift(first)
+    awaitConnector(socket, taker)
+  }
+}
+
+const switching = `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${bulkProtocol}\r\n\r\n`
+
+/** A connector that has given up waiting for the answer goes on over the bus, and nothing may go this way. */
+function awaitConnector(socket: Duplex, ready: Taker): void {
+  const late = setTimeout(() => socket.destroy(), readyWithinMs)
+  socket.once('close', () => clearTimeout(late))
+  socket.once('data', (said: Buffer) => {
+    clearTimeout(late)
+    socket.pause()
+    if (said[0] === bulkReady[0]) ready(new BulkConnection(socket, said.subarray(1)))
+    else socket.destroy()
+  })
+}
+
+const authorizationOf = (headers: readonly string[]) => headerValue(headers, 'authorization') ?? ''

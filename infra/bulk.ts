@@ -1,0 +1,136 @@
+/**
+ * The bytes of one large body, beside the bus: a connection that the connector dials to the gateway's own door, by which
+ * it enrolled, after the gateway has offered it with a key that works once (BULK in wire.ts). Everything else of the
+ * exchange stays on the bus, END included. TCP holds back a sender here, no credit does, and nothing is cut into frames.
+ *
+ *   connector                                              gateway
+ *      │ GET …/connectors/bulk, Upgrade, the key as Bearer      │
+ *      │───────────────────────────────────────────────────────►│
+ *      │◄─────────────────────────────── 101, or 404: not mine ─│
+ *      │── u8 1: there it is ──────────────────────────────────►│
+ *      │◄─► f64 bytes of this direction that went over the bus, then all the others: each direction that has more
+ *
+ * A connection that does not come about costs nothing: the body goes on over the bus.
+ */
+
+import type { Duplex } from 'node:stream'
+
+export const bulkProtocol = 'sallyport-bulk'
+
+/** Relative to the portal. */
+export const bulkPath = '.sallyport/connectors/bulk'
+
+/** The first octet of the connector. */
+export const bulkReady = Buffer.of(1)
+
+/** So much is read before others have their turn. */
+const turnBytes = 128 * 1024
+
+const beginBytes = 8
+
+/** What was sent last has so long to arrive. */
+const finishMs = 10_000
+
+export interface BulkListener {
+  /** So many bytes of this direction came, or come, over the bus. Nothing is read before `resume`. */
+  begins(busBytes: number): void
+  data(chunk: Buffer): void
+}
+
+export class BulkConnection {
+  readonly #socket: Duplex
+  #beginning: Buffer = Buffer.alloc(0)
+  #hasBegun = false
+  #isPaused = false
+  #isYielding = false
+  /** Read without a turn for others. */
+  #turnBytes = 0
+
+  /** `first` has been read from the socket already. */
+  constructor(socket: Duplex, first: Buffer) {
+    this.#socket = socket
+    socket.on('error', () => undefined)
+    if (first.length > 0) socket.unshift(first)
+  }
+
+  /** Calls back when it has ended, whoever ended it. */
+  onClosed(listener: () => void): void {
+    if (this.#socket.closed) setImmediate(listener)
+    else this.#socket.once('close', listener)
+  }
+
+  /** Said once, before the first `write`. */
+  begin(busBytes: number): void {
+    const beginning = Buffer.allocUnsafe(beginBytes)
+    beginning.writeDoubleBE(busBytes)
+    this.#socket.write(beginning)
+  }
+
+  /** False: the source must pause until `onWritable`. */
+  write(chunk: Buffer): boolean {
+    return this.#socket.write(chunk)
+  }
+
+  onWritable(listener: () => void): void {
+    this.#socket.on('drain', listener)
+  }
+
+  /** Calls back when the kernel has all that was written; never when it will not get it. */
+  whenFlushed(listener: () => void): void {
+    this.#socket.write(Buffer.alloc(0), error => !error && listener())
+  }
+
+  /** Reads, at first what the other side begins with. For one listener. */
+  listen(listener: BulkListener): void {
+    this.#socket.on('data', (chunk: Buffer) => {
+      if (!this.#hasBegun) return this.#readBeginning(chunk, listener)
+      listener.data(chunk)
+      this.#turnBytes += chunk.length
+      if (this.#turnBytes > turnBytes && !this.#isYielding) this.#yield()
+    })
+    this.#socket.resume()
+  }
+
+  /** Lets others have their turn: who reads a fast socket is given its data as long as there is some. */
+  #yield(): void {
+    this.#isYielding = true
+    this.#socket.pause()
+    setImmediate(() => {
+      this.#isYielding = false
+      this.#turnBytes = 0
+      if (!this.#isPaused) this.#socket.resume()
+    })
+  }
+
+  #readBeginning(chunk: Buffer, listener: BulkListener): void {
+    this.#beginning = Buffer.concat([this.#beginning, chunk])
+    if (this.#beginning.length < beginBytes) return
+    this.#hasBegun = true
+    this.#socket.pause()
+    const rest = this.#beginning.subarray(beginBytes)
+    if (rest.length > 0) this.#socket.unshift(rest)
+    listener.begins(this.#beginning.readDoubleBE())
+  }
+
+  pause(): void {
+    this.#isPaused = true
+    this.#socket.pause()
+  }
+
+  resume(): void {
+    this.#isPaused = false
+    if (!this.#isYielding) this.#socket.resume()
+  }
+
+  /** Nothing more will be written, and what comes is of no interest. */
+  finish(): void {
+    this.#socket.end()
+    this.#socket.resume()
+    const late = setTimeout(() => this.destroy(), finishMs).unref()
+    this.onClosed(() => clearTimeout(late))
+  }
+
+  destroy(): void {
+    this.#socket.destroy()
+  }
+}

@@ -33,7 +33,6 @@ import { LargeBodies } from './large-bodies.ts'
 import type { Relay } from './relay.ts'
 import { Search, type Step } from './search.ts'
 import { UpgradedConnection } from './upgraded.ts'
-import { closeCodes } from './websocket.ts'
 
 export interface ExchangeRequest {
   readonly incoming: Incoming
@@ -398,20 +397,8 @@ export class Exchange implements Awaited {
   #fail(fault: FaultCode, faultDetail: string, decision?: Decision): void {
     if (this.#isDone) return
     this.#done({ fault, faultDetail, decision })
-    if (this.#upgraded) this.#closeUpgraded(this.#upgraded, fault)
+    if (this.#upgraded) this.#upgraded.fail(fault)
     else if (this.#status !== null) this.request.res.abort()
-  }
-
-  /** What the origin broke off ends as abruptly for the client; what we break off is explained. */
-  #closeUpgraded(connection: UpgradedConnection, fault: FaultCode): void {
-    if (fault === 'session_revoked') connection.close(closeCodes.accessEnded, 'access has ended')
-    else if (fault === 'read_only') connection.close(closeCodes.readOnly, 'reading only')
-    else if (fault === 'site_veto') connection.close(closeCodes.siteVeto, 'refused by the site')
-    else if (fault === 'connector_lost' || fault === 'bus_unavailable') {
-      connection.close(closeCodes.serviceRestart, 'connection lost, come again')
-      // The client has been told by the connector what it did.
-    } else if (fault === 'bad_request') connection.end()
-    else connection.destroy()
   }
 
   #done(end: Pick<Outcome, 'fault' | 'faultDetail' | 'decision' | 'isAborted'>): void {

@@ -7,9 +7,10 @@
 import type { Duplex } from 'node:stream'
 import { BodyReceiver } from '#infra/body-receiver.ts'
 import { BodySender } from '#infra/body-sender.ts'
+import type { FaultCode } from '#infra/errors.ts'
 import type { StreamBudget } from '#infra/stream-budget.ts'
 import { initialCreditBytes } from '#infra/wire.ts'
-import { closeFrame, FrameBoundary } from './websocket.ts'
+import { closeCodes, closeFrame, FrameBoundary } from './websocket.ts'
 
 export interface UpgradedOptions {
   socket: Duplex
@@ -68,14 +69,30 @@ export class UpgradedConnection {
     setTimeout(() => this.#socket.destroy(), closeTimeoutMs).unref()
   }
 
-  /** Ends the connection with what has been said so far. */
-  end(): void {
-    this.#socket.end()
-    setTimeout(() => this.#socket.destroy(), closeTimeoutMs).unref()
+  /** What the origin broke off ends as abruptly for the client; what we break off is explained. */
+  fail(fault: FaultCode): void {
+    switch (fault) {
+      case 'session_revoked':
+        return this.close(closeCodes.accessEnded, 'access has ended')
+      case 'read_only':
+        return this.close(closeCodes.readOnly, 'reading only')
+      case 'site_veto':
+        return this.close(closeCodes.siteVeto, 'refused by the site')
+      case 'connector_lost':
+      case 'bus_unavailable':
+        return this.close(closeCodes.serviceRestart, 'connection lost, come again')
+      case 'bad_request':
+        // The client has been told by the connector what it did.
+        return this.#end()
+      default:
+        this.#socket.destroy()
+    }
   }
 
-  destroy(): void {
-    this.#socket.destroy()
+  /** Ends the connection with what has been said so far. */
+  #end(): void {
+    this.#socket.end()
+    setTimeout(() => this.#socket.destroy(), closeTimeoutMs).unref()
   }
 
   #toClient(chunk: Buffer): boolean {

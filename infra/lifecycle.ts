@@ -1,6 +1,7 @@
 /** From start to exit: signals dispose the service in reverse order, and the process leaves by an empty event loop. */
 
 import { ConfigurationError } from './config.ts'
+import { keepHeap } from './heap.ts'
 
 /** What every `startX` returns. */
 export interface Service extends AsyncDisposable {
@@ -32,6 +33,7 @@ export const exitRemoved = 77
  * print their reason in one message and set the exit status.
  */
 export async function run(start: (signal: AbortSignal) => Promise<Service>): Promise<void> {
+  keepHeap()
   const stopping = new AbortController()
   const stopped = untilStopped(stopping)
   try {

@@ -4,18 +4,19 @@
  * would count with every request.
  */
 
-import { randomFillSync } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 
 const secretBytes = 6
 const secretChars = 8
-const poolBytes = secretBytes * 512
+/** Secrets are drawn and written out so many at a time: one by one that is most of what a name costs. */
+const drawn = 512
 const remembered = 2 ** 16
 
 export class ExchangeIds {
   readonly #gatewayId: string
-  readonly #pool = Buffer.alloc(poolBytes)
+  #secrets = ''
   readonly #answered = new Uint32Array(remembered)
-  #used = poolBytes
+  #used = 0
   #count = 0
 
   constructor(gatewayId: string) {
@@ -23,12 +24,12 @@ export class ExchangeIds {
   }
 
   next(): string {
-    if (this.#used === poolBytes) {
-      randomFillSync(this.#pool)
+    if (this.#used === this.#secrets.length) {
+      this.#secrets = randomBytes(secretBytes * drawn).toString('base64url')
       this.#used = 0
     }
-    const secret = this.#pool.toString('base64url', this.#used, this.#used + secretBytes)
-    this.#used += secretBytes
+    const secret = this.#secrets.slice(this.#used, this.#used + secretChars)
+    this.#used += secretChars
     this.#count = (this.#count + 1) >>> 0
     return `${this.#gatewayId}${this.#count.toString(36)}${secret}`
   }

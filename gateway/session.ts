@@ -43,6 +43,8 @@ const maxRemembered = 20_000
 const rememberMs = 30_000
 /** An unknown cookie is not looked up again before this time. */
 const rememberUnknownMs = 2_000
+/** What the two are told by. The library arms a timer each time its clock has run out, by default every millisecond. */
+const clockMs = 100
 
 /** What the key-value clients reject a late or lost answer with is a store that is away. */
 function unavailable(what: string) {
@@ -56,6 +58,7 @@ export class SessionStore {
   readonly #remembered = new LRUCache<string, { session: Session | undefined }>({
     max: maxRemembered,
     ttl: rememberMs,
+    ttlResolution: clockMs,
   })
   readonly #reading = new Map<string, Promise<Session | undefined>>()
   readonly #isRevoked: (record: SessionRecord) => boolean

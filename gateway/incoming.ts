@@ -97,7 +97,7 @@ export class IncomingReader {
       host: target.host,
       hostname: target.host.replace(/:\d+$/, ''),
       headers: fields.kept,
-      cookies: fields.cookies,
+      cookies: fields.cookies ?? noCookies,
       clientAddress: clientAddress(peer, fields.forwardedFor, this.#isTrusted),
       peerAddress: peer,
       forwardedFor: isPeerTrusted ? fields.forwardedFor : undefined,
@@ -122,7 +122,7 @@ export class IncomingReader {
 
 interface Fields {
   kept: string[]
-  cookies: ReadonlyMap<string, string>
+  cookies: Map<string, string> | undefined
   host: string | undefined
   hosts: number
   authorizations: number
@@ -149,7 +149,7 @@ interface Fields {
 function readFields(raw: readonly string[]): Fields {
   const fields: Fields = {
     kept: [],
-    cookies: noCookies,
+    cookies: undefined,
     host: undefined,
     hosts: 0,
     authorizations: 0,
@@ -265,13 +265,13 @@ function joined(before: string | undefined, value: string): string {
 /** The cookies that belong to the origin; ours are noted and go no further. */
 function withoutOwnCookies(fields: Fields, field: string): string | undefined {
   const { own, origins } = partCookies(field)
-  if (own.length > 0) fields.cookies = new Map([...fields.cookies, ...own.map(asEntry)])
+  for (const cookie of own) {
+    const end = cookie.indexOf('=')
+    fields.cookies ??= new Map()
+    if (end === -1) fields.cookies.set(cookie, '')
+    else fields.cookies.set(cookie.slice(0, end), cookie.slice(end + 1))
+  }
   return origins
-}
-
-function asEntry(cookie: string): [name: string, value: string] {
-  const end = cookie.indexOf('=')
-  return end === -1 ? [cookie, ''] : [cookie.slice(0, end), cookie.slice(end + 1)]
 }
 
 interface Target {

@@ -36,11 +36,11 @@ export function partCookies(field: string): {
 } {
   if (!field.includes(ownCookiePrefix)) return { own: none, origins: field }
   const own: string[] = []
-  const kept = field.split(';').filter(pair => {
+  const kept: string[] = []
+  for (const pair of field.split(';')) {
     const cookie = pair.trim()
-    if (!cookie.startsWith(ownCookiePrefix)) return cookie !== ''
-    own.push(cookie)
-    return false
-  })
+    if (cookie.startsWith(ownCookiePrefix)) own.push(cookie)
+    else if (cookie !== '') kept.push(pair)
+  }
   return { own, origins: kept.length > 0 ? kept.join(';').trimStart() : undefined }
 }

@@ -8,15 +8,18 @@ import { warmUp } from './load-subject.ts'
 export type PlainCase = Pick<Case, 'name' | 'about' | 'rounds'> & {
   /** Who takes part; all unless given. */
   among?: readonly TargetName[]
+  /** Bodies go on for long: not for those that only know whole ones. */
+  hasStreams?: true
   measure: (bench: Bench, target: Target) => Promise<Round>
 }
 
-export function onPlainTargets({ among, measure, ...about }: PlainCase): Case {
+export function onPlainTargets({ among, hasStreams, measure, ...about }: PlainCase): Case {
   return {
     ...about,
     reference: 'nginx',
     open: async bench => {
-      const takesPart = ({ name }: { name: TargetName }) => among?.includes(name) ?? true
+      const takesPart = ({ name }: { name: TargetName }) =>
+        among?.includes(name) ?? !(hasStreams && name === 'nats-tunnel')
       const isShown = isPartOf(bench, about.name)
       const targets = bench.plain.targets.filter(takesPart).filter(isShown)
       return {

@@ -17,6 +17,7 @@ function transferCase(direction: 'down' | 'up'): Case {
     name: direction === 'down' ? 'download-512m' : 'upload-512m',
     about: `512 MiB ${direction}, one client; nginx without buffering; CPU is for one MiB`,
     rounds: 5,
+    hasStreams: true,
     measure: async (bench, target) => {
       await target.refresh?.()
       const bytes = transferBytes * bench.effort.transferShare
@@ -35,6 +36,7 @@ export const firstByte = onPlainTargets({
   name: 'first-byte',
   about: 'until the first byte of an answer that goes on for 20 ms, one client',
   rounds: 3,
+  hasStreams: true,
   measure: async ({ effort, signal }, target) => {
     await target.refresh?.()
     const times = await firstBytes(target, { path: '/stream', count: effort.firstBytes, signal })

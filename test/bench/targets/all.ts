@@ -8,6 +8,7 @@ import { direct } from './direct.ts'
 import { fastifyProxy } from './fastify-proxy.ts'
 import { frpHttp, frpTcp } from './frp.ts'
 import { haproxy } from './haproxy.ts'
+import { natsTunnel } from './nats-tunnel.ts'
 import { nginx } from './nginx.ts'
 import { nodeProxy } from './node-proxy.ts'
 import { oauth2Proxy } from './oauth2-proxy.ts'
@@ -28,6 +29,7 @@ const starts: Record<TargetName, Start> = {
   haproxy,
   'node-proxy': nodeProxy,
   'fastify-proxy': fastifyProxy,
+  'nats-tunnel': natsTunnel,
   ssh,
   chisel,
   'frp-tcp': frpTcp,

@@ -10,6 +10,7 @@ export const targetNames = [
   'haproxy',
   'node-proxy',
   'fastify-proxy',
+  'nats-tunnel',
   'ssh',
   'chisel',
   'frp-tcp',

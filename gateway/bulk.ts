@@ -9,6 +9,7 @@ import type { Duplex } from 'node:stream'
 import { BulkConnection, bulkProtocol, bulkReady } from '#infra/bulk.ts'
 import { SallyportError } from '#infra/errors.ts'
 import { headerValue } from '#infra/http.ts'
+import { spare } from './front/patience.ts'
 import type { Visit } from './sign-in.ts'
 
 const keyBytes = 32
@@ -43,6 +44,7 @@ export class BulkOffers {
     const { socket, first } = upgrade
     upgrade.takeOver()
     res.closeConnection()
+    spare(socket)
     socket.write(switching)
     if (first.length > 0) socket.unshift(first)
     awaitConnector(socket, taker)

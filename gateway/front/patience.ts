@@ -4,6 +4,7 @@
  */
 
 import type { Server as NetServer, Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { Server as TlsServer } from 'node:tls'
 
 /** In seconds. */
@@ -83,10 +84,18 @@ export function followConnections(server: NetServer, downloads: Patience): void 
   )
 }
 
+/** Connections of connectors: how long an origin may take nothing is for the time-outs of its application to say. */
+const spared = new WeakSet<Duplex>()
+
+/** From here on this connection may take as long as it wants. */
+export function spare(socket: Duplex): void {
+  spared.add(socket)
+}
+
 function follow(socket: Socket, downloads: Patience): void {
   const reader: Awaited = {
     get isClientsTurn() {
-      return socket.writableLength > 0
+      return socket.writableLength > 0 && !spared.has(socket)
     },
     get movedBytes() {
       return socket.bytesWritten - socket.writableLength

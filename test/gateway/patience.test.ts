@@ -6,14 +6,19 @@ import { createLogger } from '#infra/log.ts'
 import { readCertificate } from '../../gateway/front/certificate.ts'
 import type { RequestListener } from '../../gateway/front/client.ts'
 import { createFront, type Front } from '../../gateway/front/front.ts'
+import { spare } from '../../gateway/front/patience.ts'
 import { createCertificate, type TestCertificate } from '../harness/certificate.ts'
 import { connectRaw } from '../harness/client.ts'
 import { Http2Client, headOf } from '../harness/http2-client.ts'
 
 const patience = { head: 1, keepAlive: 1, download: 2 }
 
-/** Answers, at /endless with more than any client reads. */
-const listener: RequestListener = (req, res) => {
+/** Answers, at /endless with more than any client reads, to an upgrade at /connector too. */
+const listener: RequestListener = (req, res, { upgrade }) => {
+  if (upgrade && req.url === '/connector') {
+    spare(upgrade.socket)
+    return void upgrade.socket.write(Buffer.alloc(64 * 2 ** 20))
+  }
   if (req.url !== '/endless') return res.sendWhole(200, 'OK', [], Buffer.from('hello'))
   res.sendHead(200, 'OK', [])
   const more = () => {
@@ -102,6 +107,23 @@ describe.concurrent('over HTTP/1.1', () => {
     expect(slow.socket.destroyed).toBe(false)
     clearInterval(reading)
   })
+})
+
+test('a connector whose origin reads nothing is not cut off: that is for others to judge', async () => {
+  using connector = await connectRaw(url)
+  using client = await connectRaw(url)
+  connector.write('GET /connector HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n')
+  client.write('GET /endless HTTP/1.1\r\nHost: x\r\n\r\n')
+  for (const { socket } of [connector, client]) {
+    await once(socket, 'data')
+    socket.pause()
+  }
+  const writing = setInterval(() => client.socket.write('\r\n'), 100)
+  await client.closed
+  clearInterval(writing)
+  connector.socket.resume()
+  let bytes = 0
+  for (; bytes < 60 * 2 ** 20; ) bytes += (await once(connector.socket, 'data'))[0].length
 })
 
 describe.concurrent('over HTTP/2', () => {

@@ -99,12 +99,20 @@ async function relayWithBody(
 ): Promise<void> {
   const decidedAt = performance.now()
   const body = await readBody(visit.req, context.uploads)
-  if (body === undefined) return
-  // While a client took its time over the body, access may have ended.
+  if (body === undefined || isRevoked(context, visit)) return
+  // While a client took its time over the body, access may have changed.
   const isFresh = performance.now() - decidedAt < freshGrantMs && !grant.isOutdated && !grant.isLast
   const known = isFresh ? grant : rememberedGrant(context, visit, question)
   const current = known ?? (await ask(context, visit, question))
   if (current) relay(context, visit, application, question, current, body)
+}
+
+/** Whether the session has ended while policy was asked, or while the body came; the request has been answered then. */
+function isRevoked(context: ServerContext, visit: Visit): boolean {
+  const { session } = visit.access
+  if (!session || !context.sessions.isRevoked(session)) return false
+  challenge(context, visit, 'unauthenticated', { isFresh: false })
+  return true
 }
 
 /** The portal changes state by POST only, and only from its own pages. */
@@ -228,9 +236,7 @@ function relay(
   body: Buffer,
 ): void {
   const { incoming, req, res, access, upgrade } = visit
-  // It may have ended while policy was asked, or while the body came.
-  if (access.session && context.sessions.isRevoked(access.session))
-    return challenge(context, visit, 'unauthenticated', { isFresh: false })
+  if (isRevoked(context, visit)) return
   const scheme = incoming.forwardedProto ?? (context.isSecure ? 'https' : schemeOf(application))
   context.relay.start({
     incoming,

@@ -15,14 +15,19 @@ import type { Visit } from './sign-in.ts'
 const keyBytes = 32
 const readyWithinMs = 5_000
 
-/** The connector has come. */
-type Taker = (bulk: BulkConnection) => void
+export interface BulkTaker {
+  /** A connector has come with the key, and has not said yet that it is there: what it sends may overtake that. */
+  coming(): void
+  take(bulk: BulkConnection): void
+  /** It has gone without saying so. */
+  failed(): void
+}
 
 export class BulkOffers {
-  readonly #offers = new Map<string, Taker>()
+  readonly #offers = new Map<string, BulkTaker>()
 
   /** The key of a connection for this exchange. */
-  offer(taker: Taker): string {
+  offer(taker: BulkTaker): string {
     const key = randomBytes(keyBytes).toString('base64url')
     this.#offers.set(key, taker)
     return key
@@ -54,14 +59,20 @@ export class BulkOffers {
 const switching = `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${bulkProtocol}\r\n\r\n`
 
 /** A connector that has given up waiting for the answer goes on over the bus, and nothing may go this way. */
-function awaitConnector(socket: Duplex, ready: Taker): void {
+function awaitConnector(socket: Duplex, taker: BulkTaker): void {
+  taker.coming()
   const late = setTimeout(() => socket.destroy(), readyWithinMs)
-  socket.once('close', () => clearTimeout(late))
-  socket.once('data', (said: Buffer) => {
+  const gone = () => {
     clearTimeout(late)
+    taker.failed()
+  }
+  socket.once('close', gone)
+  socket.once('data', (said: Buffer) => {
+    if (said[0] !== bulkReady[0]) return void socket.destroy()
+    clearTimeout(late)
+    socket.off('close', gone)
     socket.pause()
-    if (said[0] === bulkReady[0]) ready(new BulkConnection(socket, said.subarray(1)))
-    else socket.destroy()
+    taker.take(new BulkConnection(socket, said.subarray(1)))
   })
 }
 

@@ -54,7 +54,7 @@ export class LargeBodies {
 
   #offer(): void {
     const { offers, send } = this.#options
-    this.#key = offers.offer(bulk => this.#switch.take(bulk))
+    this.#key = offers.offer(this.#switch)
     send(encodeBulk(this.#key))
   }
 

@@ -38,6 +38,7 @@ export class BodyReceiver {
   #isFull = false
   /** Of the window, as the budget knows it; undefined until the stream counts. */
   #countedBytes: number | undefined
+  #isBulkExpected = false
   #bulk: BulkConnection | undefined
   /** What comes over the bus, when the rest does not. */
   #busBytes = Number.POSITIVE_INFINITY
@@ -88,11 +89,17 @@ export class BodyReceiver {
     this.#turn()
   }
 
+  /** While a part of the body may come by a connection of its own, an END without that part is no loss yet. */
+  expectBulk(isExpected: boolean): void {
+    this.#isBulkExpected = isExpected
+  }
+
   /**
    * From some byte on the body comes by this connection, as the sender says there: until then all is as it was.
    * `broken` is told what is wrong with what comes.
    */
   switchTo(bulk: BulkConnection, broken: (detail: string) => void): void {
+    this.#isBulkExpected = true
     this.#bulk = bulk
     const orBroken = (work: () => void) => {
       try {
@@ -141,7 +148,7 @@ export class BodyReceiver {
 
   /** @throws WireError when bytes are missing: a bus that drops a slow consumer loses messages silently. */
   end(bodyBytes: number, trailers: readonly string[]): void {
-    if (bodyBytes > this.#receivedBytes && this.#bulk) {
+    if (bodyBytes > this.#receivedBytes && this.#isBulkExpected) {
       this.#announced = { bodyBytes, trailers }
       return
     }

@@ -23,6 +23,7 @@ export class BulkSwitch {
   #sender: BodySender | undefined
   #receiver: BodyReceiver | undefined
   #bulk: BulkConnection | undefined
+  #isComing = false
   #isOver = false
 
   constructor(options: BulkSwitchOptions) {
@@ -36,7 +37,19 @@ export class BulkSwitch {
 
   receives(receiver: BodyReceiver): void {
     this.#receiver = receiver
+    receiver.expectBulk(this.#isComing)
     if (this.#bulk) receiver.switchTo(this.#bulk, this.#options.broken)
+  }
+
+  /** A connection is being made, and the end of a body may be here before it is. */
+  coming(): void {
+    this.#isComing = true
+    this.#receiver?.expectBulk(true)
+  }
+
+  /** It was not made after all. */
+  failed(): void {
+    this.#lookForLoss()
   }
 
   take(bulk: BulkConnection): void {
@@ -48,6 +61,8 @@ export class BulkSwitch {
   }
 
   #lookForLoss(): void {
+    this.#isComing = false
+    this.#receiver?.expectBulk(false)
     if (this.#isOver || !(this.#sender?.isAtRisk || this.#receiver?.isAtRisk)) return
     this.#options.lost('the connection for its body was lost')
   }

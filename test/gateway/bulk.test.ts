@@ -7,7 +7,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import type { BulkConnection } from '#infra/bulk.ts'
 import { asSallyportError } from '#infra/errors.ts'
 import { BulkDialer } from '../../connector/bulk-dialer.ts'
-import { BulkOffers } from '../../gateway/bulk.ts'
+import { BulkOffers, type BulkTaker } from '../../gateway/bulk.ts'
 import { createFront, type Front } from '../../gateway/front/front.ts'
 import { IncomingReader } from '../../gateway/incoming.ts'
 import { startConnectProxy } from '../harness/connect-proxy.ts'
@@ -45,13 +45,20 @@ beforeEach(() => {
 
 const lines: string[] = []
 const log = pino({ level: 'warn' }, { write: line => lines.push(line) })
+/** Is told when the connector is there. */
+const taker = (take: BulkTaker['take']): BulkTaker => ({
+  coming: () => undefined,
+  take,
+  failed: () => undefined,
+})
+
 const dialer = (gatewayUrl = url) => new BulkDialer({ gatewayUrl, proxy: {}, log })
 
 /** What both sides get. */
 function meet(offers: BulkOffers, { by = dialer(), isWanted = () => true } = {}) {
   const taken = Promise.withResolvers<BulkConnection>()
   const ready = Promise.withResolvers<BulkConnection>()
-  const key = offers.offer(taken.resolve)
+  const key = offers.offer(taker(taken.resolve))
   by.dial(key, { isWanted, ready: ready.resolve })
   return { key, ends: Promise.all([taken.promise, ready.promise]) }
 }
@@ -105,7 +112,7 @@ test('a key opens one connection, and none when it was withdrawn', async () => {
   await ends
   turn = 0
   expect((await come(key)).status).toBe('404')
-  const other = first.offer(() => undefined)
+  const other = first.offer(taker(() => undefined))
   first.withdraw(other)
   turn = 0
   expect((await come(other)).status).toBe('404')
@@ -115,7 +122,7 @@ test('a key opens one connection, and none when it was withdrawn', async () => {
 
 test('a request that is no upgrade takes nothing, and the key stays good', async () => {
   const { promise, resolve } = Promise.withResolvers<BulkConnection>()
-  const key = first.offer(resolve)
+  const key = first.offer(taker(resolve))
   expect((await come(key, '')).status).toBe('400')
   turn = 0
   const { status, socket } = await come(key)
@@ -125,18 +132,21 @@ test('a request that is no upgrade takes nothing, and the key stays good', async
 })
 
 test('a connector that does not say that it is there gets nothing', async () => {
-  let isTaken = false
-  const key = first.offer(() => {
-    isTaken = true
+  const heard: string[] = []
+  const key = first.offer({
+    coming: () => heard.push('coming'),
+    take: () => heard.push('taken'),
+    failed: () => heard.push('failed'),
   })
   const { socket } = await come(key)
+  expect(heard).toEqual(['coming'])
   socket.write('x')
   await once(socket, 'close')
-  expect(isTaken).toBe(false)
+  await expect.poll(() => heard).toEqual(['coming', 'failed'])
 })
 
 test('an exchange that has ended meanwhile leaves nothing open', async () => {
-  const key = first.offer(() => undefined)
+  const key = first.offer(taker(() => undefined))
   let wasAsked = false
   dialer().dial(key, {
     isWanted: () => {

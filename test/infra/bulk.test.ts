@@ -164,6 +164,33 @@ test('a connection that ends early is a loss on both sides, unless the exchange 
   expect(other.state.faults).toEqual([])
 })
 
+test('END that is here before the connection waits for what comes by that, and for nothing else', async () => {
+  const { sender, state, sending, receiving, near, far, ...pair } = await bodies()
+  receiving.coming()
+  sender.write(pattern(50 * kib))
+  sending.take(new BulkConnection(near, Buffer.alloc(0)))
+  sender.end()
+  await expect.poll(pair.isEndSaid).toBe(true)
+  pair.deliverBus()
+  expect(state.ended).toBe(false)
+  receiving.take(new BulkConnection(far, Buffer.alloc(0)))
+  await expect.poll(() => state.ended).toBe(true)
+  expect(pair.content().equals(pattern(50 * kib))).toBe(true)
+
+  const other = await bodies()
+  expect(() => other.receiver.end(1, [])).toThrow('0 bytes received of 1')
+  const third = await bodies()
+  third.receiving.coming()
+  third.receiver.end(1, [])
+  expect(third.state.faults).toEqual([])
+  third.receiving.failed()
+  expect(third.state.faults).toEqual(['the connection for its body was lost'])
+  const fourth = await bodies()
+  fourth.receiving.coming()
+  fourth.receiving.failed()
+  expect(() => fourth.receiver.end(1, [])).toThrow('0 bytes received of 1')
+})
+
 test('END that promises more than came is no end', async () => {
   const { sender, receiver, state, sending, ...pair } = await bodies({ creditBytes: 0 })
   pair.switchOver()

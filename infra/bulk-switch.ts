@@ -55,7 +55,7 @@ export class BulkSwitch {
   take(bulk: BulkConnection): void {
     if (this.#isOver) return bulk.destroy()
     this.#bulk = bulk
-    bulk.onClosed(() => setTimeout(() => this.#lookForLoss(), explainedWithinMs))
+    bulk.onClosed(() => setTimeout(() => this.#lookForLoss(), explainedWithinMs).unref())
     this.#sender?.switchTo(bulk)
     this.#receiver?.switchTo(bulk, this.#options.broken)
   }

@@ -6,13 +6,14 @@
  *   connector                                              gateway
  *      │ GET …/connectors/bulk, Upgrade, the key as Bearer      │
  *      │───────────────────────────────────────────────────────►│
- *      │◄─────────────────────────────── 101, or 404: not mine ─│
+ *      │◄─────────────────────────────── 101, or 421: not mine ─│
  *      │── u8 1: there it is ──────────────────────────────────►│
  *      │◄─► f64 bytes of this direction that went over the bus, then all the others: each direction that has more
  *
  * A connection that does not come about costs nothing: the body goes on over the bus.
  */
 
+import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 
 export const bulkProtocol = 'sallyport-bulk'
@@ -28,8 +29,8 @@ const turnBytes = 128 * 1024
 
 const beginBytes = 8
 
-/** What was sent last has so long to arrive. */
-const finishMs = 10_000
+/** After this silence TCP asks whether the other side is still there: a reader may stand still for minutes. */
+const tcpKeepAliveMs = 30_000
 
 export interface BulkListener {
   /** So many bytes of this direction came, or come, over the bus. Nothing is read before `resume`. */
@@ -50,6 +51,7 @@ export class BulkConnection {
   constructor(socket: Duplex, first: Buffer) {
     this.#socket = socket
     socket.on('error', () => undefined)
+    if (socket instanceof Socket) socket.setKeepAlive(true, tcpKeepAliveMs)
     if (first.length > 0) socket.unshift(first)
   }
 
@@ -122,12 +124,14 @@ export class BulkConnection {
     if (!this.#isYielding) this.#socket.resume()
   }
 
-  /** Nothing more will be written, and what comes is of no interest. */
+  /**
+   * Nothing more will be written, and what comes is of no interest. The other side closes the connection when it has read
+   * all: a kernel gives up what it still holds of one that was closed here, when its reader stands still for minutes.
+   */
   finish(): void {
     this.#socket.end()
     this.#socket.resume()
-    const late = setTimeout(() => this.destroy(), finishMs).unref()
-    this.onClosed(() => clearTimeout(late))
+    if (this.#socket instanceof Socket) this.#socket.unref()
   }
 
   destroy(): void {

@@ -2,7 +2,7 @@
 
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { BodyReceiver } from '#infra/body-receiver.ts'
 import { BodySender } from '#infra/body-sender.ts'
 import { BulkConnection } from '#infra/bulk.ts'
@@ -189,6 +189,29 @@ test('END that is here before the connection waits for what comes by that, and f
   fourth.receiving.coming()
   fourth.receiving.failed()
   expect(() => fourth.receiver.end(1, [])).toThrow('0 bytes received of 1')
+})
+
+test('a sender that has finished leaves the connection to whoever still reads', async () => {
+  const { sender, state, receiver, sending, receiving, near, ...pair } = await bodies({
+    creditBytes: 0,
+  })
+  state.isFull = true
+  pair.switchOver()
+  const body = Buffer.alloc(mib)
+  sender.write(body)
+  sender.end()
+  await expect.poll(pair.isEndSaid).toBe(true)
+  vi.useFakeTimers({ toFake: ['setTimeout'] })
+  sending.finish()
+  vi.advanceTimersByTime(3_600_000)
+  vi.useRealTimers()
+  await expect.poll(() => near.writableFinished).toBe(true)
+  expect(near.destroyed).toBe(false)
+  state.isFull = false
+  receiver.drained()
+  await expect.poll(() => state.received).toBe(body.length)
+  receiving.destroy()
+  await expect.poll(() => near.destroyed).toBe(true)
 })
 
 test('END that promises more than came is no end', async () => {

@@ -30,6 +30,9 @@ const timeoutMs = 5_000
 /** Of gateways and workers behind one address, so many are tried. */
 const maxTries = 6
 
+/** This gateway, or worker, does not hold the exchange (RFC 9110 §15.5.20). */
+const misdirected = 421
+
 /** After a failure that would happen to the next one too. */
 const pauseMs = 30_000
 
@@ -64,7 +67,7 @@ export class BulkDialer {
     request.once('response', response => {
       response.resume()
       const { statusCode } = response
-      if (statusCode !== 404) this.#failed(new Error(`status ${statusCode}`))
+      if (statusCode !== misdirected) this.#failed(new Error(`status ${statusCode}`))
       else if (!wish.isWanted()) return
       else if (tries > 1) this.#try(key, wish, tries - 1)
       else log.debug('the gateway of a large body was not found behind the address of all')

@@ -37,11 +37,14 @@ export class BulkOffers {
     this.#offers.delete(key)
   }
 
-  /** @throws SallyportError `not_found` for a key of nobody here, `bad_request` for what asks for no such connection. */
+  /**
+   * A key of nobody here is answered with 421 (RFC 9110 §15.5.20), which is nothing to record: it is usual where several
+   * gateways share an address. @throws SallyportError `bad_request` for what asks for no such connection.
+   */
   accept({ incoming, upgrade, res }: Visit): void {
     const [, key = ''] = /^Bearer ([\w-]+)$/.exec(authorizationOf(incoming.headers)) ?? []
     const taker = this.#offers.get(key)
-    if (!taker) throw new SallyportError('not_found', 'no exchange of this gateway has this key')
+    if (!taker) return res.sendWhole(421, 'Misdirected Request', [], Buffer.alloc(0))
     if (!upgrade || incoming.protocolUpgrade?.toLowerCase() !== bulkProtocol) {
       throw new SallyportError('bad_request', `Upgrade: ${bulkProtocol} is missing`)
     }

@@ -69,11 +69,12 @@ export function compilePolicy(
   }
 }
 
+/** What cannot be told counts as met: a policy that may be meant applies. */
 export function applies({ tests }: CompiledPolicy, signIn: SignIn): boolean {
   return tests.every(({ test }) => test(signIn) !== false)
 }
 
-/** What cannot be told counts as met: a policy that may be meant applies. */
+/** The same for some of its tests. */
 export function isMet(tests: readonly Test[], signIn: SignIn): boolean {
   for (const test of tests) if (test(signIn) === false) return false
   return true

@@ -9,6 +9,8 @@ import { IdentityFolder, identityPathOf } from './folder.ts'
 /** The environment as it is, or with what the identity of this host says in place of what is not set. */
 export async function enrolledEnvironment(environment: Environment): Promise<Environment> {
   const { SALLYPORT_BUS_URL: url, SALLYPORT_BUS_URL_FILE: urlFile } = environment
+  const { SALLYPORT_CONNECTOR_GATEWAY_URL: gateway, SALLYPORT_CONNECTOR_GATEWAY_URL_FILE: inFile } =
+    environment
   if (urlFile || (url && !url.startsWith('wss:'))) return environment
   const folder = new IdentityFolder(identityPathOf(environment))
   const identity = await folder.read()
@@ -31,7 +33,7 @@ export async function enrolledEnvironment(environment: Environment): Promise<Env
     SALLYPORT_CONNECTOR_ID_FILE: undefined,
     SALLYPORT_CONNECTOR_GROUP: connectorGroupId,
     SALLYPORT_CONNECTOR_GROUP_FILE: undefined,
-    SALLYPORT_CONNECTOR_GATEWAY_URL: environment.SALLYPORT_CONNECTOR_GATEWAY_URL || enrolUrl,
+    ...(!gateway && !inFile && { SALLYPORT_CONNECTOR_GATEWAY_URL: enrolUrl }),
     SALLYPORT_CONNECTOR_IDENTITY_PATH: folder.path,
   }
 }

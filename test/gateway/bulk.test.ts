@@ -111,13 +111,13 @@ test('a key opens one connection, and none when it was withdrawn', async () => {
   const { key, ends } = meet(first)
   await ends
   turn = 0
-  expect((await come(key)).status).toBe('404')
+  expect((await come(key)).status).toBe('421')
   const other = first.offer(taker(() => undefined))
   first.withdraw(other)
   turn = 0
-  expect((await come(other)).status).toBe('404')
+  expect((await come(other)).status).toBe('421')
   turn = 0
-  expect((await come('')).status).toBe('404')
+  expect((await come('')).status).toBe('421')
 })
 
 test('a request that is no upgrade takes nothing, and the key stays good', async () => {

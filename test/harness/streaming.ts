@@ -5,10 +5,12 @@
 
 import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
+import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import type { Environment } from '#infra/config.ts'
 import { initialCreditBytes } from '#infra/wire.ts'
+import { administer } from './admin.ts'
 import { bodyStream, digestOfBody } from './bodies.ts'
 import { Client, type Opened } from './client.ts'
 import { mib, watchMemory } from './memory.ts'
@@ -115,6 +117,39 @@ function describeAll(environment: Environment, onBus: Way['onBus']): void {
       res.destroy()
     })
     await expect(client.digest('/cut')).rejects.toThrow()
+  })
+
+  test('access that ends ends a download and an upload at both sides within a second', async () => {
+    const bob = 'bob@sallyport.example'
+    const visitor = await signInTo(system, 'app', bob)
+    using other = new Client(system.gatewayUrls[0] as string, visitor)
+    const gone: string[] = []
+    let uploadedBytes = 0
+    origin.at('/watched', async (_req, res) => {
+      res.once('close', () => gone.push('download'))
+      await pipeline(bodyStream(500 * mib), res).catch(() => undefined)
+    })
+    origin.at('/fed', async req => {
+      req.once('close', () => gone.push('upload'))
+      for await (const chunk of req) uploadedBytes += chunk.length
+    })
+    const download = await other.open('/watched', { agent: false })
+    for (let bytes = 0; bytes < 8 * mib; ) bytes += (await once(download.stream, 'data'))[0].length
+    download.stream.pause()
+    const endless = async function* () {
+      for (;;) yield* bodyStream(mib)
+    }
+    const upload = other.send('/fed', { body: Readable.from(endless()) }).then(
+      ({ status }) => status,
+      () => 'broken off',
+    )
+    await expect.poll(() => uploadedBytes).toBeGreaterThan(8 * mib)
+    await administer(system, 'POST', `/users/${bob}/revokeSignInSessions`)
+    const revokedAt = performance.now()
+    await expect.poll(() => gone.toSorted(), { interval: 20 }).toEqual(['download', 'upload'])
+    expect(performance.now() - revokedAt).toBeLessThan(1_000)
+    expect([401, 'broken off']).toContain(await upload)
+    download.request.destroy()
   })
 
   describe('server-sent events', () => {

@@ -8,11 +8,11 @@ import { createServer, type ServerResponse } from 'node:http'
 import { type Dispatcher, Pool } from 'undici'
 import { type Bus, connectBus } from '#infra/bus.ts'
 import { createLogger } from '#infra/log.ts'
+import { endToEnd } from './end-to-end.ts'
 import { listen } from './listen.ts'
 
 const exchanges = 'sallyport.bench.exchange'
 const answers = 'sallyport.bench.answer'
-const hopByHop = new Set(['connection', 'keep-alive', 'transfer-encoding'])
 
 interface Head {
   status: number
@@ -82,13 +82,4 @@ function message(head: Head, body: readonly Buffer[]): Buffer {
   const length = Buffer.alloc(4)
   length.writeUInt32BE(text.length)
   return Buffer.concat([length, text, ...body])
-}
-
-function endToEnd(rawHeaders: readonly string[]): string[] {
-  const kept: string[] = []
-  for (let i = 0; i < rawHeaders.length; i += 2) {
-    const [name = '', value = ''] = [rawHeaders[i], rawHeaders[i + 1]]
-    if (!hopByHop.has(name.toLowerCase())) kept.push(name, value)
-  }
-  return kept
 }

@@ -2,19 +2,10 @@
 
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { type Dispatcher, Pool } from 'undici'
+import { endToEnd } from './end-to-end.ts'
 import { listen } from './listen.ts'
 
 const pool = new Pool(process.env.ORIGIN ?? '', { connections: 64, pipelining: 1 })
-const hopByHop = new Set(['connection', 'keep-alive', 'transfer-encoding', 'upgrade', 'te'])
-
-function endToEnd(rawHeaders: readonly string[]): string[] {
-  const kept: string[] = []
-  for (let i = 0; i < rawHeaders.length; i += 2) {
-    const [name = '', value = ''] = [rawHeaders[i], rawHeaders[i + 1]]
-    if (!hopByHop.has(name.toLowerCase())) kept.push(name, value)
-  }
-  return kept
-}
 
 function relay(req: IncomingMessage, res: ServerResponse): void {
   const hasBody = req.method !== 'GET' && req.method !== 'HEAD'

@@ -111,8 +111,12 @@ class Presence implements Connectors {
       reason: 'disconnected',
     })
     const others = this.#workers.forget(connectorId, memberId)
+    // One that was removed does not come back by what its other workers said last.
     if (others)
-      return this.#records.turn(connectorId, known => afterStatus(known, others, Date.now()))
+      return this.#records.turn(
+        connectorId,
+        known => known && afterStatus(known, others, Date.now()),
+      )
     // A registry that has just started has not heard of the other workers yet; their silence would tell.
     if (memberId !== connectorId && this.#listenedMs < this.#timeoutMs) return
     this.#lastSeenMs.delete(connectorId)

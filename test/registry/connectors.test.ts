@@ -173,3 +173,20 @@ test('a connector is inactive as soon as the last of its workers is lost, and no
   presence.connectors.lost('several_2')
   await expect.poll(() => sum().status, { ...patient, interval: 10 }).toBe('inactive')
 })
+
+test('a connector that was removed does not come back when its workers are lost one after the other', async () => {
+  await using nats = await startTestNats()
+  const bus = await nats.connect('connector')
+  await using presence = await openPresence(nats, 15_000, 86_400_000)
+  const { connectors } = presence
+  const known = () => connectors.list().map(({ value }) => value.id)
+  for (const worker of [1, 2, 3]) say(bus, { connectorId: 'gone', worker })
+  await expect.poll(() => connectors.list()[0]?.value.lastStatus?.maxExchanges).toBe(384)
+  await connectors.remove('gone')
+  // As the bus tells it of connections that are cut off.
+  for (const worker of [1, 2, 3]) connectors.lost(`gone_${worker}`)
+  // What is written for one connector follows what was written before: a record of this one comes last.
+  say(bus, { connectorId: 'other' })
+  await expect.poll(known).toContain('other')
+  expect(known()).toEqual(['other'])
+})

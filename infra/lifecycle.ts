@@ -42,18 +42,28 @@ export async function run(start: (signal: AbortSignal) => Promise<Service>): Pro
     process.send?.({ ready: service.details })
     const end = Promise.race([stopped, service.ended ?? stopped])
     const failure = await end.catch((error: unknown) => error)
-    forceExit(service.drainMs ?? 0)
-    // Why it ended is worth more than what went wrong after that.
-    await Promise.resolve(service[Symbol.asyncDispose]()).catch((error: unknown) => {
-      throw failure ?? error
-    })
-    if (failure !== undefined) throw failure
+    if (failure !== undefined) return await leave(service, failure)
+    forceExit(service.drainMs ?? 0, 1)
+    await service[Symbol.asyncDispose]()
     if (process.connected) process.disconnect()
   } catch (error) {
     if (stopping.signal.aborted) process.exit(0)
-    process.stderr.write(`${messageOf(error)}\n`)
+    say(error)
     process.exit(exitStatusOf(error))
   }
+}
+
+/** Why it ended is worth more than what goes wrong after that, and is said first: disposing may last, or never end. */
+async function leave(service: Service, failure: unknown): Promise<never> {
+  say(failure)
+  const exitStatus = exitStatusOf(failure)
+  forceExit(service.drainMs ?? 0, exitStatus)
+  await Promise.resolve(service[Symbol.asyncDispose]()).catch(() => undefined)
+  process.exit(exitStatus)
+}
+
+function say(error: unknown): void {
+  process.stderr.write(`${messageOf(error)}\n`)
 }
 
 function exitStatusOf(error: unknown): number {
@@ -61,8 +71,8 @@ function exitStatusOf(error: unknown): number {
   return error instanceof EndedForGood ? exitRemoved : 1
 }
 
-function forceExit(drainMs: number): void {
-  setTimeout(() => process.exit(1), drainMs + forcedExitMs).unref()
+function forceExit(drainMs: number, exitStatus: number): void {
+  setTimeout(() => process.exit(exitStatus), drainMs + forcedExitMs).unref()
 }
 
 function untilStopped(stopping: AbortController): Promise<undefined> {

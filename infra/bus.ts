@@ -251,10 +251,17 @@ export class Bus implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.flushQueue()
     if (this.connection.isClosed()) return
-    const drained = this.connection.drain().catch(() => undefined)
-    await Promise.race([drained, sleep(5_000, undefined, { ref: false })])
+    if (this.#isConnected) await this.#drain()
     // The library trips over a WebSocket that it is just about to make anew.
     if (!this.connection.isClosed()) await this.connection.close().catch(() => undefined)
+  }
+
+  /** Whoever loses the bus meanwhile would wait for its return. */
+  async #drain(): Promise<void> {
+    const { promise: lost, resolve } = Promise.withResolvers<void>()
+    const off = this.onStatus(status => status === 'disconnected' && resolve())
+    const drained = this.connection.drain().catch(() => undefined)
+    await Promise.race([drained, lost, sleep(5_000, undefined, { ref: false })]).finally(off)
   }
 }
 

@@ -20,16 +20,7 @@ import {
 } from '#infra/contracts/policy.ts'
 import type { Logger } from '#infra/log.ts'
 import { subjects } from '#infra/subjects.ts'
-import type { Client } from './facts.ts'
-
-export interface Question {
-  readonly sessionId: string | null
-  /** Only to find what a revocation of this user touches; policy knows the user by the session. */
-  readonly userPrincipalName: string | null
-  readonly applicationId: string
-  readonly client: Client
-  readonly requestId: string
-}
+import { isTouched, keyOf, type Question, touchedBy } from './question.ts'
 
 export interface Grant {
   readonly decision: Decision
@@ -325,37 +316,3 @@ function mayLast({ expiresAtMs, lastUntilMs }: Grant, nowMs: number): boolean {
 }
 
 const withoutLease: Decision = { outcome: 'block', reasons: ['lease-missing'], policies: [] }
-
-export function isTouched(question: Question, kind: Revocation['kind'], id: string): boolean {
-  switch (kind) {
-    case 'session':
-      return question.sessionId === id
-    case 'user':
-      return question.userPrincipalName?.toLowerCase() === id.toLowerCase()
-    case 'application':
-      return question.applicationId === id
-    case 'connector':
-      return false
-  }
-}
-
-/** Policies may name an application by its appId, which nobody looks up here: such a name means any application. */
-export function touchedBy(
-  touches: Exclude<Reevaluation['touches'], 'all'>,
-): (question: Question) => boolean {
-  const applications = new Set(touches.applications)
-  const users = new Set(touches.users)
-  const sessions = new Set(touches.sessions)
-  const isAnyApplication = touches.applications.some(id => uuid.test(id))
-  return ({ applicationId, userPrincipalName, sessionId }) =>
-    isAnyApplication ||
-    applications.has(applicationId) ||
-    (userPrincipalName !== null && users.has(userPrincipalName.toLowerCase())) ||
-    (sessionId !== null && sessions.has(sessionId))
-}
-
-const uuid = /^[\da-f]{8}-[\da-f]{4}-[\da-f]{4}-[\da-f]{4}-[\da-f]{12}$/
-
-function keyOf({ sessionId, applicationId, client }: Question): string {
-  return `${sessionId ?? ''} ${applicationId} ${client.fingerprint}`
-}

@@ -10,7 +10,7 @@ import { BodyReceiver } from '#infra/body-receiver.ts'
 import { BodySender } from '#infra/body-sender.ts'
 import type { Application } from '#infra/contracts/application.ts'
 import { connectorIdOf } from '#infra/contracts/connector.ts'
-import { type MethodClass, methodClassOf } from '#infra/contracts/http-methods.ts'
+import type { MethodClass } from '#infra/contracts/http-methods.ts'
 import type { Decision } from '#infra/contracts/policy.ts'
 import { type FaultCode, isFaultCode } from '#infra/errors.ts'
 import { headerValue } from '#infra/http.ts'
@@ -24,12 +24,13 @@ import {
   type UpFrame,
 } from '#infra/wire.ts'
 import { clientHeaders, informationHeaders, switchingHead } from './answer.ts'
-import type { Grant, Question } from './authorize.ts'
+import type { Grant } from './authorize.ts'
 import { discardBody } from './discard.ts'
 import type { ClientRequest, ClientResponse, Upgrade } from './front/client.ts'
 import type { Awaited } from './front/patience.ts'
 import type { Incoming } from './incoming.ts'
 import { LargeBodies } from './large-bodies.ts'
+import { methodsOf, type Question } from './question.ts'
 import type { Relay } from './relay.ts'
 import { Search, type Step } from './search.ts'
 import { UpgradedConnection } from './upgraded.ts'
@@ -170,7 +171,7 @@ export class Exchange implements Awaited {
   /** Access may end for one class alone. */
   get methods(): MethodClass {
     const { incoming, headers, upgrade } = this.request
-    return methodClassOf({ method: incoming.method, headers, isUpgrade: upgrade !== undefined })
+    return methodsOf({ method: incoming.method, headers }, upgrade)
   }
 
   /** This gateway stops. */

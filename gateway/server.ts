@@ -13,14 +13,13 @@
  */
 
 import type { Application } from '#infra/contracts/application.ts'
-import { allowHeader, type MethodClass, methodClassOf } from '#infra/contracts/http-methods.ts'
+import { allowHeader } from '#infra/contracts/http-methods.ts'
 import { type Challenge, type Decision, decisionFor } from '#infra/contracts/policy.ts'
 import { SallyportError } from '#infra/errors.ts'
 import { isAmbiguousBetweenPaths } from '#infra/http.ts'
 import { mayUseSession } from './authenticate.ts'
-import type { Grant, Question } from './authorize.ts'
+import type { Grant } from './authorize.ts'
 import type { Outcome } from './exchange.ts'
-import { clientOf } from './facts.ts'
 import { forwardedHeaders } from './forwarded.ts'
 import type { RequestListener } from './front/client.ts'
 import type { Incoming } from './incoming.ts'
@@ -29,6 +28,7 @@ import { requireMethod } from './methods.ts'
 import { isControl, serveControl, servePortal } from './portal.ts'
 import { sendProblem } from './problem.ts'
 import { applicationAt, externalOrigin } from './publish.ts'
+import { methodsOf, type Question, questionOf } from './question.ts'
 import { recordAnswered } from './record.ts'
 import { challenge, fail, problem, refuse, refuseUnread } from './refusals.ts'
 import { type Session, sessionCookie } from './session.ts'
@@ -78,7 +78,7 @@ async function handle(context: ServerContext, visit: Visit, portalHostname: stri
     limits.admit('user', session.userPrincipalName)
   }
   requireMethod(application, incoming.method)
-  const question = questionOf(visit, application)
+  const question = questionOf(incoming, application, visit.access.session)
   const grant = rememberedGrant(context, visit, question) ?? (await ask(context, visit, question))
   if (!grant) return
   visit.access.decision = decisionOf(grant, visit)
@@ -162,16 +162,6 @@ function ownOrigin(incoming: Incoming, application: Application): string {
   return `${origin.slice(0, origin.indexOf('//') + 2)}${incoming.host}`
 }
 
-function questionOf({ incoming, access }: Visit, application: Application): Question {
-  return {
-    sessionId: access.session?.sessionId ?? null,
-    userPrincipalName: access.session?.userPrincipalName ?? null,
-    applicationId: application.id,
-    client: clientOf(incoming),
-    requestId: incoming.requestId,
-  }
-}
-
 /** The grant that is in memory, unless it is one for other methods. */
 function rememberedGrant(
   context: ServerContext,
@@ -184,11 +174,9 @@ function rememberedGrant(
 
 /** The half that is about this request, of a decision that has two. */
 function decisionOf({ decision }: Pick<Grant, 'decision'>, visit: Visit): Decision {
-  return decision.unsafeMethods ? decisionFor(decision, methodsOf(visit)) : decision
-}
-
-function methodsOf({ incoming: { method, headers }, upgrade }: Visit): MethodClass {
-  return methodClassOf({ method, headers, isUpgrade: upgrade !== undefined })
+  return decision.unsafeMethods
+    ? decisionFor(decision, methodsOf(visit.incoming, visit.upgrade))
+    : decision
 }
 
 /** The grant, or undefined when the request has been refused. */
@@ -199,10 +187,12 @@ async function ask(
 ): Promise<Grant | undefined> {
   const { clientAddress } = visit.incoming
   context.limits.admit('decision', clientAddress)
-  const answer = await context.authorizer.ask(question, methodsOf(visit)).catch(error => {
-    context.limits.restore('decision', clientAddress)
-    throw error
-  })
+  const answer = await context.authorizer
+    .ask(question, methodsOf(visit.incoming, visit.upgrade))
+    .catch(error => {
+      context.limits.restore('decision', clientAddress)
+      throw error
+    })
   visit.access.decision = decisionOf(answer, visit)
   visit.access.decidedAt = performance.now()
   if (answer.lease !== undefined) return answer

@@ -11,7 +11,6 @@ import { type Principal, sessionLifetimeMs } from '#infra/contracts/principal.ts
 import { SallyportError } from '#infra/errors.ts'
 import { ownCookiePrefix, pathOf } from '#infra/http.ts'
 import { subjects } from '#infra/subjects.ts'
-import type { Question } from './authorize.ts'
 import { type CookieOptions, setCookie } from './cookie.ts'
 import { clientOf } from './facts.ts'
 import {
@@ -24,6 +23,7 @@ import { type Handover, type HandoverCodes, newNonce, nonceHash } from './handov
 import type { IdentityProvider } from './identity-provider.ts'
 import type { Incoming } from './incoming.ts'
 import { applicationAt, externalOrigin, type Publication } from './publish.ts'
+import { type Question, questionOf } from './question.ts'
 import { type Session, type SessionStore, sessionCookie } from './session.ts'
 import {
   beginSignIn,
@@ -254,13 +254,7 @@ export class SignIn {
     const application = paths && applicationAt(paths, pathOf(target))
     if (!application) return {}
     const { isPersistentCookieEnabled, isHttpOnlyCookieEnabled } = application.onPremisesPublishing
-    const question = {
-      sessionId: session.sessionId,
-      userPrincipalName: session.userPrincipalName,
-      applicationId: application.id,
-      client: clientOf(incoming),
-      requestId: incoming.requestId,
-    }
+    const question = questionOf(incoming, application, session)
     const answer = await this.#context.decide(question).catch(() => undefined)
     const demanded = answer ? answer.decision.sessionDemands?.persistentBrowser : 'never'
     const isPersistent = demanded ? demanded === 'always' : isPersistentCookieEnabled

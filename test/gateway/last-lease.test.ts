@@ -10,7 +10,8 @@ import { type Decision, type EvaluateReply, EvaluateRequest } from '#infra/contr
 import { SallyportError } from '#infra/errors.ts'
 import { createLogger } from '#infra/log.ts'
 import { queues, subjects } from '#infra/subjects.ts'
-import { Authorizer, type Question } from '../../gateway/authorize.ts'
+import { Authorizer } from '../../gateway/authorize.ts'
+import type { Question } from '../../gateway/question.ts'
 import { startTestNats, type TestNats } from '../harness/nats.ts'
 import { question as usual } from './question.ts'
 

@@ -1,6 +1,6 @@
 /** What a gateway asks policy, for the tests of what it makes of the answer. */
 
-import type { Question } from '../../gateway/authorize.ts'
+import type { Question } from '../../gateway/question.ts'
 import { facts } from '../policy/applications.ts'
 
 /** The user is spelled as a provider may: names of users differ by more than their case. */

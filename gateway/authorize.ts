@@ -10,16 +10,14 @@ import { type Bus, Unanswered } from '#infra/bus.ts'
 import type { MethodClass } from '#infra/contracts/http-methods.ts'
 import {
   type Decision,
-  decisionDeadlineMs,
   decisionFor,
-  EvaluateReply,
   type EvaluateRequest,
   isReadOnly,
   type Reevaluation,
   type Revocation,
 } from '#infra/contracts/policy.ts'
 import type { Logger } from '#infra/log.ts'
-import { subjects } from '#infra/subjects.ts'
+import { askAgainMs, PolicyService } from './policy-service.ts'
 import { isTouched, keyOf, type Question, touchedBy } from './question.ts'
 
 export interface Grant {
@@ -48,15 +46,6 @@ interface Remembered extends Grant {
 /** A lease that ends on its way would be refused by the connector, whose clock may be a little ahead of ours. */
 const clockMarginMs = 500
 
-/** After so long without an answer another member of policy's queue group is asked. */
-const firstAnswerMs = 600
-
-/** Pause before policy is asked once more behind the requests. */
-const askAgainMs = 500
-
-/** Requests do not wait again to find out that policy is away, until the next question behind them has come to its end. */
-const awayMs = decisionDeadlineMs + 2 * askAgainMs
-
 /** Changes of which the repetition is known. */
 const maxHeard = 64
 
@@ -65,7 +54,7 @@ const maxLeases = 50_000
 const maxOpenLeases = 5_000
 
 export class Authorizer {
-  readonly #bus: Bus
+  readonly #policy: PolicyService
   readonly #log: Logger
   readonly #revision: () => number
   /** Revision of the last change of each application that changed since the start. */
@@ -78,14 +67,10 @@ export class Authorizer {
   readonly #heard = new LRUCache<string, true>({ max: maxHeard })
   /** Grows with every change that touches decisions: an answer from before it serves only who asked for it. */
   #generation = 0
-  /** `performance.now()` of the last answer of policy, whatever it was. */
-  #answeredAt = Number.NEGATIVE_INFINITY
-  /** Of the last question that nobody answered, when nobody has answered another one since. */
-  #unansweredAt: number | undefined
 
   /** `revision` is that of the applications as this gateway knows them. */
   constructor(bus: Bus, log: Logger, revision: () => number) {
-    this.#bus = bus
+    this.#policy = new PolicyService(bus)
     this.#log = log
     this.#revision = revision
   }
@@ -97,19 +82,14 @@ export class Authorizer {
     if (!known) return undefined
     const now = Date.now()
     const isOver = now >= known.expiresAtMs - clockMarginMs
-    if (isOver && !(this.#isAway && mayLast(known, now))) return undefined
+    if (isOver && !(this.#policy.isAway && mayLast(known, now))) return undefined
     if (now >= known.renewAtMs && !known.isRenewing) this.#renewBehind(key, known, question)
     return isOver ? { ...known, isLast: true } : known
   }
 
   /** Whether somebody has answered the last question, as far as there was one. */
   get isPolicyAnswering(): boolean {
-    return this.#unansweredAt === undefined
-  }
-
-  /** Found out so lately that it still holds. */
-  get #isAway(): boolean {
-    return this.#unansweredAt !== undefined && performance.now() - this.#unansweredAt < awayMs
+    return this.#policy.isAnswering
   }
 
   /**
@@ -203,7 +183,7 @@ export class Authorizer {
       facts: client.facts,
       fingerprint: client.fingerprint,
     }
-    const reply = await this.#heeded(this.#evaluate(request))
+    const reply = await this.#policy.evaluate(request)
     const { decision, lease, leaseExpiresAtMs, lastLeaseUntilMs = leaseExpiresAtMs } = reply
     if (decision.outcome !== 'grant' || !lease || !leaseExpiresAtMs || !lastLeaseUntilMs) {
       this.#forgetRefused(key, question, decision)
@@ -240,52 +220,10 @@ export class Authorizer {
   /** What is no longer remembered was forgotten because something has changed, or was never there. */
   #lastLease(key: string, question: Question, methods: MethodClass, error: unknown): Answer {
     const known = this.#cacheOf(question).get(key)
-    const isAway = error instanceof Unanswered && this.#isAway
+    const isAway = error instanceof Unanswered && this.#policy.isAway
     if (!isAway || !known || !mayLast(known, Date.now())) throw error
     const decision = decisionFor(known.decision, methods)
     return decision.outcome === 'grant' ? { ...known, isLast: true } : { decision }
-  }
-
-  /** A member that died with the question is not waited for to the end: another one gets it too. */
-  async #evaluate(request: EvaluateRequest): Promise<EvaluateReply> {
-    const call = (timeoutMs: number) =>
-      this.#bus.call(subjects.evaluate, request, {
-        reply: EvaluateReply,
-        timeoutMs,
-        unavailable: 'policy_unavailable',
-      })
-    const askedAt = performance.now()
-    try {
-      return await call(firstAnswerMs)
-    } catch (error) {
-      const leftMs = decisionDeadlineMs - (performance.now() - askedAt)
-      const isSilence = leftMs < decisionDeadlineMs - firstAnswerMs + 1
-      if (!isSilence) throw error
-      return call(leftMs)
-    }
-  }
-
-  /**
-   * Learns from an answer whether policy is there. It is away only when nobody has answered anything since this was
-   * asked, over a bus that is there: a refusal is an answer too, and who answers others has a reason not to answer this.
-   */
-  async #heeded<Reply>(answer: Promise<Reply>): Promise<Reply> {
-    const askedAt = performance.now()
-    try {
-      const reply = await answer
-      this.#answered()
-      return reply
-    } catch (error) {
-      if (!(error instanceof Unanswered)) this.#answered()
-      else if (this.#answeredAt < askedAt && this.#bus.isConnected)
-        this.#unansweredAt = performance.now()
-      throw error
-    }
-  }
-
-  #answered(): void {
-    this.#answeredAt = performance.now()
-    this.#unansweredAt = undefined
   }
 
   #cacheOf({ sessionId }: Question): LRUCache<string, Remembered> {

@@ -4,7 +4,11 @@
  */
 
 import type { Application } from '#infra/contracts/application.ts'
-import { type MethodClass, type MethodQuestion, methodClassOf } from '#infra/contracts/http-methods.ts'
+import {
+  type MethodClass,
+  type MethodQuestion,
+  methodClassOf,
+} from '#infra/contracts/http-methods.ts'
 import type { Reevaluation, Revocation } from '#infra/contracts/policy.ts'
 import { type Client, clientOf } from './facts.ts'
 import type { Incoming } from './incoming.ts'

@@ -1,8 +1,8 @@
 /**
- * Access leases: is there an unexpired one for this session, application and client? If not, policy is asked, and
- * the request waits for at most the deadline. A lease in use is renewed behind the requests when half of it is over,
- * so the steady state never waits. Anything unknown or late is no grant; but while nobody at all answers, a lease of an
- * application that is set to `lastLease` may be used for some time after its end, unless it was forgotten for a reason.
+ * May this request go on? By a lease in memory (leases.ts), which is renewed behind the requests when half of it is over,
+ * so the steady state never waits; else policy is asked (policy-service.ts), and the request waits for at most the
+ * deadline. Anything unknown or late is no grant; but while nobody at all answers, a lease of an application that is set
+ * to `lastLease` may be used for some time after its end, unless it was forgotten for a reason.
  */
 
 import { LRUCache } from 'lru-cache'
@@ -17,41 +17,14 @@ import {
   type Revocation,
 } from '#infra/contracts/policy.ts'
 import type { Logger } from '#infra/log.ts'
+import { type Grant, isOver, Leases, mayLast, type RememberedGrant } from './leases.ts'
 import { askAgainMs, PolicyService } from './policy-service.ts'
 import { isTouched, keyOf, type Question, touchedBy } from './question.ts'
 
-export interface Grant {
-  readonly decision: Decision
-  readonly lease: string
-  readonly expiresAtMs: number
-  /** Until when it may be used while policy is away: no longer than it lives, unless the application wants that. */
-  readonly lastUntilMs: number
-  /** Policy was asked for a newer one, and nobody was there. */
-  readonly isLast?: boolean
-  /** The members of the connector group that have taken a request with this lease: they know it by its reference. */
-  readonly knownTo: Set<string>
-  /** Something has changed since it was asked for: what begins with it is decided anew at once. */
-  readonly isOutdated?: boolean
-}
-
 export type Answer = Grant | { readonly decision: Decision; readonly lease?: undefined }
-
-interface Remembered extends Grant {
-  readonly question: Question
-  isOutdated: boolean
-  renewAtMs: number
-  isRenewing: boolean
-}
-
-/** A lease that ends on its way would be refused by the connector, whose clock may be a little ahead of ours. */
-const clockMarginMs = 500
 
 /** Changes of which the repetition is known. */
 const maxHeard = 64
-
-/** Leases kept per gateway process: of sessions, and of clients without one, whose number nobody controls. */
-const maxLeases = 50_000
-const maxOpenLeases = 5_000
 
 export class Authorizer {
   readonly #policy: PolicyService
@@ -59,8 +32,7 @@ export class Authorizer {
   readonly #revision: () => number
   /** Revision of the last change of each application that changed since the start. */
   readonly #changed = new Map<string, number>()
-  readonly #leases = new LRUCache({ max: maxLeases, dispose: outdate })
-  readonly #openLeases = new LRUCache({ max: maxOpenLeases, dispose: outdate })
+  readonly #leases = new Leases()
   readonly #asking = new Map<string, Promise<Answer>>()
   /** Of policies and signals, as far as changes were told: whoever answers must know as much. */
   readonly #told = { policies: 0, signals: 0 }
@@ -77,14 +49,13 @@ export class Authorizer {
 
   /** The lease in memory, if it is valid now. */
   remembered(question: Question): Grant | undefined {
-    const key = keyOf(question)
-    const known = this.#cacheOf(question).get(key)
+    const known = this.#leases.get(question)
     if (!known) return undefined
     const now = Date.now()
-    const isOver = now >= known.expiresAtMs - clockMarginMs
-    if (isOver && !(this.#policy.isAway && mayLast(known, now))) return undefined
-    if (now >= known.renewAtMs && !known.isRenewing) this.#renewBehind(key, known, question)
-    return isOver ? { ...known, isLast: true } : known
+    const isLast = isOver(known, now)
+    if (isLast && !(this.#policy.isAway && mayLast(known, now))) return undefined
+    if (now >= known.renewAtMs && !known.isRenewing) this.#renewBehind(known, question)
+    return isLast ? { ...known, isLast } : known
   }
 
   /** Whether somebody has answered the last question, as far as there was one. */
@@ -98,41 +69,32 @@ export class Authorizer {
    * @throws SallyportError `policy_unavailable` when there is no answer within the deadline, and no last lease either.
    */
   ask(question: Question, methods: MethodClass = 'safe'): Promise<Answer> {
-    const key = keyOf(question)
-    const whole = `${key} ${methods}`
-    let asking = this.#asking.get(whole)
+    const key = `${keyOf(question)} ${methods}`
+    let asking = this.#asking.get(key)
     if (!asking) {
-      const asked = this.#ask(key, question, methods)
-        .catch(error => this.#lastLease(key, question, methods, error))
+      const asked = this.#ask(question, methods)
+        .catch(error => this.#lastLease(question, methods, error))
         .finally(() => {
-          if (this.#asking.get(whole) === asked) this.#asking.delete(whole)
+          if (this.#asking.get(key) === asked) this.#asking.delete(key)
         })
       asking = asked
-      this.#asking.set(whole, asking)
+      this.#asking.set(key, asking)
     }
     return asking
   }
 
   /** Forgets the leases that a revocation touches. An answer that is under way may be from before it. */
-  revoke(revocation: Pick<Revocation, 'kind' | 'id'>): void {
+  revoke({ kind, id }: Pick<Revocation, 'kind' | 'id'>): void {
     this.#generation++
     this.#asking.clear()
-    this.#forgetRevoked(revocation)
-  }
-
-  #forgetRevoked({ kind, id }: Pick<Revocation, 'kind' | 'id'>): void {
-    for (const leases of [this.#leases, this.#openLeases]) {
-      for (const [key, { question }] of leases.entries()) {
-        if (isTouched(question, kind, id)) leases.delete(key)
-      }
-    }
+    this.#leases.forgetThose(question => isTouched(question, kind, id))
   }
 
   /** An application, or who may use it, has changed: its leases are asked for anew. */
   forget(applicationId: string): void {
     this.#changed.set(applicationId, this.#revision())
     this.#asking.clear()
-    this.#forgetRevoked({ kind: 'application', id: applicationId })
+    this.#leases.forgetThose(question => question.applicationId === applicationId)
   }
 
   /**
@@ -157,18 +119,11 @@ export class Authorizer {
   #forgetTouched(touches: Reevaluation['touches']): void {
     this.#generation++
     this.#asking.clear()
-    for (const leases of [this.#leases, this.#openLeases]) {
-      if (touches === 'all') leases.clear()
-      else {
-        const isMeant = touchedBy(touches)
-        for (const [key, { question }] of leases.entries()) {
-          if (isMeant(question)) leases.delete(key)
-        }
-      }
-    }
+    if (touches === 'all') this.#leases.forgetAll()
+    else this.#leases.forgetThose(touchedBy(touches))
   }
 
-  async #ask(key: string, question: Question, methods: MethodClass): Promise<Answer> {
+  async #ask(question: Question, methods: MethodClass): Promise<Answer> {
     const { sessionId, applicationId, requestId, client } = question
     const applicationsRevision = this.#revision()
     const generation = this.#generation
@@ -186,7 +141,7 @@ export class Authorizer {
     const reply = await this.#policy.evaluate(request)
     const { decision, lease, leaseExpiresAtMs, lastLeaseUntilMs = leaseExpiresAtMs } = reply
     if (decision.outcome !== 'grant' || !lease || !leaseExpiresAtMs || !lastLeaseUntilMs) {
-      this.#forgetRefused(key, question, decision)
+      this.#forgetRefused(question, decision)
       return { decision: decision.outcome === 'grant' ? withoutLease : decision }
     }
     const now = Date.now()
@@ -194,7 +149,7 @@ export class Authorizer {
     const isCurrent =
       (this.#changed.get(applicationId) ?? 0) <= applicationsRevision &&
       generation === this.#generation
-    const grant: Remembered = {
+    const grant: RememberedGrant = {
       question,
       decision,
       lease,
@@ -205,34 +160,29 @@ export class Authorizer {
       renewAtMs: now + (leaseExpiresAtMs - now) / 2,
       isRenewing: false,
     }
-    if (isCurrent) this.#cacheOf(question).set(key, grant)
+    if (isCurrent) this.#leases.remember(grant)
     return grant
   }
 
   /** What is granted for safe methods alone goes on when another one is refused. */
-  #forgetRefused(key: string, question: Question, decision: Decision): void {
-    const leases = this.#cacheOf(question)
-    const known = leases.get(key)
+  #forgetRefused(question: Question, decision: Decision): void {
+    const known = this.#leases.get(question)
     const goesOn = decision.isReadOnly && known && isReadOnly(known.decision)
-    if (!goesOn) leases.delete(key)
+    if (!goesOn) this.#leases.forget(question)
   }
 
   /** What is no longer remembered was forgotten because something has changed, or was never there. */
-  #lastLease(key: string, question: Question, methods: MethodClass, error: unknown): Answer {
-    const known = this.#cacheOf(question).get(key)
+  #lastLease(question: Question, methods: MethodClass, error: unknown): Answer {
+    const known = this.#leases.get(question)
     const isAway = error instanceof Unanswered && this.#policy.isAway
     if (!isAway || !known || !mayLast(known, Date.now())) throw error
     const decision = decisionFor(known.decision, methods)
     return decision.outcome === 'grant' ? { ...known, isLast: true } : { decision }
   }
 
-  #cacheOf({ sessionId }: Question): LRUCache<string, Remembered> {
-    return sessionId === null ? this.#openLeases : this.#leases
-  }
-
-  #renewBehind(key: string, known: Remembered, question: Question): void {
+  #renewBehind(known: RememberedGrant, question: Question): void {
     known.isRenewing = true
-    this.#ask(key, question, 'safe')
+    this.#ask(question, 'safe')
       .catch(error => {
         known.renewAtMs = Date.now() + askAgainMs
         this.#log.warn({ reason: error.message }, 'a lease could not be renewed yet')
@@ -241,16 +191,6 @@ export class Authorizer {
         known.isRenewing = false
       })
   }
-}
-
-/** Who still holds a lease that is forgotten, as while a body comes, is to know; one that was renewed is good. */
-function outdate(lease: Remembered, _key: string, reason: LRUCache.DisposeReason): void {
-  if (reason === 'delete') lease.isOutdated = true
-}
-
-/** Only of an application that wants it; without that a lease is over when it is over. */
-function mayLast({ expiresAtMs, lastUntilMs }: Grant, nowMs: number): boolean {
-  return lastUntilMs > expiresAtMs && nowMs < lastUntilMs - clockMarginMs
 }
 
 const withoutLease: Decision = { outcome: 'block', reasons: ['lease-missing'], policies: [] }

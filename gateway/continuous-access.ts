@@ -7,8 +7,9 @@
 import type { Revocation } from '#infra/contracts/policy.ts'
 import type { Logger } from '#infra/log.ts'
 import { encodeLease } from '#infra/wire.ts'
-import type { Authorizer, Grant } from './authorize.ts'
+import type { Authorizer } from './authorize.ts'
 import type { Exchange } from './exchange.ts'
+import type { Grant } from './leases.ts'
 import { isTouched, type Question } from './question.ts'
 
 /** How often leases are looked for that are about to end. */

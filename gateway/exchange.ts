@@ -24,12 +24,12 @@ import {
   type UpFrame,
 } from '#infra/wire.ts'
 import { clientHeaders, informationHeaders, switchingHead } from './answer.ts'
-import type { Grant } from './authorize.ts'
 import { discardBody } from './discard.ts'
 import type { ClientRequest, ClientResponse, Upgrade } from './front/client.ts'
 import type { Awaited } from './front/patience.ts'
 import type { Incoming } from './incoming.ts'
 import { LargeBodies } from './large-bodies.ts'
+import type { Grant } from './leases.ts'
 import { methodsOf, type Question } from './question.ts'
 import type { Relay } from './relay.ts'
 import { Search, type Step } from './search.ts'

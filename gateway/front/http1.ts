@@ -1,6 +1,7 @@
 /**
  * The HTTP/1.1 server in front of the request path: parser limits, and the requests that do not arrive as plain ones
- * (100-continue, upgrades, CONNECT). What Node's parser lets through although it is ambiguous, `incoming.ts` refuses.
+ * (100-continue, upgrades, CONNECT). What Node's parser lets through although it is ambiguous, `request-faults.ts`
+ * refuses.
  */
 
 import {
@@ -26,7 +27,7 @@ import {
 } from './client.ts'
 import { answerUnreadable, type Refusal, refuse } from './unreadable.ts'
 
-/** Target and fields; `incoming.ts` has a bound for each of them, and says which it was. */
+/** Target and fields; `request-faults.ts` has a bound for each of them, and says which it was. */
 const maxHeaderBytes = 132 * 1024
 const headersTimeoutMs = 15_000
 const keepAliveTimeoutMs = 65_000

@@ -10,7 +10,7 @@ import { BulkConnection, bulkProtocol, bulkReady } from '#infra/bulk.ts'
 import { SallyportError } from '#infra/errors.ts'
 import { headerValue } from '#infra/http.ts'
 import { spare } from './front/patience.ts'
-import type { Visit } from './sign-in.ts'
+import type { EndpointVisit } from './visit.ts'
 
 const keyBytes = 32
 const readyWithinMs = 5_000
@@ -41,7 +41,7 @@ export class BulkOffers {
    * A key of nobody here is answered with 421 (RFC 9110 §15.5.20), which is nothing to record: it is usual where several
    * gateways share an address. @throws SallyportError `bad_request` for what asks for no such connection.
    */
-  accept({ incoming, upgrade, res }: Visit): void {
+  accept({ incoming, upgrade, res }: EndpointVisit): void {
     const [, key = ''] = /^Bearer ([\w-]+)$/.exec(authorizationOf(incoming.headers)) ?? []
     const taker = this.#offers.get(key)
     if (!taker) return res.sendWhole(421, 'Misdirected Request', [], Buffer.alloc(0))

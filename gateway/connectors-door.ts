@@ -21,17 +21,17 @@ import type { BulkOffers } from './bulk.ts'
 import { flatHeaders } from './front/client.ts'
 import type { Patience } from './front/patience.ts'
 import type { Limits } from './limits.ts'
-import type { Visit } from './sign-in.ts'
 import { readBody } from './small-body.ts'
+import type { EndpointVisit } from './visit.ts'
 
 export interface ConnectorsDoor {
-  enrol(visit: Visit): Promise<void>
-  status(visit: Visit): Promise<void>
-  renew(visit: Visit): Promise<void>
+  enrol(visit: EndpointVisit): Promise<void>
+  status(visit: EndpointVisit): Promise<void>
+  renew(visit: EndpointVisit): Promise<void>
   /** The revocation list, for anybody. */
-  revocationList(visit: Visit): Promise<void>
+  revocationList(visit: EndpointVisit): Promise<void>
   /** A connection for a large body. */
-  bulk(visit: Visit): void
+  bulk(visit: EndpointVisit): void
 }
 
 export interface DoorOptions {
@@ -55,7 +55,7 @@ export function openConnectorsDoor({ bus, limits, uploads, bulk }: DoorOptions):
     bus.call(subject, request, { reply, timeoutMs, unavailable: 'enrolment_unavailable' })
   const pass =
     <Request extends z.ZodType, Reply extends z.ZodType>(passing: Passing<Request, Reply>) =>
-    async (visit: Visit) => {
+    async (visit: EndpointVisit) => {
       const { clientAddress } = visit.incoming
       limits.admit('enrolment', clientAddress)
       const body = await readSmallBody(visit, uploads)
@@ -79,7 +79,10 @@ export function openConnectorsDoor({ bus, limits, uploads, bulk }: DoorOptions):
 }
 
 /** Undefined when the client went away meanwhile. */
-function readSmallBody({ incoming, req }: Visit, uploads: Patience): Promise<Buffer | undefined> {
+function readSmallBody(
+  { incoming, req }: EndpointVisit,
+  uploads: Patience,
+): Promise<Buffer | undefined> {
   const { hasBody, contentLength = Number.POSITIVE_INFINITY } = incoming
   if (hasBody && contentLength <= maxDoorBytes) return readBody(req, uploads)
   throw hasBody
@@ -87,7 +90,7 @@ function readSmallBody({ incoming, req }: Visit, uploads: Patience): Promise<Buf
     : new SallyportError('bad_request', 'there is no body')
 }
 
-function send({ res }: Visit, type: string, body: Buffer): void {
+function send({ res }: EndpointVisit, type: string, body: Buffer): void {
   const headers = { 'content-type': type, 'cache-control': 'no-store' }
   res.sendWhole(200, 'OK', flatHeaders(headers), body)
 }

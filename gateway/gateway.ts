@@ -18,6 +18,7 @@ import { type Snapshot, watchBucket } from '#infra/snapshot.ts'
 import { StreamBudget } from '#infra/stream-budget.ts'
 import { buckets, subjects } from '#infra/subjects.ts'
 import type { Worker } from '#infra/worker.ts'
+import { ApplicationSignIn } from './application-sign-in.ts'
 import { Authorizer } from './authorize.ts'
 import { trustedProxies } from './client-address.ts'
 import type { GatewayConfig } from './config.ts'
@@ -66,10 +67,9 @@ export async function startGateway(
   const { applications, sessions, codes, ...state } = await openState(bus, watching, stack)
   const publication = followPublication(applications)
   const { portalUrl } = config
-  const provider = createIdentityProvider(config.identityProvider, portalUrl)
   const authorizer = new Authorizer(bus, log, () => applications.revision)
-  const decide = (question: Question) => authorizer.ask(question)
-  const signIn = new SignIn({ bus, portalUrl, provider, sessions, codes, publication, decide })
+  const signingIn = { bus, authorizer, sessions, codes, publication }
+  const { signIn, applicationSignIn } = signInOf(config, signingIn)
   const members = stack.use(followMembers(bus))
   const uploads = stack.use(new Patience(config.uploadIdleSeconds))
   const relay = stack.use(relayOf(config, { bus, log, members, uploads }))
@@ -80,6 +80,7 @@ export async function startGateway(
   const portal = {
     portalUrl,
     signIn,
+    applicationSignIn,
     sessions,
     connectors: openConnectorsDoor({ bus, limits, uploads, bulk: relay.bulk }),
     applications: () => applications.entries,
@@ -89,6 +90,7 @@ export async function startGateway(
   const isTrustedProxy = trustedProxies(config.trustedProxies)
   const reader = new IncomingReader(bus.instance, isTrustedProxy)
   const listener = createRequestPath({
+    applicationSignIn,
     limits,
     audit,
     authorizer,
@@ -98,7 +100,6 @@ export async function startGateway(
     reader,
     relay,
     sessions,
-    signIn,
     uploads,
     isSecure: certificate !== undefined,
   })
@@ -124,6 +125,28 @@ export async function startGateway(
 function logOf({ logLevel }: GatewayConfig, worker: Worker | undefined): Logger {
   const log = createLogger('gateway', logLevel)
   return worker ? log.child({ worker: worker.place.slot }) : log
+}
+
+interface SigningIn {
+  bus: Bus
+  authorizer: Authorizer
+  sessions: SessionStore
+  codes: HandoverCodes
+  publication: () => Publication
+}
+
+/** At the portal, and at the hosts of applications. */
+function signInOf(
+  { portalUrl, identityProvider }: GatewayConfig,
+  { bus, authorizer, ...shared }: SigningIn,
+) {
+  const provider = createIdentityProvider(identityProvider, portalUrl)
+  const decide = (question: Question) => authorizer.ask(question)
+  const context = { ...shared, portalUrl }
+  return {
+    signIn: new SignIn({ ...context, bus, provider }),
+    applicationSignIn: new ApplicationSignIn({ ...context, decide }),
+  }
 }
 
 interface Recording {

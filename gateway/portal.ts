@@ -17,19 +17,23 @@ import {
   renderPage,
   submitButton,
 } from '#infra/page.ts'
+import type { ApplicationSignIn } from './application-sign-in.ts'
 import type { ConnectorsDoor } from './connectors-door.ts'
 import { type ClientResponse, flatHeaders } from './front/client.ts'
 import type { Incoming } from './incoming.ts'
 import { MethodNotAllowed } from './methods.ts'
+import { redirect } from './redirect.ts'
 import type { Session, SessionStore } from './session.ts'
 import { sessionCookie } from './session.ts'
-import { redirect, type SignIn, type Visit } from './sign-in.ts'
+import type { SignIn } from './sign-in.ts'
+import type { EndpointVisit } from './visit.ts'
 
 export const controlPrefix = '/.sallyport/'
 
 export interface PortalContext {
   portalUrl: string
   signIn: SignIn
+  applicationSignIn: ApplicationSignIn
   sessions: SessionStore
   connectors: ConnectorsDoor
   applications: () => ReadonlyMap<string, Application>
@@ -39,7 +43,7 @@ export interface PortalContext {
   unavailable: () => string[]
 }
 
-type Route = (context: PortalContext, visit: Visit) => Promise<void> | void
+type Route = (context: PortalContext, visit: EndpointVisit) => Promise<void> | void
 
 /** At the portal's host. */
 const portalRoutes: Readonly<Record<string, Route>> = {
@@ -62,8 +66,8 @@ const portalRoutes: Readonly<Record<string, Route>> = {
 
 /** At the host of an application. */
 const applicationRoutes: Readonly<Record<string, Route>> = {
-  'GET /.sallyport/callback': ({ signIn }, visit) => signIn.takeOver(visit),
-  'GET /.sallyport/sign-in': ({ signIn }, visit) => signIn.signInHere(visit),
+  'GET /.sallyport/callback': ({ applicationSignIn }, visit) => applicationSignIn.takeOver(visit),
+  'GET /.sallyport/sign-in': ({ applicationSignIn }, visit) => applicationSignIn.signInHere(visit),
   'GET /.sallyport/session': sessionFacts,
   'GET /.sallyport/sign-out': ({ portalUrl }, { res }) => redirect(res, portalUrl, []),
   'GET /.sallyport/health': health,
@@ -71,18 +75,18 @@ const applicationRoutes: Readonly<Record<string, Route>> = {
 }
 
 /** @throws SallyportError `not_found` or `method_not_allowed` for what is no route. */
-export async function servePortal(context: PortalContext, visit: Visit): Promise<void> {
+export async function servePortal(context: PortalContext, visit: EndpointVisit): Promise<void> {
   await serve(portalRoutes, context, visit)
 }
 
-export async function serveControl(context: PortalContext, visit: Visit): Promise<void> {
+export async function serveControl(context: PortalContext, visit: EndpointVisit): Promise<void> {
   await serve(applicationRoutes, context, visit)
 }
 
 async function serve(
   routes: Readonly<Record<string, Route>>,
   context: PortalContext,
-  visit: Visit,
+  visit: EndpointVisit,
 ): Promise<void> {
   const { method, path } = visit.incoming
   const route = routes[`${method === 'HEAD' ? 'GET' : method} ${path}`]
@@ -92,7 +96,7 @@ async function serve(
   throw new MethodNotAllowed(method, known.startsWith('GET ') ? 'GET, HEAD' : 'POST')
 }
 
-async function home({ signIn, applications, portalUrl }: PortalContext, visit: Visit) {
+async function home({ signIn, applications, portalUrl }: PortalContext, visit: EndpointVisit) {
   const session = await signIn.portalSession(visit.incoming)
   if (!session) {
     return signIn.begin(visit, { hostname: '', target: '/', nonceHash: '', tries: 0 })
@@ -133,7 +137,7 @@ function account({ userPrincipalName }: Session) {
   })}`
 }
 
-function signedOut({ portalUrl }: PortalContext, { res }: Visit): void {
+function signedOut({ portalUrl }: PortalContext, { res }: EndpointVisit): void {
   const body = card(
     html`<h1>You are signed out</h1>`,
     html`<p class="lead">Your sessions of every application have ended. Close the browser if others use this device.</p>`,
@@ -143,7 +147,10 @@ function signedOut({ portalUrl }: PortalContext, { res }: Visit): void {
 }
 
 /** Who is signed in at this host, for scripts of the same origin. */
-async function sessionFacts({ sessions }: PortalContext, { incoming, res }: Visit): Promise<void> {
+async function sessionFacts(
+  { sessions }: PortalContext,
+  { incoming, res }: EndpointVisit,
+): Promise<void> {
   const cookie = incoming.cookies.get(sessionCookie)
   const session = cookie && (await sessions.read(cookie, incoming.hostname))
   if (!session) throw new SallyportError('unauthenticated', 'no session')
@@ -156,7 +163,7 @@ async function sessionFacts({ sessions }: PortalContext, { incoming, res }: Visi
 }
 
 /** For load balancers: 200 while this gateway can serve. */
-function health({ unavailable }: PortalContext, { res }: Visit): void {
+function health({ unavailable }: PortalContext, { res }: EndpointVisit): void {
   const missing = unavailable()
   sendJson(res, missing.length === 0 ? 200 : 503, {
     status: missing.length === 0 ? 'ready' : 'unavailable',
@@ -165,7 +172,7 @@ function health({ unavailable }: PortalContext, { res }: Visit): void {
 }
 
 /** Public, as keys that only verify are. A new key is there before anything is signed with it. */
-function assertionKeySet({ assertionKeys }: PortalContext, { res }: Visit): void {
+function assertionKeySet({ assertionKeys }: PortalContext, { res }: EndpointVisit): void {
   const headers = {
     'content-type': 'application/jwk-set+json',
     'cache-control': 'public, max-age=60',
@@ -175,7 +182,7 @@ function assertionKeySet({ assertionKeys }: PortalContext, { res }: Visit): void
   send(res, 200, headers, JSON.stringify(keySet))
 }
 
-function robots(_context: PortalContext, { res }: Visit): void {
+function robots(_context: PortalContext, { res }: EndpointVisit): void {
   send(res, 200, { 'content-type': 'text/plain; charset=utf-8' }, 'User-agent: *\nDisallow: /\n')
 }
 

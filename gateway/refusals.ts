@@ -25,7 +25,7 @@ export function challenge(
   { isFresh, wanted }: { isFresh: boolean; wanted?: Challenge | undefined },
 ): void {
   const { incoming, res, access } = visit
-  if (incoming.isNavigation) context.signIn.redirectToPortal(visit, { isFresh, wanted })
+  if (incoming.isNavigation) context.applicationSignIn.redirectToPortal(visit, { isFresh, wanted })
   else
     sendProblem(res, {
       ...problem(context, visit, fault),

@@ -11,6 +11,12 @@ import { ownCookiePrefix } from '#infra/http.ts'
 
 export const signInCookie = `${ownCookiePrefix}-sign-in`
 
+/** A sign-in may be started over so often before the user is told. */
+export const maxTries = 3
+
+/** The nonce and the sign-in secret outlive a coffee break at the provider's form, not a day. */
+export const transientCookieSeconds = 3_600
+
 /** Where the user wanted to go: an application's host, or the portal itself. */
 export const Destination = z.object({
   /** Empty for the portal. */

@@ -1,49 +1,38 @@
 /**
- * Signing in and out. At the portal's host: begin, return from the provider, hand the session over to an
- * application's host, sign out. At an application's host: take the session over. Every step is a redirect, no script
- * is needed, and a step that comes too late or from another browser starts over instead of failing.
+ * Signing in and out, at the portal's host: begin, return from the provider, hand the session over to an application's
+ * host (application-sign-in.ts takes it there), sign out. Every step is a redirect, no script is needed, and a step that
+ * comes too late or from another browser starts over instead of failing.
  */
 
 import { z } from 'zod'
 import type { Bus } from '#infra/bus.ts'
-import { type Challenge, type Decision, SignInReply } from '#infra/contracts/policy.ts'
+import { SignInReply } from '#infra/contracts/policy.ts'
 import { type Principal, sessionLifetimeMs } from '#infra/contracts/principal.ts'
 import { SallyportError } from '#infra/errors.ts'
-import { ownCookiePrefix, pathOf } from '#infra/http.ts'
+import { pathOf } from '#infra/http.ts'
 import { subjects } from '#infra/subjects.ts'
-import { type CookieOptions, setCookie } from './cookie.ts'
+import { setCookie } from './cookie.ts'
 import { clientOf } from './facts.ts'
-import {
-  type ClientRequest,
-  type ClientResponse,
-  flatHeaders,
-  type Upgrade,
-} from './front/client.ts'
-import { type Handover, type HandoverCodes, newNonce, nonceHash } from './handover.ts'
+import type { ClientResponse } from './front/client.ts'
+import type { HandoverCodes } from './handover.ts'
 import type { IdentityProvider } from './identity-provider.ts'
 import type { Incoming } from './incoming.ts'
 import { applicationAt, externalOrigin, type Publication } from './publish.ts'
-import { type Question, questionOf } from './question.ts'
+import { redirect } from './redirect.ts'
 import { type Session, type SessionStore, sessionCookie } from './session.ts'
 import {
   beginSignIn,
   Destination,
+  maxTries,
   newSignInSecret,
   readWanted,
   returnedSignIn,
   signInCookie,
   signInSecret,
+  transientCookieSeconds,
   wantedKey,
-  writeWanted,
 } from './sign-in-state.ts'
-
-const nonceCookie = `${ownCookiePrefix}-nonce`
-
-/** A sign-in may be started over so often before the user is told. */
-const maxTries = 3
-
-/** The nonce and the sign-in secret outlive a coffee break at the provider's form, not a day. */
-const transientCookieSeconds = 3_600
+import type { EndpointVisit } from './visit.ts'
 
 /** Policy verifies the token with the provider's keys, which it may have to fetch. */
 const signInTimeoutMs = 10_000
@@ -55,23 +44,6 @@ export interface SignInContext {
   sessions: SessionStore
   codes: HandoverCodes
   publication: () => Publication
-  /** What policy says of a session at an application. */
-  decide: (question: Question) => Promise<{ readonly decision: Decision }>
-}
-
-interface RedirectOptions {
-  /** Past the session that the portal has. */
-  isFresh: boolean
-  tries?: number
-  /** What policy wants of the sign-in. */
-  wanted?: Challenge | undefined
-}
-
-export interface Visit {
-  readonly incoming: Incoming
-  readonly req: ClientRequest
-  readonly res: ClientResponse
-  readonly upgrade: Upgrade | undefined
 }
 
 export class SignIn {
@@ -83,34 +55,8 @@ export class SignIn {
     this.#portal = new URL(context.portalUrl)
   }
 
-  /** Sends a navigation to an application off to the portal, and back to where it is now afterwards. */
-  redirectToPortal({ incoming, res }: Visit, options: RedirectOptions): void {
-    const { cookies, hostname, target } = incoming
-    const nonce = cookies.get(nonceCookie) ?? newNonce()
-    const url = new URL('.sallyport/authorize', this.#portal)
-    url.searchParams.set('host', hostname)
-    url.searchParams.set('target', target)
-    url.searchParams.set('nonce', nonceHash(nonce))
-    if (options.tries) url.searchParams.set('try', String(options.tries))
-    if (options.isFresh) url.searchParams.set('fresh', 'true')
-    writeWanted(url.searchParams, options.wanted)
-    redirect(res, url.href, [
-      setCookie(nonceCookie, nonce, { maxAgeSeconds: transientCookieSeconds }),
-    ])
-  }
-
-  /** `GET <application>/.sallyport/sign-in`: for programs, which open it in a window and try again afterwards. */
-  signInHere(visit: Visit): void {
-    const { searchParams } = new URL(visit.incoming.target, 'http://application')
-    const target = Destination.shape.target.safeParse(searchParams.get('target') ?? '/')
-    if (!target.success) throw new SallyportError('bad_request', 'target: must be a path')
-    const incoming = { ...visit.incoming, target: target.data }
-    const wanted = readWanted(searchParams)
-    this.redirectToPortal({ ...visit, incoming }, { isFresh: wanted !== undefined, wanted })
-  }
-
   /** `GET <portal>/.sallyport/authorize`: hands over the session, or begins a sign-in first. */
-  async authorize(visit: Visit): Promise<void> {
+  async authorize(visit: EndpointVisit): Promise<void> {
     const { searchParams } = new URL(visit.incoming.target, this.#portal)
     const destination = Destination.safeParse({
       hostname: searchParams.get('host') ?? '',
@@ -128,7 +74,7 @@ export class SignIn {
   }
 
   /** Sends the browser to the identity provider. */
-  async begin({ incoming, res }: Visit, destination: Destination): Promise<void> {
+  async begin({ incoming, res }: EndpointVisit, destination: Destination): Promise<void> {
     const secret = signInSecret(incoming.cookies) ?? newSignInSecret()
     const parameters = beginSignIn(secret, destination)
     const url = await this.#context.provider.authorizationUrl(parameters, destination.wanted)
@@ -138,7 +84,7 @@ export class SignIn {
   }
 
   /** `GET <portal>/.sallyport/callback`: back from the provider. */
-  async returned(visit: Visit): Promise<void> {
+  async returned(visit: EndpointVisit): Promise<void> {
     const { incoming, res } = visit
     const url = new URL(incoming.target, this.#portal)
     const returned = returnedSignIn(
@@ -161,7 +107,7 @@ export class SignIn {
   }
 
   /** Another tab signed in with another secret: go on with its session, or begin again. */
-  async #startOver(visit: Visit, destination: Destination): Promise<void> {
+  async #startOver(visit: EndpointVisit, destination: Destination): Promise<void> {
     const session = await this.portalSession(visit.incoming)
     if (session) return this.#handOver(visit.res, destination, session, [])
     if (destination.tries >= maxTries) {
@@ -221,49 +167,8 @@ export class SignIn {
     return externalOrigin(application, hostname)
   }
 
-  /** `GET <application>/.sallyport/callback`: takes the session over and goes on to the target. */
-  async takeOver(visit: Visit): Promise<void> {
-    const { incoming, res } = visit
-    const { hostname, cookies } = incoming
-    const { searchParams } = new URL(incoming.target, 'http://application')
-    const target = Destination.shape.target.safeParse(searchParams.get('target') ?? '/').data ?? '/'
-    const nonce = cookies.get(nonceCookie)
-    const code = searchParams.get('code')
-    const handover =
-      nonce && code ? await this.#context.codes.redeem(code, hostname, nonce) : undefined
-    if (handover) {
-      const cookie = await this.#context.sessions.create({ hostname, ...handover.session })
-      const options = await this.#accessCookie(incoming, handover)
-      return redirect(res, samePlace(handover.target), [setCookie(sessionCookie, cookie, options)])
-    }
-    const current = cookies.get(sessionCookie)
-    const session = current && (await this.#context.sessions.read(current, hostname))
-    if (session) return redirect(res, samePlace(target), [])
-    const tries = Number(searchParams.get('try') ?? 0)
-    if (!(tries < maxTries)) throw new SallyportError('sign_in_failed', 'the code was refused')
-    const again = { ...visit, incoming: { ...incoming, target } }
-    this.redirectToPortal(again, { isFresh: false, tries: tries + 1 })
-  }
-
-  /**
-   * How the application wants its access cookie (Graph: isPersistentCookieEnabled, isHttpOnlyCookieEnabled), and policies
-   * do (persistentBrowser). A cookie ends with the browser when nobody can say.
-   */
-  async #accessCookie(incoming: Incoming, { target, session }: Handover): Promise<CookieOptions> {
-    const paths = this.#context.publication().at(incoming.hostname)
-    const application = paths && applicationAt(paths, pathOf(target))
-    if (!application) return {}
-    const { isPersistentCookieEnabled, isHttpOnlyCookieEnabled } = application.onPremisesPublishing
-    const question = questionOf(incoming, application, session)
-    const answer = await this.#context.decide(question).catch(() => undefined)
-    const demanded = answer ? answer.decision.sessionDemands?.persistentBrowser : 'never'
-    const isPersistent = demanded ? demanded === 'always' : isPersistentCookieEnabled
-    const maxAgeSeconds = Math.max(0, (session.expiresAtMs - Date.now()) / 1_000)
-    return { isHttpOnly: isHttpOnlyCookieEnabled, ...(isPersistent && { maxAgeSeconds }) }
-  }
-
   /** `POST <portal>/.sallyport/sign-out`: ends the session everywhere, then the provider's. */
-  async signOut({ incoming, res }: Visit): Promise<void> {
+  async signOut({ incoming, res }: EndpointVisit): Promise<void> {
     const cookie = incoming.cookies.get(sessionCookie)
     const session = await this.portalSession(incoming)
     if (session) {
@@ -299,19 +204,4 @@ function portalSession(
     signedInAtMs: Date.now(),
     expiresAtMs: Math.min(expiresAtMs, Date.now() + sessionLifetimeMs),
   }
-}
-
-/** A target as a redirect within the same host: two slashes at its front would name another one. */
-function samePlace(target: string): string {
-  return target.replace(/^\/{2,}/, '/')
-}
-
-export function redirect(res: ClientResponse, url: string, cookies: readonly string[]): void {
-  const headers = flatHeaders({
-    Location: url,
-    'Cache-Control': 'no-store',
-    'Referrer-Policy': 'no-referrer',
-    'Set-Cookie': cookies,
-  })
-  res.sendWhole(302, 'Found', headers, Buffer.alloc(0))
 }

@@ -2,6 +2,7 @@
 
 import type { Audit } from '#infra/audit.ts'
 import type { Logger } from '#infra/log.ts'
+import type { ApplicationSignIn } from './application-sign-in.ts'
 import type { Authorizer } from './authorize.ts'
 import type { Arrival, ClientRequest, ClientResponse } from './front/client.ts'
 import type { Patience } from './front/patience.ts'
@@ -12,9 +13,9 @@ import type { Publication } from './publish.ts'
 import type { Access } from './record.ts'
 import type { Relay } from './relay.ts'
 import type { SessionStore } from './session.ts'
-import type { SignIn } from './sign-in.ts'
 
 export interface ServerContext {
+  applicationSignIn: ApplicationSignIn
   audit: Audit
   authorizer: Authorizer
   limits: Limits
@@ -26,7 +27,6 @@ export interface ServerContext {
   reader: IncomingReader
   relay: Relay
   sessions: SessionStore
-  signIn: SignIn
   /** Looks for clients that send nothing of a body. */
   uploads: Patience
 }
@@ -44,3 +44,6 @@ export interface Visit {
   /** The methods that may be used. */
   allow?: string
 }
+
+/** What endpoints of our own need of it. */
+export type EndpointVisit = Pick<Visit, 'req' | 'res' | 'incoming' | 'upgrade'>

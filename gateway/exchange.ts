@@ -6,15 +6,11 @@
  * before the response head. Nothing else is ever sent twice.
  */
 
-import { BodyReceiver } from '#infra/body-receiver.ts'
-import { BodySender } from '#infra/body-sender.ts'
 import type { Application } from '#infra/contracts/application.ts'
 import { connectorIdOf } from '#infra/contracts/connector.ts'
 import type { MethodClass } from '#infra/contracts/http-methods.ts'
 import type { Decision } from '#infra/contracts/policy.ts'
 import { type FaultCode, isFaultCode } from '#infra/errors.ts'
-import { headerValue } from '#infra/http.ts'
-import { allowedTrailers } from '#infra/trailers.ts'
 import {
   encodeCancel,
   encodeRequest,
@@ -26,13 +22,12 @@ import {
 import { clientHeaders, informationHeaders, switchingHead } from './answer.ts'
 import { discardBody } from './discard.ts'
 import type { ClientRequest, ClientResponse, Upgrade } from './front/client.ts'
-import type { Awaited } from './front/patience.ts'
 import type { Incoming } from './incoming.ts'
-import { LargeBodies } from './large-bodies.ts'
 import type { Grant } from './leases.ts'
 import { methodsOf, type Question } from './question.ts'
 import type { Relay } from './relay.ts'
 import { Search, type Step } from './search.ts'
+import { StreamedBodies } from './streamed-bodies.ts'
 import { UpgradedConnection } from './upgraded.ts'
 
 export interface ExchangeRequest {
@@ -73,9 +68,14 @@ export interface Outcome {
   readonly respondedAt: number | null
 }
 
+interface CutOff {
+  told?: string
+  decision?: Decision | undefined
+}
+
 const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS'])
 
-export class Exchange implements Awaited {
+export class Exchange {
   readonly request: ExchangeRequest
   /** The connector that took it, or the worker of one, as the bus knows it. */
   connectorId: string | undefined
@@ -96,11 +96,8 @@ export class Exchange implements Awaited {
   #status: number | null = null
   #respondedAt: number | null = null
   #wholeBytes = 0
-  #sender: BodySender | undefined
-  #receiver: BodyReceiver | undefined
+  #bodies: StreamedBodies | undefined
   #upgraded: UpgradedConnection | undefined
-  /** As soon as there are bodies that stream. */
-  #large: LargeBodies | undefined
   #isDone = false
 
   constructor(relay: Relay, request: ExchangeRequest) {
@@ -141,8 +138,7 @@ export class Exchange implements Awaited {
   /** The connector, or the way to it, is gone or silent. */
   lost(detail: string): void {
     const { method, hasBody } = this.request.incoming
-    // Nothing is missing but a client that takes it.
-    if (this.#receiver?.isComplete && !this.#upgraded) return
+    if (this.#bodies?.isAnswerComplete) return
     const mayRepeat =
       safeMethods.has(method) && !hasBody && !this.request.upgrade && this.#status === null
     if (!mayRepeat || this.#hasRepeated) return this.#fail('connector_lost', detail)
@@ -151,21 +147,18 @@ export class Exchange implements Awaited {
   }
 
   broken(detail: string): void {
-    this.#cancelConnector('protocol_error')
-    this.#fail('protocol_error', detail)
+    this.#cutOff('protocol_error', detail)
   }
 
   /** Access has ended while the exchange was under way: by a revocation, or because policy has decided so. */
   revoked(decision?: Decision): void {
     const fault = decision?.isReadOnly ? 'read_only' : 'session_revoked'
-    this.#cancelConnector(fault)
-    this.#fail(fault, 'access was revoked', decision)
+    this.#cutOff(fault, 'access was revoked', { decision })
   }
 
   /** Nobody has said that access goes on, and the time is over for which it was said last. */
   leaseEnded(): void {
-    this.#cancelConnector('session_revoked')
-    this.#fail('session_revoked', 'the lease ended')
+    this.#cutOff('session_revoked', 'the lease ended')
   }
 
   /** Access may end for one class alone. */
@@ -176,8 +169,7 @@ export class Exchange implements Awaited {
 
   /** This gateway stops. */
   stopped(): void {
-    this.#cancelConnector('aborted')
-    this.#fail('bus_unavailable', 'the gateway stops')
+    this.#cutOff('bus_unavailable', 'the gateway stops', { told: 'aborted' })
   }
 
   sendDown(frame: Buffer): void {
@@ -239,14 +231,13 @@ export class Exchange implements Awaited {
         else this.#respond(frame)
         break
       case 'data':
-        this.#receiver?.data(frame.data)
-        this.#large?.moved(this.#receiver?.receivedBytes ?? 0)
+        this.#streams?.data(frame.data)
         break
       case 'end':
-        this.#receiver?.end(frame.bodyBytes, frame.trailers)
+        this.#streams?.end(frame.bodyBytes, frame.trailers)
         break
       case 'credit':
-        this.#grantBody(frame.bytes)
+        if (this.request.bodyFollows) (this.#upgraded ?? this.#streamed()).credit(frame.bytes)
         break
       case 'information':
         this.#inform(frame.status, frame.headers)
@@ -286,80 +277,36 @@ export class Exchange implements Awaited {
     const { res } = this.request
     res.sendHead(status, reason, headers)
     this.#responded(status)
-    this.#receiver = new BodyReceiver({
-      budget: this.#relay.context.budget,
-      send: data => this.sendDown(data),
-      deliver: chunk => res.write(chunk),
-      onEnd: trailers => {
-        res.endWith(allowedTrailers(trailers))
-        this.#done({})
-      },
-    })
-    res.on('drain', () => this.#receiver?.drained())
-    this.#receiver.first(body)
-    const length = headerValue(headers, 'content-length')
-    this.#largeBodies().receives(this.#receiver, Number(length) || undefined)
+    this.#streamed().answer(body, headers)
   }
 
-  /** The connector took the request and asks for (more of) its body. */
-  #grantBody(bytes: number): void {
-    if (this.#sender) return this.#sender.grant(bytes)
-    if (!this.request.bodyFollows) return
-    const { req } = this.request
-    const sender = new BodySender({
+  /** As soon as there is a body that streams. */
+  #streamed(): StreamedBodies {
+    if (this.#bodies) return this.#bodies
+    const { bulk, context } = this.#relay
+    this.#bodies = new StreamedBodies({
+      request: this.request,
+      budget: context.budget,
+      uploads: context.uploads,
+      offers: bulk,
       send: frame => this.sendDown(frame),
-      creditBytes: bytes,
-      onWritable: () => req.resume(),
-    })
-    this.#sender = sender
-    if (!this.#isGrpc()) this.#relay.context.uploads.add(this)
-    const large = this.#largeBodies()
-    large.sends(sender, this.request.incoming.contentLength)
-    req.on('data', (chunk: Buffer) => {
-      if (!sender.write(chunk)) req.pause()
-      large.moved(sender.sentBytes)
-    })
-    req.on('end', () => !req.aborted && sender.end(allowedTrailers(req.rawTrailers)))
-  }
-
-  #largeBodies(): LargeBodies {
-    this.#large ??= new LargeBodies({
-      offers: this.#relay.bulk,
-      send: frame => this.sendDown(frame),
+      onAnswered: () => this.#done({}),
+      onStalled: detail => this.#cutOff('request_timeout', detail, { told: 'aborted' }),
       broken: detail => this.broken(detail),
-      lost: detail => {
-        this.#cancelConnector('connector_lost')
-        this.#fail('connector_lost', detail)
-      },
+      lost: detail => this.#cutOff('connector_lost', detail),
     })
-    return this.#large
+    return this.#bodies
+  }
+
+  /** What streams under credit, in either direction. */
+  get #streams(): StreamedBodies | UpgradedConnection | undefined {
+    return this.#upgraded ?? this.#bodies
   }
 
   /** What the origin says on the way to its answer; 100 is between it and the connector (RFC 9110 §15.2). */
   #inform(status: number, headers: readonly string[]): void {
     if (status <= 101 || status > 199) return
     this.request.res.sendInformation(status, informationHeaders(headers))
-  }
-
-  /** A call may be open for hours before its client says something. */
-  #isGrpc(): boolean {
-    return /^application\/grpc\b/i.test(headerValue(this.request.headers, 'content-type') ?? '')
-  }
-
-  get isClientsTurn(): boolean {
-    return this.#sender?.isEnded === false && this.request.req.readableFlowing !== false
-  }
-
-  get movedBytes(): number {
-    return (this.#sender?.sentBytes ?? 0) + (this.#receiver?.receivedBytes ?? 0)
-  }
-
-  stalled(): void {
-    this.#cancelConnector('aborted')
-    this.#fail(
-      'request_timeout',
-      `nothing of the body for ${this.#relay.context.uploads.seconds} s`,
-    )
   }
 
   #switchProtocols(frame: ResponseFrame): void {
@@ -380,15 +327,19 @@ export class Exchange implements Awaited {
         this.#done({})
       },
     })
-    this.#sender = this.#upgraded.sender
-    this.#receiver = this.#upgraded.receiver
-    this.#receiver.first(frame.body)
+    this.#upgraded.receiver.first(frame.body)
   }
 
   #clientClosed(): void {
     if (this.#isDone || this.#status === 101) return
     this.#cancelConnector('aborted')
     this.#done({ isAborted: true })
+  }
+
+  /** Ends it at the connector too, which may be told something else. */
+  #cutOff(fault: FaultCode, detail: string, { told, decision }: CutOff = {}): void {
+    this.#cancelConnector(told ?? fault)
+    this.#fail(fault, detail, decision)
   }
 
   #cancelConnector(code: string): void {
@@ -407,9 +358,8 @@ export class Exchange implements Awaited {
     this.#isDone = true
     if (this.#status !== null) this.#relay.answered(this.#exchangeId)
     this.#relay.forget(this.#exchangeId)
-    this.#receiver?.close()
-    this.#large?.close()
-    if (this.#sender) this.#relay.context.uploads.delete(this)
+    this.#bodies?.close()
+    this.#upgraded?.receiver.close()
     // An answer that came before the end of the request body.
     if (this.#status !== null && this.#status !== 101) discardBody(this.request.req)
     this.request.onDone({
@@ -419,8 +369,8 @@ export class Exchange implements Awaited {
       connectorId: this.connectorId === undefined ? null : connectorIdOf(this.connectorId),
       connectorGroupId: this.groupId,
       attempts: this.#search.attempts,
-      requestBytes: this.request.body.length + (this.#sender?.sentBytes ?? 0),
-      responseBytes: this.#receiver?.receivedBytes ?? this.#wholeBytes,
+      requestBytes: this.request.body.length + (this.#streams?.sentBytes ?? 0),
+      responseBytes: this.#streams?.receivedBytes ?? this.#wholeBytes,
       respondedAt: this.#respondedAt,
     })
   }

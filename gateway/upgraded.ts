@@ -27,8 +27,8 @@ export interface UpgradedOptions {
 const closeTimeoutMs = 1_000
 
 export class UpgradedConnection {
-  readonly sender: BodySender
   readonly receiver: BodyReceiver
+  readonly #sender: BodySender
   readonly #socket: Duplex
   readonly #frames: FrameBoundary | undefined
 
@@ -40,7 +40,7 @@ export class UpgradedConnection {
       creditBytes: initialCreditBytes,
       onWritable: () => socket.resume(),
     })
-    this.sender = sender
+    this.#sender = sender
     this.receiver = new BodyReceiver({
       budget,
       send,
@@ -57,6 +57,27 @@ export class UpgradedConnection {
     if (first.length > 0) sender.write(first)
     // The client may have said its last word before anybody listened.
     if (socket.readableEnded) sender.end()
+  }
+
+  get sentBytes(): number {
+    return this.#sender.sentBytes
+  }
+
+  get receivedBytes(): number {
+    return this.receiver.receivedBytes
+  }
+
+  data(chunk: Buffer): void {
+    this.receiver.data(chunk)
+  }
+
+  end(bodyBytes: number, trailers: readonly string[]): void {
+    this.receiver.end(bodyBytes, trailers)
+  }
+
+  /** The connector takes so many more bytes. */
+  credit(bytes: number): void {
+    this.#sender.grant(bytes)
   }
 
   /**

@@ -1,0 +1,123 @@
+/**
+ * The bodies of an exchange that do not fit into one message: the request's from the client to the connector that asks
+ * for it, the answer's to the client, each as fast as whoever takes it (credit). An exchange without such bodies has none
+ * of this. Large ones leave the bus (large-bodies.ts), and a client that sends nothing of its body is not waited for.
+ */
+
+import { BodyReceiver } from '#infra/body-receiver.ts'
+import { BodySender } from '#infra/body-sender.ts'
+import { headerValue } from '#infra/http.ts'
+import type { StreamBudget } from '#infra/stream-budget.ts'
+import { allowedTrailers } from '#infra/trailers.ts'
+import type { ExchangeRequest } from './exchange.ts'
+import type { Awaited, Patience } from './front/patience.ts'
+import { LargeBodies, type LargeBodiesOptions } from './large-bodies.ts'
+
+export interface StreamedBodiesOptions extends LargeBodiesOptions {
+  request: Pick<ExchangeRequest, 'incoming' | 'headers' | 'req' | 'res'>
+  budget: StreamBudget
+  uploads: Patience
+  /** The client has been given the whole answer. */
+  onAnswered: () => void
+  /** The client sends nothing of its body. */
+  onStalled: (detail: string) => void
+}
+
+export class StreamedBodies implements Awaited {
+  readonly #options: StreamedBodiesOptions
+  readonly #large: LargeBodies
+  #sender: BodySender | undefined
+  #receiver: BodyReceiver | undefined
+
+  constructor(options: StreamedBodiesOptions) {
+    this.#options = options
+    this.#large = new LargeBodies(options)
+  }
+
+  get sentBytes(): number {
+    return this.#sender?.sentBytes ?? 0
+  }
+
+  /** Undefined when the answer does not stream. */
+  get receivedBytes(): number | undefined {
+    return this.#receiver?.receivedBytes
+  }
+
+  /** Nothing is missing but a client that takes it. */
+  get isAnswerComplete(): boolean {
+    return this.#receiver?.isComplete === true
+  }
+
+  /** The head of the answer has been sent; `first` came with it. */
+  answer(first: Buffer, headers: readonly string[]): void {
+    const { request, budget, send, onAnswered } = this.#options
+    const { res } = request
+    const receiver = new BodyReceiver({
+      budget,
+      send,
+      deliver: chunk => res.write(chunk),
+      onEnd: trailers => {
+        res.endWith(allowedTrailers(trailers))
+        onAnswered()
+      },
+    })
+    this.#receiver = receiver
+    res.on('drain', () => receiver.drained())
+    receiver.first(first)
+    const length = headerValue(headers, 'content-length')
+    this.#large.receives(receiver, Number(length) || undefined)
+  }
+
+  data(chunk: Buffer): void {
+    this.#receiver?.data(chunk)
+    this.#large.moved(this.#receiver?.receivedBytes ?? 0)
+  }
+
+  end(bodyBytes: number, trailers: readonly string[]): void {
+    this.#receiver?.end(bodyBytes, trailers)
+  }
+
+  /** The connector took the request and asks for (more of) its body. */
+  credit(bytes: number): void {
+    if (this.#sender) this.#sender.grant(bytes)
+    else this.#send(bytes)
+  }
+
+  #send(creditBytes: number): void {
+    const { request, send, uploads } = this.#options
+    const { req, incoming } = request
+    const sender = new BodySender({ send, creditBytes, onWritable: () => req.resume() })
+    this.#sender = sender
+    if (!isGrpc(request.headers)) uploads.add(this)
+    this.#large.sends(sender, incoming.contentLength)
+    req.on('data', (chunk: Buffer) => {
+      if (!sender.write(chunk)) req.pause()
+      this.#large.moved(sender.sentBytes)
+    })
+    req.on('end', () => !req.aborted && sender.end(allowedTrailers(req.rawTrailers)))
+  }
+
+  get isClientsTurn(): boolean {
+    return this.#sender?.isEnded === false && this.#options.request.req.readableFlowing !== false
+  }
+
+  get movedBytes(): number {
+    return this.sentBytes + (this.receivedBytes ?? 0)
+  }
+
+  stalled(): void {
+    this.#options.onStalled(`nothing of the body for ${this.#options.uploads.seconds} s`)
+  }
+
+  /** The exchange is over. */
+  close(): void {
+    this.#receiver?.close()
+    this.#large.close()
+    if (this.#sender) this.#options.uploads.delete(this)
+  }
+}
+
+/** A call may be open for hours before its client says something. */
+function isGrpc(headers: readonly string[]): boolean {
+  return /^application\/grpc\b/i.test(headerValue(headers, 'content-type') ?? '')
+}

@@ -9,17 +9,8 @@ import type { Logger } from '#infra/log.ts'
 import { encodeLease } from '#infra/wire.ts'
 import type { Authorizer } from './authorize.ts'
 import type { Exchange } from './exchange.ts'
-import type { Grant } from './leases.ts'
+import { sweepMs } from './held-lease.ts'
 import { isTouched, type Question } from './question.ts'
-
-/** How often leases are looked for that are about to end. */
-const sweepMs = 200
-
-/** A long exchange gets its next lease when the present one has less than this left; of a short one, half of it. */
-const renewBeforeMs = 25_000
-
-/** Pause before policy is asked again for a lease that it did not renew. */
-const renewAgainMs = 2_000
 
 export class ContinuousAccess implements Disposable {
   readonly #open: { values(): Iterable<Exchange> }
@@ -51,26 +42,14 @@ export class ContinuousAccess implements Disposable {
   #sweep(): void {
     const now = Date.now()
     for (const exchange of this.#open.values()) {
-      const leftMs = exchange.leaseExpiresAtMs - now
-      // A clock that has jumped proves nothing yet: policy is asked before.
-      if (leftMs <= 0 && exchange.isRenewedInVain) {
-        exchange.leaseEnded()
-        continue
-      }
-      exchange.renewAtMs ??= now + Math.max(leftMs - renewBeforeMs, leftMs / 2 - sweepMs)
-      if (exchange.renewAtMs > now) continue
-      exchange.renewAtMs = now + Math.min(renewAgainMs, Math.max(leftMs / 2, sweepMs))
-      this.#renewOrWarn(exchange)
+      if (exchange.lease.isLost(now)) exchange.leaseEnded()
+      else if (exchange.lease.isDue(now)) this.#renewOrWarn(exchange)
     }
   }
 
   #renewOrWarn(exchange: Exchange): void {
     this.#renew(exchange).catch(error => {
-      exchange.isRenewedInVain = true
-      exchange.renewAtMs = Math.min(
-        exchange.renewAtMs ?? Number.POSITIVE_INFINITY,
-        Date.now() + renewAgainMs,
-      )
+      exchange.lease.notRenewed()
       this.#log.warn({ reason: error.message }, 'a lease could not be renewed yet')
     })
   }
@@ -78,22 +57,10 @@ export class ContinuousAccess implements Disposable {
   async #renew(exchange: Exchange): Promise<void> {
     const answer = await this.#authorizer.ask(exchange.request.question, exchange.methods)
     if (answer.lease === undefined) return exchange.revoked(answer.decision)
-    const isNew = answer.lease !== exchange.lease
-    exchange.lease = answer.lease
-    exchange.leaseExpiresAtMs = answer.expiresAtMs
-    exchange.renewAtMs = renewalAfter(answer)
-    exchange.isRenewedInVain = false
-    if (answer.isLast && Date.now() >= answer.expiresAtMs) exchange.hasUsedLastLease = true
-    if (isNew) exchange.sendDown(encodeLease(answer.lease))
+    if (exchange.lease.renewed(answer)) exchange.sendDown(encodeLease(answer.lease))
   }
 
   [Symbol.dispose](): void {
     clearInterval(this.#timer)
   }
-}
-
-/** Undefined when it is for the next sweep to say. */
-function renewalAfter({ isOutdated, isLast }: Grant): number | undefined {
-  if (isOutdated) return 0
-  return isLast ? Date.now() + renewAgainMs : undefined
 }

@@ -22,6 +22,7 @@ import {
 import { clientHeaders, informationHeaders, switchingHead } from './answer.ts'
 import { discardBody } from './discard.ts'
 import type { ClientRequest, ClientResponse, Upgrade } from './front/client.ts'
+import { HeldLease } from './held-lease.ts'
 import type { Incoming } from './incoming.ts'
 import type { Grant } from './leases.ts'
 import { methodsOf, type Question } from './question.ts'
@@ -77,18 +78,10 @@ const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 export class Exchange {
   readonly request: ExchangeRequest
+  readonly lease: HeldLease
   /** The connector that took it, or the worker of one, as the bus knows it. */
   connectorId: string | undefined
   sentAt = 0
-  /** The latest one; goes with the request however often that is sent. */
-  lease: string
-  leaseExpiresAtMs: number
-  /** It went on after the end of its lease, because nobody was there to renew it. */
-  hasUsedLastLease: boolean
-  /** When the next lease is asked for; undefined until somebody has looked. */
-  renewAtMs: number | undefined
-  /** Policy was asked for it, and has not answered. */
-  isRenewedInVain = false
   readonly #relay: Relay
   readonly #search: Search
   #exchangeId = ''
@@ -104,10 +97,7 @@ export class Exchange {
     this.#relay = relay
     this.request = request
     this.#search = new Search(request.application, relay.context.members)
-    this.lease = request.grant.lease
-    this.leaseExpiresAtMs = request.grant.expiresAtMs
-    this.hasUsedLastLease = request.grant.isLast === true
-    if (request.grant.isOutdated) this.renewAtMs = 0
+    this.lease = new HeldLease(request.grant)
   }
 
   /** Whose queue it goes to. */
@@ -200,12 +190,13 @@ export class Exchange {
 
   #encode(gatewayId: string, exchangeId: string): Buffer {
     const { incoming, headers, body, bodyFollows, upgrade } = this.request
+    const { value: lease } = this.lease
     const isLeaseReference = !this.#search.needsWholeLease && this.#isLeaseKnown()
     return encodeRequest({
       gatewayId,
       exchangeId,
       startBeforeMs: Date.now() + lostAfterMs,
-      lease: isLeaseReference ? leaseReference(this.lease) : this.lease,
+      lease: isLeaseReference ? leaseReference(lease) : lease,
       isLeaseReference,
       method: incoming.method,
       target: incoming.target,
@@ -217,11 +208,8 @@ export class Exchange {
     })
   }
 
-  /** Every member of the group has had it, so a request need not carry it: it is as long as all the rest. */
   #isLeaseKnown(): boolean {
-    const { grant } = this.request
-    const alive = this.#relay.context.members.liveIn(this.groupId)
-    return this.lease === grant.lease && alive > 0 && grant.knownTo.size >= alive
+    return this.lease.isKnownToAll(this.#relay.context.members.liveIn(this.groupId))
   }
 
   #take(frame: UpFrame): void {
@@ -364,7 +352,7 @@ export class Exchange {
     if (this.#status !== null && this.#status !== 101) discardBody(this.request.req)
     this.request.onDone({
       ...end,
-      isOnLastLease: this.hasUsedLastLease,
+      isOnLastLease: this.lease.hasLasted,
       status: this.#status,
       connectorId: this.connectorId === undefined ? null : connectorIdOf(this.connectorId),
       connectorGroupId: this.groupId,

@@ -1,15 +1,55 @@
 /**
  * Who is asking? The session of the cookie at this host, unless a page of another origin is behind the request:
  * hosts under one parent domain are same-site to browsers, so cookies alone would let one application act in
- * another one's name.
+ * another one's name. Whoever has none is sent to sign in.
  */
 
+import type { Application } from '#infra/contracts/application.ts'
 import type { Incoming } from './incoming.ts'
+import { externalOrigin } from './publish.ts'
+import { challenge, refuse } from './refusals.ts'
+import { type Session, sessionCookie } from './session.ts'
+import type { ServerContext, Visit } from './visit.ts'
 
 const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 /** What browsers call a navigation though it only puts something into a page. */
 const embeddings = new Set(['object', 'embed'])
+
+/** The session that is in memory and may be used: the case of nearly every request, without a wait. */
+export function rememberedSession(
+  context: ServerContext,
+  { incoming }: Visit,
+  application: Application,
+): Session | undefined {
+  const cookie = incoming.cookies.get(sessionCookie)
+  if (cookie === undefined) return undefined
+  if (!mayUseSession(incoming, () => visitedOrigin(incoming, application))) return undefined
+  return context.sessions.remembered(cookie, incoming.hostname) ?? undefined
+}
+
+/** The session, or undefined when the request has been answered. */
+export async function authenticate(
+  context: ServerContext,
+  visit: Visit,
+  application: Application,
+): Promise<Session | undefined> {
+  const { incoming } = visit
+  const cookie = incoming.cookies.get(sessionCookie)
+  if (
+    cookie !== undefined &&
+    !mayUseSession(incoming, () => visitedOrigin(incoming, application))
+  ) {
+    refuse(context, visit, 'cross_origin_refused', incoming.origin ?? incoming.fetchSite)
+    return undefined
+  }
+  if (cookie !== undefined) {
+    const session = await context.sessions.read(cookie, incoming.hostname)
+    if (session) return session
+  }
+  challenge(context, visit, 'unauthenticated', { isFresh: false })
+  return undefined
+}
 
 /**
  * Whether the session may be used. Following a link from anywhere is fine; anything else from another origin is not
@@ -22,4 +62,10 @@ export function mayUseSession(incoming: Incoming, ownOrigin: () => string): bool
   if (isLink) return true
   if (fetchSite !== undefined && fetchSite !== 'same-origin' && fetchSite !== 'none') return false
   return origin === undefined || origin === ownOrigin()
+}
+
+function visitedOrigin(incoming: Incoming, application: Application): string {
+  const origin = externalOrigin(application, incoming.hostname)
+  // Reached under another port than the published one, as behind a port mapping: that is the browser's origin then.
+  return `${origin.slice(0, origin.indexOf('//') + 2)}${incoming.host}`
 }

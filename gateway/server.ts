@@ -14,33 +14,27 @@
 
 import type { Application } from '#infra/contracts/application.ts'
 import { allowHeader } from '#infra/contracts/http-methods.ts'
-import { type Challenge, type Decision, decisionFor } from '#infra/contracts/policy.ts'
 import { SallyportError } from '#infra/errors.ts'
 import { isAmbiguousBetweenPaths } from '#infra/http.ts'
-import { mayUseSession } from './authenticate.ts'
+import { authenticate, mayUseSession, rememberedSession } from './authenticate.ts'
+import { askPolicy, decisionOf, rememberedGrant, turnAway } from './enforce.ts'
 import type { Outcome } from './exchange.ts'
 import { forwardedHeaders } from './forwarded.ts'
 import type { RequestListener } from './front/client.ts'
-import type { Incoming } from './incoming.ts'
 import type { Grant } from './leases.ts'
 import { mayForward } from './max-forwards.ts'
 import { requireMethod } from './methods.ts'
 import { isControl, serveControl, servePortal } from './portal.ts'
 import { sendProblem } from './problem.ts'
-import { applicationAt, externalOrigin } from './publish.ts'
-import { methodsOf, type Question, questionOf } from './question.ts'
+import { applicationAt } from './publish.ts'
+import { type Question, questionOf } from './question.ts'
 import { recordAnswered } from './record.ts'
-import { challenge, fail, problem, refuse, refuseUnread } from './refusals.ts'
-import { type Session, sessionCookie } from './session.ts'
-import { wantedKey } from './sign-in-state.ts'
+import { challenge, fail, problem, refuseUnread } from './refusals.ts'
 import { isSmall, readBody } from './small-body.ts'
 import type { ServerContext, Visit } from './visit.ts'
 
 /** Less than the time that a lease in memory is good for at least. */
 const freshGrantMs = 250
-
-/** A session that policy does not accept right after a sign-in would send the user round in circles. */
-const freshSessionMs = 15_000
 
 export function createRequestPath(context: ServerContext): RequestListener {
   const portalHostname = new URL(context.portal.portalUrl).hostname
@@ -79,7 +73,8 @@ async function handle(context: ServerContext, visit: Visit, portalHostname: stri
   }
   requireMethod(application, incoming.method)
   const question = questionOf(incoming, application, visit.access.session)
-  const grant = rememberedGrant(context, visit, question) ?? (await ask(context, visit, question))
+  const grant =
+    rememberedGrant(context, visit, question) ?? (await askPolicy(context, visit, question))
   if (!grant) return
   visit.access.decision = decisionOf(grant, visit)
   visit.access.decidedAt ??= performance.now()
@@ -103,7 +98,7 @@ async function relayWithBody(
   // While a client took its time over the body, access may have changed.
   const isFresh = performance.now() - decidedAt < freshGrantMs && !grant.isOutdated && !grant.isLast
   const known = isFresh ? grant : rememberedGrant(context, visit, question)
-  const current = known ?? (await ask(context, visit, question))
+  const current = known ?? (await askPolicy(context, visit, question))
   if (current) relay(context, visit, application, question, current, body)
 }
 
@@ -122,99 +117,6 @@ async function servePortalSafely(context: ServerContext, visit: Visit): Promise<
     throw new SallyportError('cross_origin_refused', incoming.origin ?? incoming.fetchSite ?? '')
   }
   await servePortal(context.portal, visit)
-}
-
-/** The session that is in memory and may be used: the case of nearly every request, without a wait. */
-function rememberedSession(
-  context: ServerContext,
-  { incoming }: Visit,
-  application: Application,
-): Session | undefined {
-  const cookie = incoming.cookies.get(sessionCookie)
-  if (cookie === undefined) return undefined
-  if (!mayUseSession(incoming, () => ownOrigin(incoming, application))) return undefined
-  return context.sessions.remembered(cookie, incoming.hostname) ?? undefined
-}
-
-/** The session, or undefined when the request has been answered. */
-async function authenticate(
-  context: ServerContext,
-  visit: Visit,
-  application: Application,
-): Promise<Session | undefined> {
-  const { incoming } = visit
-  const cookie = incoming.cookies.get(sessionCookie)
-  if (cookie !== undefined && !mayUseSession(incoming, () => ownOrigin(incoming, application))) {
-    refuse(context, visit, 'cross_origin_refused', incoming.origin ?? incoming.fetchSite)
-    return undefined
-  }
-  if (cookie !== undefined) {
-    const session = await context.sessions.read(cookie, incoming.hostname)
-    if (session) return session
-  }
-  challenge(context, visit, 'unauthenticated', { isFresh: false })
-  return undefined
-}
-
-function ownOrigin(incoming: Incoming, application: Application): string {
-  const origin = externalOrigin(application, incoming.hostname)
-  // Reached under another port than the published one, as behind a port mapping: that is the browser's origin then.
-  return `${origin.slice(0, origin.indexOf('//') + 2)}${incoming.host}`
-}
-
-/** The grant that is in memory, unless it is one for other methods. */
-function rememberedGrant(
-  context: ServerContext,
-  visit: Visit,
-  question: Question,
-): Grant | undefined {
-  const grant = context.authorizer.remembered(question)
-  return grant && decisionOf(grant, visit).outcome === 'grant' ? grant : undefined
-}
-
-/** The half that is about this request, of a decision that has two. */
-function decisionOf({ decision }: Pick<Grant, 'decision'>, visit: Visit): Decision {
-  return decision.unsafeMethods
-    ? decisionFor(decision, methodsOf(visit.incoming, visit.upgrade))
-    : decision
-}
-
-/** The grant, or undefined when the request has been refused. */
-async function ask(
-  context: ServerContext,
-  visit: Visit,
-  question: Question,
-): Promise<Grant | undefined> {
-  const { clientAddress } = visit.incoming
-  context.limits.admit('decision', clientAddress)
-  const answer = await context.authorizer
-    .ask(question, methodsOf(visit.incoming, visit.upgrade))
-    .catch(error => {
-      context.limits.restore('decision', clientAddress)
-      throw error
-    })
-  visit.access.decision = decisionOf(answer, visit)
-  visit.access.decidedAt = performance.now()
-  if (answer.lease !== undefined) return answer
-  turnAway(context, visit, answer.decision)
-  return undefined
-}
-
-function turnAway(context: ServerContext, visit: Visit, decision: Decision): void {
-  const { outcome, reasons, challenge: wanted } = decision
-  if (outcome !== 'challenge' || isTriedAlready(visit.access.session, wanted)) {
-    const fault = decision.isReadOnly ? 'read_only' : 'access_denied'
-    refuse(context, visit, fault, undefined, reasons)
-  } else {
-    const fault = wanted ? 'insufficient_user_authentication' : 'unauthenticated'
-    challenge(context, visit, fault, { isFresh: true, wanted })
-  }
-}
-
-/** The user has just come back from a sign-in that was to do this, and it did not. */
-function isTriedAlready(session: Session | undefined, wanted: Challenge | undefined): boolean {
-  if (!session || Date.now() - session.signedInAtMs > freshSessionMs) return false
-  return wanted === undefined || session.stepUp === wantedKey(wanted)
 }
 
 function relay(

@@ -1,49 +1,30 @@
 /**
- * One exchange at the connector: the request goes to the origin, the answer goes up. An answer that is complete by
- * the end of the event-loop turn, or known to be small and soon complete, is one message; anything else streams under
- * credit.
+ * One exchange at the connector: what its request becomes (request-body.ts, upgraded.ts) and its answer (answer.ts) belong
+ * to it, and it ends when the answer has been sent, or at once when the client leaves, the origin fails, or nobody may
+ * have an answer any more.
  */
 
-import type { IncomingMessage } from 'node:http'
-import { type Duplex, Readable } from 'node:stream'
-import { BodyReceiver } from '#infra/body-receiver.ts'
-import { BodySender } from '#infra/body-sender.ts'
+import type { BodyReceiver } from '#infra/body-receiver.ts'
+import type { BodySender } from '#infra/body-sender.ts'
 import { BulkSwitch } from '#infra/bulk-switch.ts'
 import type { Application } from '#infra/contracts/application.ts'
 import { methodClassOf } from '#infra/contracts/http-methods.ts'
 import type { LeaseClaims } from '#infra/contracts/policy.ts'
-import { headerValue } from '#infra/http.ts'
 import type { Logger } from '#infra/log.ts'
 import type { StreamBudget } from '#infra/stream-budget.ts'
-import {
-  chunkBytes,
-  type DownFrame,
-  encodeAccepted,
-  encodeCancel,
-  encodeCredit,
-  encodeInformation,
-  encodeRefused,
-  encodeResponse,
-  initialCreditBytes,
-  type RequestFrame,
-  singleMessageBytes,
-} from '#infra/wire.ts'
+import { type DownFrame, encodeAccepted, encodeCancel, encodeRefused } from '#infra/wire.ts'
+import { Answer, type Answered, type AnswerOptions } from './answer.ts'
 import type { BulkDialer } from './bulk-dialer.ts'
-import type { OriginControl, OriginRequest, OriginSink, Origins } from './origin.ts'
-import { asOriginError, OriginError } from './origin-error.ts'
+import type { OriginRequest, Origins } from './origin.ts'
+import { OriginError } from './origin-error.ts'
 import { rawRequest } from './raw-request.ts'
-import { isEventStream, type Owed, Silence } from './silence.ts'
-import {
-  internalTarget,
-  requestHeaders,
-  responseHeaders,
-  type Translation,
-  translationOf,
-} from './translate.ts'
+import { RequestBody } from './request-body.ts'
+import { type Owed, Silence } from './silence.ts'
+import { internalTarget, requestHeaders, type Translation, translationOf } from './translate.ts'
+import { UpgradedConnection } from './upgraded.ts'
 import type { SiteVeto } from './veto/site-veto.ts'
 
-export interface ExchangeOptions {
-  frame: RequestFrame
+export interface ExchangeOptions extends AnswerOptions {
   application: Application
   claims: LeaseClaims
   origins: Origins
@@ -54,96 +35,60 @@ export interface ExchangeOptions {
   /** What the owner of the site has to say; undefined when there is nothing. */
   veto?: SiteVeto | undefined
   log: Logger
-  send: (frame: Buffer) => void
-  /** The first answer has been given, with this status. */
-  onAnswered: (status: number) => void
   /** No connection to the origin could be made. */
   onUnreachable: (reason: string) => void
   onClosed: () => void
 }
 
-interface Head {
-  status: number
-  reason: string
-  headers: string[]
-}
-
-/** How long an answer of known, small length may take to become one message. */
-const wholeWithinMs = 20
-
-export class Exchange implements OriginSink {
+export class Exchange implements Answered {
   readonly startedAt = performance.now()
   /** Of `carriedBytes`, what is in the connector's sum already. */
   countedBytes = 0
-  /** What the lease says; replaced when a renewed one arrives. */
-  claims: LeaseClaims
   readonly #options: ExchangeOptions
   readonly #translation: Translation
+  readonly #answer: Answer
+  #claims: LeaseClaims
   #abortOrigin: (() => void) | undefined
-  #control: OriginControl | undefined
-  /** The response head, until it has been sent. */
-  #head: Head | undefined
-  #collected: Buffer[] = []
-  #collectedBytes = 0
-  #flush: NodeJS.Immediate | undefined
-  #flushLater: NodeJS.Timeout | undefined
-  #sender: BodySender | undefined
-  #receiver: BodyReceiver | undefined
-  #requestBody: Readable | undefined
-  #requestTrailers: readonly string[] = []
-  #socket: Duplex | undefined
-  #silence: Silence | undefined
-  #isStarted = false
-  /** The answer waits for room on its way to the client. */
-  #isHeldBack = false
-  #answerHeaders: readonly string[] = []
-  /** May be quiet for long. Of an answer it is looked up when somebody asks, which is never for the short ones. */
-  #isStream: boolean | undefined
-  #originBytes = 0
+  /** Of a request whose body streams. */
+  #body: RequestBody | undefined
+  /** Of a request to switch protocols. */
+  #upgraded: UpgradedConnection | undefined
   /** Once the gateway has offered a connection for large bodies. */
   #bulk: BulkSwitch | undefined
+  #silence: Silence | undefined
   #isClosed = false
 
   constructor(options: ExchangeOptions) {
     this.#options = options
-    this.claims = options.claims
+    this.#claims = options.claims
     this.#translation = translationOf(options.application, options.frame.headers)
+    this.#answer = new Answer(options, this.#translation, this)
+  }
+
+  /** What the lease says, the latest one. */
+  get claims(): LeaseClaims {
+    return this.#claims
   }
 
   start(): void {
+    if (this.#endIfReadOnly() || this.endIfVetoed()) return
     const { frame, application, origins } = this.#options
-    if (this.endIfReadOnly() || this.endIfVetoed()) return
-    const request: OriginRequest = {
-      method: frame.method,
-      target: internalTarget(this.#translation, frame.target),
-      headers: requestHeaders(this.#translation, frame.headers),
-      body: frame.bodyFollows && !frame.isUpgrade ? this.#receiveBody() : this.#wholeBody(),
-    }
-    if (this.#requestBody) request.trailers = () => this.#requestTrailers
-    request.claims = this.claims
-    if (frame.isRaw) request.raw = rawRequest(frame, application, this.#translation)
+    const request = this.#request()
     try {
       this.#abortOrigin = frame.isUpgrade
-        ? origins.upgrade(application, request, {
-            started: () => this.started(),
-            upgraded: (reason, headers, socket, first) =>
-              this.#upgraded({ status: 101, reason, headers }, socket, first),
-            declined: response => this.#declined(response),
-            failed: error => this.failed(error),
-          })
-        : origins.send(application, request, this)
+        ? origins.upgrade(application, request, this.#upgrade())
+        : origins.send(application, request, this.#answer)
     } catch (error) {
       const cause = error instanceof Error ? error : new Error(String(error))
       this.failed(new OriginError('bad_request', cause.message, false, { cause }))
     }
   }
 
-  /** What the gateway makes of the lease does not count; and one that is renewed may be for less than before. */
-  endIfReadOnly(): boolean {
-    const { methods } = this.claims
-    if (methods === undefined || methodClassOf(this.#options.frame) === methods) return false
-    this.cancel('read_only', `the lease is for ${methods} methods`)
-    return true
+  /** Goes on by a renewed lease, which may be for less than before. */
+  renew(claims: LeaseClaims): void {
+    this.#claims = claims
+    // The user may have come into a group whom the site's owner keeps out.
+    if (!this.#endIfReadOnly()) this.endIfVetoed()
   }
 
   /** Asked before the origin hears of the request, and again whenever the answer may be another. */
@@ -152,7 +97,7 @@ export class Exchange implements OriginSink {
     if (!veto) return false
     const { method, headers, isUpgrade } = frame
     const target = internalTarget(this.#translation, frame.target)
-    const question = { method, target, headers, isUpgrade, claims: this.claims }
+    const question = { method, target, headers, isUpgrade, claims: this.#claims }
     const reason = veto.reasonAgainst(question)
     if (reason === undefined) return false
     this.cancel('site_veto', reason)
@@ -174,7 +119,7 @@ export class Exchange implements OriginSink {
           this.#receiver?.end(frame.bodyBytes, frame.trailers)
           break
         case 'credit':
-          this.#sender?.grant(frame.bytes)
+          this.#answer.sender?.grant(frame.bytes)
           break
         case 'cancel':
           this.#close(true)
@@ -188,26 +133,10 @@ export class Exchange implements OriginSink {
     }
   }
 
-  #dialBulk(key: string): void {
-    const { bulk } = this.#options
-    if (!bulk || this.#bulk) return
-    const bodies = new BulkSwitch({
-      broken: detail => this.cancel('protocol_error', detail),
-      lost: detail => this.cancel('connector_lost', detail),
-    })
-    this.#bulk = bodies
-    if (this.#sender) bodies.sends(this.#sender)
-    if (this.#receiver) bodies.receives(this.#receiver)
-    bulk.dial(key, {
-      isWanted: () => !this.#isClosed,
-      ready: connection => bodies.take(connection),
-    })
-  }
-
   /** Breaks off: the gateway is told why, the origin's request is aborted. */
   cancel(code: string, detail: string): void {
     if (this.#isClosed) return
-    const hasSentHead = this.#sender !== undefined
+    const hasSentHead = this.#answer.sender !== undefined
     this.#options.send(
       hasSentHead ? encodeCancel(code, detail) : encodeRefused(code, detail, false),
     )
@@ -216,130 +145,31 @@ export class Exchange implements OriginSink {
 
   /** Bytes of bodies and of an upgraded connection, both ways, since it began. */
   get carriedBytes(): number {
-    if (!this.#isStarted && this.#originBytes === 0) return 0
-    const sent = this.#options.frame.body.length + (this.#receiver?.receivedBytes ?? 0)
-    return sent + this.#originBytes
+    const { isAwaited, bytes } = this.#answer
+    if (!isAwaited && bytes === 0) return 0
+    return this.#options.frame.body.length + (this.#receiver?.receivedBytes ?? 0) + bytes
   }
 
   /** Fails when the origin has been silent for too long; called every now and then. */
   checkSilence(now: number): void {
     this.#silence ??= new Silence(this.#options.application.onPremisesPublishing)
-    const waiting = (this.#requestBody?.readableLength ?? 0) + (this.#receiver?.waitingBytes ?? 0)
-    const moved = this.#originBytes + (this.#receiver?.receivedBytes ?? 0) - waiting
-    const failure = this.#silence.look(this.#owed(), moved, now)
+    const takenBytes = this.#body?.takenBytes ?? this.#upgraded?.takenBytes ?? 0
+    const failure = this.#silence.look(this.#owed(), this.#answer.bytes + takenBytes, now)
     if (failure) this.failed(failure)
   }
 
-  /** What it is the origin's turn to do; undefined while it waits for us, or for a connection. */
-  #owed(): Owed | undefined {
-    if (!this.#isStarted || this.#isHeldBack || this.#sender?.isEnded) return undefined
-    if (this.#sender || this.#head) {
-      this.#isStream ??= isEventStream(this.#answerHeaders)
-      return this.#isStream ? 'streamIdle' : 'idle'
-    }
-    const body = this.#requestBody
-    if (!body || body.readableEnded) return 'firstByte'
-    // Paused: the origin takes no more. Otherwise it is the client who sends nothing.
-    return body.readableFlowing === false ? 'idle' : undefined
+  streams(sender: BodySender): void {
+    this.#bulk?.sends(sender)
   }
 
-  #wholeBody(): Buffer | null {
-    return this.#options.frame.body.length > 0 ? this.#options.frame.body : null
-  }
-
-  #receiveBody(): Readable {
-    const { frame, send, budget } = this.#options
-    let isAskedFor = false
-    const body = new Readable({
-      highWaterMark: chunkBytes,
-      read: () => {
-        // The gateway holds the body back until an origin takes it: until then another connector still may.
-        if (!isAskedFor) send(encodeCredit(initialCreditBytes))
-        isAskedFor = true
-        this.#receiver?.drained()
-      },
-    })
-    body.on('error', () => undefined)
-    this.#requestBody = body
-    this.#receiver = new BodyReceiver({
-      budget,
-      send,
-      deliver: chunk => body.push(chunk),
-      onEnd: trailers => {
-        this.#requestTrailers = trailers
-        body.push(null)
-      },
-    })
-    this.#receiver.first(frame.body)
-    return body
-  }
-
-  started(): void {
-    this.#isStarted = true
-  }
-
-  information(status: number, headers: string[]): void {
-    this.#originBytes++
-    if (status === 101 || status === 100) return
-    this.#options.send(encodeInformation(status, responseHeaders(this.#translation, headers)))
-  }
-
-  head(status: number, reason: string, headers: string[], control: OriginControl): void {
-    this.#control = control
-    this.#answerHeaders = headers
-    this.#head = { status, reason, headers: responseHeaders(this.#translation, headers) }
-    const length = headerValue(headers, 'content-length')
-    if (length === undefined) this.#flush = setImmediate(() => this.#stream())
-    else if (Number(length) > singleMessageBytes && this.#mayHaveBody(status)) this.#stream()
-    else this.#flush = setImmediate(() => this.#waitForWhole())
-  }
-
-  /** An answer of known, small length may need another packet or two; one that trickles is not held back. */
-  #waitForWhole(): void {
-    this.#flushLater = setTimeout(() => this.#stream(), wholeWithinMs)
-  }
-
-  #mayHaveBody(status: number): boolean {
-    return this.#options.frame.method !== 'HEAD' && status !== 204 && status !== 304
-  }
-
-  data(chunk: Buffer): void {
-    if (this.#isClosed) return
-    this.#originBytes += chunk.length
-    if (this.#sender) {
-      if (!this.#sender.write(chunk)) this.#holdBack()
-      return
-    }
-    this.#collected.push(chunk)
-    this.#collectedBytes += chunk.length
-    if (this.#collectedBytes > singleMessageBytes) this.#stream()
-  }
-
-  #holdBack(): void {
-    this.#isHeldBack = true
-    this.#control?.pause()
-  }
-
-  #goOn(): void {
-    this.#isHeldBack = false
-    this.#control?.resume()
-  }
-
-  end(trailers: string[]): void {
-    if (this.#isClosed) return
-    if (!this.#sender && trailers.length > 0) this.#stream()
-    if (this.#sender) {
-      this.#sender.end(trailers)
-      return
-    }
-    if (this.#head) this.#sendHead(this.#head, false)
+  ended(): void {
     this.#close(false)
   }
 
   failed(error: OriginError): void {
     if (this.#isClosed) return
     this.#options.log.debug({ code: error.code, reason: error.message }, 'origin failed')
-    if (this.#sender) {
+    if (this.#answer.sender) {
       this.cancel(error.code, error.message)
       return
     }
@@ -352,108 +182,86 @@ export class Exchange implements OriginSink {
     this.#close(true)
   }
 
-  /** Sends the head with what has been collected; the rest follows under credit. */
-  #stream(): void {
-    const head = this.#head
-    if (!head || this.#isClosed) return
-    this.#sender = new BodySender({
-      send: this.#options.send,
-      creditBytes: initialCreditBytes,
-      firstBytes: this.#collectedBytes,
-      onWritable: () => this.#goOn(),
-      onEnded: () => this.#close(false),
-    })
-    this.#sendHead(head, true)
-    this.#bulk?.sends(this.#sender)
+  /** What the gateway makes of the lease does not count. */
+  #endIfReadOnly(): boolean {
+    const { methods } = this.#claims
+    if (methods === undefined || methodClassOf(this.#options.frame) === methods) return false
+    this.cancel('read_only', `the lease is for ${methods} methods`)
+    return true
   }
 
-  #sendHead(head: Head, bodyFollows: boolean, isUpgrade = false): void {
-    this.#clearFlush()
-    const [first = Buffer.alloc(0)] = this.#collected
-    const body = this.#collected.length < 2 ? first : Buffer.concat(this.#collected)
-    this.#head = undefined
-    this.#collected = []
-    this.#options.send(encodeResponse({ ...head, body, bodyFollows, isUpgrade }))
-    this.#options.onAnswered(head.status)
-  }
-
-  /** A switched protocol: the same two byte streams, between the origin's socket and the bus. */
-  #upgraded(head: Head, socket: Duplex, first: Buffer): void {
-    this.#socket = socket
-    this.#isStream = true
-    this.#control = {
-      pause: () => socket.pause(),
-      resume: () => socket.resume(),
-      abort: () => socket.destroy(),
+  #request(): OriginRequest {
+    const { frame, application } = this.#options
+    const body = this.#streamingBody()
+    const request: OriginRequest = {
+      method: frame.method,
+      target: internalTarget(this.#translation, frame.target),
+      headers: requestHeaders(this.#translation, frame.headers),
+      body: body?.stream ?? (frame.body.length > 0 ? frame.body : null),
     }
-    this.#sender = new BodySender({
-      send: this.#options.send,
-      creditBytes: initialCreditBytes,
-      onWritable: () => this.#goOn(),
-      onEnded: () => this.#closeWhenGone(socket),
-    })
-    this.#receiver = new BodyReceiver({
-      budget: this.#options.budget,
-      send: this.#options.send,
-      deliver: chunk => socket.write(chunk),
-      onEnd: () => socket.end(),
-    })
-    socket.on('drain', () => this.#receiver?.drained())
-    socket.on('data', chunk => this.data(chunk))
-    socket.on('error', error => this.failed(asOriginError(error)))
-    socket.on('end', () => this.#sender?.end())
-    socket.on('close', () => this.#sender?.end())
-    this.#sendHead(
-      { ...head, headers: upgradeHeaders(this.#translation, head.headers) },
-      true,
-      true,
-    )
-    if (first.length > 0) this.data(first)
+    if (body) request.trailers = () => body.trailers
+    request.claims = this.#claims
+    if (frame.isRaw) request.raw = rawRequest(frame, application, this.#translation)
+    return request
   }
 
-  /** Both directions of an upgraded connection have to end; the origin may still be reading. */
-  #closeWhenGone(socket: Duplex): void {
-    if (socket.closed) this.#close(false)
-    else socket.once('close', () => this.#close(false))
+  #streamingBody(): RequestBody | undefined {
+    const { frame } = this.#options
+    if (frame.bodyFollows && !frame.isUpgrade) {
+      this.#body = new RequestBody(frame.body, this.#options)
+    }
+    return this.#body
   }
 
-  #declined(response: IncomingMessage): void {
-    this.head(response.statusCode ?? 502, response.statusMessage ?? '', response.rawHeaders, {
-      pause: () => response.pause(),
-      resume: () => response.resume(),
-      abort: () => response.destroy(),
+  #upgrade(): UpgradedConnection {
+    const { budget, send } = this.#options
+    const onEnded = () => this.ended()
+    this.#upgraded = new UpgradedConnection({ answer: this.#answer, budget, send, onEnded })
+    return this.#upgraded
+  }
+
+  /** Of what the client sends. */
+  get #receiver(): BodyReceiver | undefined {
+    return this.#body?.receiver ?? this.#upgraded?.receiver
+  }
+
+  #dialBulk(key: string): void {
+    const { bulk } = this.#options
+    if (!bulk || this.#bulk) return
+    const bodies = new BulkSwitch({
+      broken: detail => this.cancel('protocol_error', detail),
+      lost: detail => this.cancel('connector_lost', detail),
     })
-    response.on('data', chunk => this.data(chunk))
-    response.on('end', () => this.end(response.rawTrailers))
-    response.on('error', error => this.failed(asOriginError(error)))
+    this.#bulk = bodies
+    if (this.#answer.sender) bodies.sends(this.#answer.sender)
+    if (this.#receiver) bodies.receives(this.#receiver)
+    bulk.dial(key, {
+      isWanted: () => !this.#isClosed,
+      ready: connection => bodies.take(connection),
+    })
   }
 
-  #clearFlush(): void {
-    if (this.#flush) clearImmediate(this.#flush)
-    clearTimeout(this.#flushLater)
+  /** What it is the origin's turn to do; undefined while it waits for us, or for a connection. */
+  #owed(): Owed | undefined {
+    if (!this.#answer.isAwaited) return undefined
+    if (this.#answer.hasBegun) return this.#answer.owed
+    return this.#body ? this.#body.owed : 'firstByte'
   }
 
   #close(abortsOrigin: boolean): void {
     if (this.#isClosed) return
     this.#isClosed = true
-    this.#clearFlush()
-    this.#receiver?.close()
-    if (abortsOrigin) this.#bulk?.destroy()
+    this.#answer.close()
+    this.#body?.close()
+    this.#upgraded?.close()
+    if (abortsOrigin) this.#abort()
     else this.#bulk?.finish()
-    // An answer that came before the end of the request body leaves that body unfinished.
-    if (this.#requestBody && !this.#requestBody.readableEnded) this.#requestBody.destroy()
-    if (abortsOrigin) {
-      this.#abortOrigin?.()
-      this.#socket?.destroy()
-    }
     this.#options.onClosed()
   }
-}
 
-/** Headers of a 101: as any response, but Connection and Upgrade belong to the protocol switch (RFC 9110 §7.8). */
-function upgradeHeaders(translation: Translation, headers: readonly string[]): string[] {
-  const result = responseHeaders(translation, headers)
-  const protocol = headerValue(headers, 'upgrade')
-  if (protocol !== undefined) result.push('Connection', 'Upgrade', 'Upgrade', protocol)
-  return result
+  #abort(): void {
+    this.#bulk?.destroy()
+    this.#abortOrigin?.()
+    this.#upgraded?.destroy()
+  }
 }

@@ -311,11 +311,8 @@ class Server implements Serving {
     const application = applications().get(applicationId)
     const expected = application && this.#expectation(application, nowMs)
     const claims = leases.verify(lease, expected ?? { applicationId, nowMs })
-    if (claims.session === exchange.claims.session && claims.sub === exchange.claims.sub) {
-      exchange.claims = claims
-      // The user may have come into a group whom the site's owner keeps out.
-      if (!exchange.endIfReadOnly()) exchange.endIfVetoed()
-    }
+    if (claims.session === exchange.claims.session && claims.sub === exchange.claims.sub)
+      exchange.renew(claims)
   }
 
   #send(frame: RequestFrame, data: Buffer): void {

@@ -109,6 +109,14 @@ export function responseHeaders(translation: Translation, headers: readonly stri
   return kept
 }
 
+/** Headers of a 101: as any response, but Connection and Upgrade belong to the protocol switch (RFC 9110 §7.8). */
+export function upgradeHeaders(translation: Translation, headers: readonly string[]): string[] {
+  const result = responseHeaders(translation, headers)
+  const protocol = headerValue(headers, 'upgrade')
+  if (protocol !== undefined) result.push('Connection', 'Upgrade', 'Upgrade', protocol)
+  return result
+}
+
 function responseValue(translation: Translation, name: string, value: string): string | undefined {
   switch (name) {
     case 'location':

@@ -1,0 +1,105 @@
+/**
+ * A request to switch protocols at the origin. If the origin does, two streams of bytes under credit go between its socket
+ * and the bus, the upper one as the body of the answer, and both have to end; otherwise its answer is as any other.
+ */
+
+import type { IncomingMessage } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { BodyReceiver } from '#infra/body-receiver.ts'
+import type { StreamBudget } from '#infra/stream-budget.ts'
+import type { Answer } from './answer.ts'
+import type { OriginControl, UpgradeSink } from './origin.ts'
+import { asOriginError, type OriginError } from './origin-error.ts'
+
+export interface UpgradedOptions {
+  answer: Answer
+  budget: StreamBudget
+  /** Puts a frame on the bus. */
+  send: (frame: Buffer) => void
+  /** Both directions have ended. */
+  onEnded: () => void
+}
+
+export class UpgradedConnection implements UpgradeSink {
+  readonly #options: UpgradedOptions
+  #socket: Duplex | undefined
+  #receiver: BodyReceiver | undefined
+
+  constructor(options: UpgradedOptions) {
+    this.#options = options
+  }
+
+  /** Takes what the client sends; undefined before the switch. */
+  get receiver(): BodyReceiver | undefined {
+    return this.#receiver
+  }
+
+  get takenBytes(): number {
+    if (!this.#receiver) return 0
+    const { receivedBytes, waitingBytes } = this.#receiver
+    return receivedBytes - waitingBytes
+  }
+
+  started(): void {
+    this.#options.answer.started()
+  }
+
+  upgraded(reason: string, headers: string[], socket: Duplex, first: Buffer): void {
+    const { answer, budget, send } = this.#options
+    this.#socket = socket
+    const receiver = new BodyReceiver({
+      budget,
+      send,
+      deliver: chunk => socket.write(chunk),
+      onEnd: () => socket.end(),
+    })
+    this.#receiver = receiver
+    socket.on('drain', () => receiver.drained())
+    socket.on('data', chunk => answer.data(chunk))
+    socket.on('error', error => answer.failed(asOriginError(error)))
+    socket.on('end', () => answer.end([]))
+    socket.on('close', () => answer.end([]))
+    answer.switched(reason, headers, {
+      control: controlOf(socket),
+      onEnded: () => this.#endWhenGone(socket),
+    })
+    if (first.length > 0) answer.data(first)
+  }
+
+  declined(response: IncomingMessage): void {
+    const { answer } = this.#options
+    const { statusCode = 502, statusMessage = '', rawHeaders } = response
+    answer.head(statusCode, statusMessage, rawHeaders, controlOf(response))
+    response.on('data', chunk => answer.data(chunk))
+    response.on('end', () => answer.end(response.rawTrailers))
+    response.on('error', error => answer.failed(asOriginError(error)))
+  }
+
+  failed(error: OriginError): void {
+    this.#options.answer.failed(error)
+  }
+
+  /** Nothing more is taken of what the client sends. */
+  close(): void {
+    this.#receiver?.close()
+  }
+
+  /** Cuts the connection with the origin, if there is one. */
+  destroy(): void {
+    this.#socket?.destroy()
+  }
+
+  /** The origin may still be reading. */
+  #endWhenGone(socket: Duplex): void {
+    if (socket.closed) this.#options.onEnded()
+    else socket.once('close', this.#options.onEnded)
+  }
+}
+
+function controlOf(stream: Duplex | IncomingMessage): OriginControl {
+  return {
+    pause: () => stream.pause(),
+    resume: () => stream.resume(),
+    abort: () => stream.destroy(),
+  }
+}

@@ -4,14 +4,14 @@
  * say what that library does not bear.
  */
 
-import type { ClientRequest, IncomingMessage } from 'node:http'
+import type { ClientRequest } from 'node:http'
 import type { Readable } from 'node:stream'
 import type { Application } from '#infra/contracts/application.ts'
 import { headerValue, pairsOf } from '#infra/http.ts'
 import type { Dialer } from './dial.ts'
 import type { OriginRequest, OriginSink, Origins } from './origin.ts'
-import { asOriginError, OriginError } from './origin-error.ts'
-import { requestAlone } from './own-connection.ts'
+import { OriginError } from './origin-error.ts'
+import { passOn, requestAlone } from './own-connection.ts'
 
 /** The same origins; a body that announces trailers keeps them. */
 export function withTrailers(origins: Origins, dialer: Dialer): Origins {
@@ -51,7 +51,7 @@ export function sendAlone(
   outgoing.on('information', ({ statusCode, rawHeaders }) =>
     sink.information(statusCode, rawHeaders),
   )
-  outgoing.on('response', response => follow(response, sink))
+  outgoing.on('response', response => passOn(response, sink))
   outgoing.on('upgrade', (_response, socket) => {
     socket.on('error', () => undefined).destroy()
     sink.failed(new OriginError('origin_protocol_error', 'an unasked 101', true))
@@ -83,15 +83,4 @@ function sendBody(outgoing: ClientRequest, { body, trailers, headers }: OriginRe
   })
   // Nobody needs the rest: the answer is complete, or the client is gone.
   body.once('close', () => body.readableEnded || outgoing.destroy())
-}
-
-function follow(response: IncomingMessage, sink: OriginSink): void {
-  sink.head(response.statusCode ?? 502, response.statusMessage ?? '', response.rawHeaders, {
-    pause: () => response.pause(),
-    resume: () => response.resume(),
-    abort: () => response.destroy(),
-  })
-  response.on('data', (chunk: Buffer) => sink.data(chunk))
-  response.on('end', () => sink.end(response.rawTrailers))
-  response.on('error', error => sink.failed(asOriginError(error)))
 }

@@ -3,11 +3,11 @@
  * and origins that say what it does not bear.
  */
 
-import { type ClientRequest, request as httpRequest } from 'node:http'
+import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http'
 import type { Application } from '#infra/contracts/application.ts'
 import { destinationOf } from './destination.ts'
 import type { Dialer } from './dial.ts'
-import type { OriginRequest } from './origin.ts'
+import type { OriginRequest, OriginSink } from './origin.ts'
 import { asOriginError, OriginError } from './origin-error.ts'
 
 export interface OwnConnectionSink {
@@ -51,4 +51,16 @@ export function requestAlone(
     sink.failed(new OriginError(code, message, isConnected, { cause: error }))
   })
   return outgoing
+}
+
+/** Gives an ordinary answer to such a request to whoever waits for it. */
+export function passOn(response: IncomingMessage, sink: OriginSink): void {
+  sink.head(response.statusCode ?? 502, response.statusMessage ?? '', response.rawHeaders, {
+    pause: () => response.pause(),
+    resume: () => response.resume(),
+    abort: () => response.destroy(),
+  })
+  response.on('data', (chunk: Buffer) => sink.data(chunk))
+  response.on('end', () => sink.end(response.rawTrailers))
+  response.on('error', error => sink.failed(asOriginError(error)))
 }

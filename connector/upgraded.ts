@@ -8,8 +8,9 @@ import type { Duplex } from 'node:stream'
 import { BodyReceiver } from '#infra/body-receiver.ts'
 import type { StreamBudget } from '#infra/stream-budget.ts'
 import type { Answer } from './answer.ts'
-import type { OriginControl, UpgradeSink } from './origin.ts'
+import type { UpgradeSink } from './origin.ts'
 import { asOriginError, type OriginError } from './origin-error.ts'
+import { passOn } from './own-connection.ts'
 
 export interface UpgradedOptions {
   answer: Answer
@@ -60,19 +61,18 @@ export class UpgradedConnection implements UpgradeSink {
     socket.on('end', () => answer.end([]))
     socket.on('close', () => answer.end([]))
     answer.switched(reason, headers, {
-      control: controlOf(socket),
+      control: {
+        pause: () => socket.pause(),
+        resume: () => socket.resume(),
+        abort: () => socket.destroy(),
+      },
       onEnded: () => this.#endWhenGone(socket),
     })
     if (first.length > 0) answer.data(first)
   }
 
   declined(response: IncomingMessage): void {
-    const { answer } = this.#options
-    const { statusCode = 502, statusMessage = '', rawHeaders } = response
-    answer.head(statusCode, statusMessage, rawHeaders, controlOf(response))
-    response.on('data', chunk => answer.data(chunk))
-    response.on('end', () => answer.end(response.rawTrailers))
-    response.on('error', error => answer.failed(asOriginError(error)))
+    passOn(response, this.#options.answer)
   }
 
   failed(error: OriginError): void {
@@ -93,13 +93,5 @@ export class UpgradedConnection implements UpgradeSink {
   #endWhenGone(socket: Duplex): void {
     if (socket.closed) this.#options.onEnded()
     else socket.once('close', this.#options.onEnded)
-  }
-}
-
-function controlOf(stream: Duplex | IncomingMessage): OriginControl {
-  return {
-    pause: () => stream.pause(),
-    resume: () => stream.resume(),
-    abort: () => stream.destroy(),
   }
 }

@@ -21,7 +21,7 @@ import type { Logger } from '#infra/log.ts'
 import { subjects } from '#infra/subjects.ts'
 import { type ApplicationList, readList } from './application-list.ts'
 import type { Clock } from './clock.ts'
-import type { Statements } from './statements.ts'
+import { type Statements, untilAnswered } from './statements.ts'
 
 export interface DirectoryOptions {
   bus: Bus
@@ -102,18 +102,9 @@ class RegistryDirectory implements Directory {
     )
   }
 
-  async askUntilAnswered(): Promise<void> {
+  askUntilAnswered(): Promise<void> {
     const { log, signal } = this.#options
-    for (let attempt = 1; ; attempt++) {
-      signal?.throwIfAborted()
-      try {
-        return await this.#askOnce()
-      } catch (error) {
-        const reason = error instanceof Error ? error.message : String(error)
-        if (attempt % 10 === 1) log.warn({ reason }, 'waiting for registry')
-        await sleep(retryMs, undefined, signal ? { signal } : {})
-      }
-    }
+    return untilAnswered(() => this.#askOnce(), { log, signal })
   }
 
   #askOnce(): Promise<void> {

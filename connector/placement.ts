@@ -3,13 +3,12 @@
  * says that something has changed. The configuration's word on the group counts only on a bus without enrolment.
  */
 
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Bus } from '#infra/bus.ts'
 import { Placement } from '#infra/contracts/connector.ts'
 import { SallyportError } from '#infra/errors.ts'
 import type { Logger } from '#infra/log.ts'
 import { subjects } from '#infra/subjects.ts'
-import type { Statements } from './statements.ts'
+import { type Statements, untilAnswered } from './statements.ts'
 
 export interface PlacementQuestion {
   statements: Statements
@@ -19,21 +18,9 @@ export interface PlacementQuestion {
   signal: AbortSignal
 }
 
-const retryMs = 300
-
-/** Asks until a registry has answered, or `signal` aborts. */
-export async function askPlacement(question: PlacementQuestion): Promise<Placement> {
-  const { log, signal } = question
-  for (let attempt = 1; ; attempt++) {
-    signal.throwIfAborted()
-    try {
-      return await askOnce(question)
-    } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error)
-      if (attempt % 10 === 1) log.warn({ reason }, 'waiting for registry')
-      await sleep(retryMs, undefined, { signal })
-    }
-  }
+/** Asks until a registry has answered, or the question's `signal` aborts. */
+export function askPlacement(question: PlacementQuestion): Promise<Placement> {
+  return untilAnswered(() => askOnce(question), question)
 }
 
 async function askOnce({

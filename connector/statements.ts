@@ -5,6 +5,7 @@
  */
 
 import type { X509Certificate } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
 import { type Bus, parseJson } from '#infra/bus.ts'
 import { SallyportError } from '#infra/errors.ts'
@@ -31,6 +32,7 @@ export interface Question<Said extends z.ZodType> {
 }
 
 const deadlineMs = 2_000
+const retryMs = 300
 /** Whoever sends rubbish must not fill the log as well. */
 const logEveryMs = 10_000
 /** A refusal stands in the status for so long. */
@@ -107,6 +109,28 @@ export class Statements {
         this.#options.log.error({ reason }, 'what the registry says is refused')
       }
       throw error
+    }
+  }
+}
+
+export interface Patience {
+  log: Logger
+  signal: AbortSignal | undefined
+}
+
+/** Asks until a registry has answered, or `signal` aborts. */
+export async function untilAnswered<Answer>(
+  ask: () => Promise<Answer>,
+  { log, signal }: Patience,
+): Promise<Answer> {
+  for (let attempt = 1; ; attempt++) {
+    signal?.throwIfAborted()
+    try {
+      return await ask()
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error)
+      if (attempt % 10 === 1) log.warn({ reason }, 'waiting for registry')
+      await sleep(retryMs, undefined, signal ? { signal } : {})
     }
   }
 }

@@ -12,15 +12,15 @@ export function withSignOn(origins: Origins, { methodsOf, problems }: SignOn): O
       const methods = methodsOf(application)
       if (!methods) return origins.send(application, request, sink)
       const { claims } = request
-      const sending = new Sending({ origins, application, claims, methods, problems })
-      return new SignedRequest(sending, request, sink).start()
+      const sending = new Sending({ origins, application, claims, methods, problems, sink })
+      return sending.start(new SignedRequest(sending, request, sink))
     },
     upgrade(application, request, sink) {
       const methods = methodsOf(application)
       if (!methods) return origins.upgrade(application, request, sink)
       const { claims } = request
-      const sending = new Sending({ origins, application, claims, methods, problems })
-      return new SignedUpgrade(sending, request, sink).start()
+      const sending = new Sending({ origins, application, claims, methods, problems, sink })
+      return sending.start(new SignedUpgrade(sending, request, sink))
     },
     [Symbol.asyncDispose]: () => origins[Symbol.asyncDispose](),
   }

@@ -8,16 +8,12 @@ import type { OriginControl, OriginRequest, OriginSink } from '../origin.ts'
 import type { OriginError } from '../origin-error.ts'
 import { HeldSink } from './held-sink.ts'
 import type { Prepared, Proof } from './method.ts'
-import { asFailure } from './reasons.ts'
-import { refusedTwice, type Sending } from './sending.ts'
+import { refusedTwice, type Sending, type Signed } from './sending.ts'
 
-export class SignedRequest {
+export class SignedRequest implements Signed {
   readonly #sending: Sending
   readonly #request: OriginRequest
   readonly #sink: OriginSink
-  #abortOrigin: (() => void) | undefined
-  #proof: Proof | undefined
-  #isOver = false
 
   constructor(sending: Sending, request: OriginRequest, sink: OriginSink) {
     this.#sending = sending
@@ -25,35 +21,12 @@ export class SignedRequest {
     this.#sink = sink
   }
 
-  start(): () => void {
-    const prepared = this.#sending.prepare()
-    if (prepared instanceof Promise) {
-      prepared.then(
-        ready => this.#send(ready, true),
-        error => this.#fail(error, false),
-      )
-    } else this.#send(prepared, true)
-    return () => this.#abort()
-  }
-
-  #abort(): void {
-    this.#isOver = true
-    this.#proof?.release()
-    this.#abortOrigin?.()
-  }
-
-  #send(prepared: Prepared, mayRepeat: boolean): void {
+  send(prepared: Prepared, mayRepeat: boolean): () => void {
     const { proof } = prepared
-    if (this.#isOver) return proof?.release()
-    this.#proof = proof
     const { origins, application } = this.#sending
     const request = this.#sending.signed(this.#request, prepared)
     const sink = proof ? this.#judging(proof, mayRepeat) : this.#sink
-    try {
-      this.#abortOrigin = origins.send(application, request, sink)
-    } catch (error) {
-      this.#fail(error, false)
-    }
+    return origins.send(application, request, sink)
   }
 
   #judging(proof: Proof, mayRepeat: boolean): OriginSink {
@@ -76,10 +49,10 @@ export class SignedRequest {
       }
       held.hold(control)
       verdict.then(
-        () => this.#isOver || held.release(accept),
+        () => this.#sending.isOver || held.release(accept),
         error => {
           giveUp(control)
-          this.#fail(error, true)
+          this.#sending.fail(error, true)
         },
       )
     }
@@ -92,7 +65,7 @@ export class SignedRequest {
           judged(status, reason, headers, control)
         } catch (error) {
           giveUp(control)
-          this.#fail(error, true)
+          this.#sending.fail(error, true)
         }
       },
       data: chunk => isGivenUp || held.data(chunk),
@@ -108,16 +81,7 @@ export class SignedRequest {
   #refused(proof: Proof, mayRepeat: boolean): void {
     const { body } = this.#request
     const isRepeatable = body === null || Buffer.isBuffer(body)
-    if (!mayRepeat || !isRepeatable) return this.#fail(refusedTwice(mayRepeat), true)
-    proof.renew().then(
-      prepared => this.#send(prepared, false),
-      error => this.#fail(error, true),
-    )
-  }
-
-  #fail(error: unknown, isStarted: boolean): void {
-    if (this.#isOver) return
-    this.#isOver = true
-    this.#sink.failed(this.#sending.failed(asFailure(error), isStarted))
+    if (!mayRepeat || !isRepeatable) return this.#sending.fail(refusedTwice(mayRepeat), true)
+    this.#sending.repeat(this, proof)
   }
 }

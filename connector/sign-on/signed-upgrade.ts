@@ -8,16 +8,13 @@ import type { Duplex } from 'node:stream'
 import type { OriginRequest, UpgradeSink } from '../origin.ts'
 import { OriginError } from '../origin-error.ts'
 import type { Prepared, Proof } from './method.ts'
-import { asFailure, SignOnFailure } from './reasons.ts'
-import { refusedTwice, type Sending } from './sending.ts'
+import { SignOnFailure } from './reasons.ts'
+import { refusedTwice, type Sending, type Signed } from './sending.ts'
 
-export class SignedUpgrade {
+export class SignedUpgrade implements Signed {
   readonly #sending: Sending
   readonly #request: OriginRequest
   readonly #sink: UpgradeSink
-  #abortOrigin: (() => void) | undefined
-  #proof: Proof | undefined
-  #isOver = false
 
   constructor(sending: Sending, request: OriginRequest, sink: UpgradeSink) {
     this.#sending = sending
@@ -25,30 +22,11 @@ export class SignedUpgrade {
     this.#sink = sink
   }
 
-  start(): () => void {
-    Promise.resolve(this.#sending.prepare()).then(
-      prepared => this.#send(prepared, true),
-      error => this.#fail(error, false),
-    )
-    return () => {
-      this.#isOver = true
-      this.#proof?.release()
-      this.#abortOrigin?.()
-    }
-  }
-
-  #send(prepared: Prepared, mayRepeat: boolean): void {
+  send(prepared: Prepared, mayRepeat: boolean): () => void {
     const { proof } = prepared
-    if (this.#isOver) return proof?.release()
-    this.#proof = proof
     const { origins, application } = this.#sending
-    try {
-      const request = this.#whole(prepared)
-      const sink = proof ? this.#judging(proof, mayRepeat) : this.#sink
-      this.#abortOrigin = origins.upgrade(application, request, sink)
-    } catch (error) {
-      this.#fail(error, false)
-    }
+    const sink = proof ? this.#judging(proof, mayRepeat) : this.#sink
+    return origins.upgrade(application, this.#whole(prepared), sink)
   }
 
   #whole(prepared: Prepared): OriginRequest {
@@ -97,7 +75,7 @@ export class SignedUpgrade {
     stream.on('error', ignored)
     const fail = (error: unknown) => {
       stream.destroy()
-      this.#fail(error, true)
+      this.#sending.fail(error, true)
     }
     try {
       const verdict = proof.judge(status, headers)
@@ -107,7 +85,7 @@ export class SignedUpgrade {
         return this.#refused(proof, mayRepeat)
       }
       verdict.then(() => {
-        if (this.#isOver) return
+        if (this.#sending.isOver) return
         if (stream.destroyed) return this.#lost()
         pass()
         stream.off('error', ignored)
@@ -118,22 +96,13 @@ export class SignedUpgrade {
   }
 
   #refused(proof: Proof, mayRepeat: boolean): void {
-    if (!mayRepeat) return this.#fail(refusedTwice(mayRepeat), true)
-    proof.renew().then(
-      prepared => this.#send(prepared, false),
-      error => this.#fail(error, true),
-    )
+    if (!mayRepeat) return this.#sending.fail(refusedTwice(mayRepeat), true)
+    this.#sending.repeat(this, proof)
   }
 
   #lost(): void {
-    this.#isOver = true
-    this.#sink.failed(new OriginError('origin_unreachable', 'the connection was closed', true))
-  }
-
-  #fail(error: unknown, isStarted: boolean): void {
-    if (this.#isOver) return
-    this.#isOver = true
-    this.#sink.failed(this.#sending.failed(asFailure(error), isStarted))
+    const detail = 'the connection was closed'
+    this.#sending.end(new OriginError('origin_unreachable', detail, true))
   }
 }
 

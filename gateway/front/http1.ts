@@ -25,7 +25,7 @@ import {
   lengthless,
   type RequestListener,
 } from './client.ts'
-import { answerUnreadable, type Refusal, refuse } from './unreadable.ts'
+import { answerUnreadable, endGently, type Refusal, refuse } from './unreadable.ts'
 
 /** Target and fields; `request-faults.ts` has a bound for each of them, and says which it was. */
 const maxHeaderBytes = 132 * 1024
@@ -116,7 +116,7 @@ export function createHttp1Server(
     const res = new Http1Response(req)
     res.closeConnection()
     res.assignSocket(socket as Socket)
-    res.once('finish', () => socket.end())
+    res.once('finish', () => endGently(socket))
     const takeOver = () => res.detachSocket(socket as Socket)
     begin(req, res, { upgrade: { socket, first, takeOver } })
   })

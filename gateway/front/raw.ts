@@ -18,7 +18,7 @@ import {
 } from '#infra/request-head.ts'
 import type { RequestListener } from './client.ts'
 import { Http1Response } from './http1.ts'
-import { type Refusal, refuse } from './unreadable.ts'
+import { endGently, type Refusal, refuse } from './unreadable.ts'
 
 export interface RawFront {
   /** Takes a connection with what has been read of it. */
@@ -115,7 +115,7 @@ function begin(listener: RequestListener, socket: Socket, { head, rest }: Read):
   const res = new Http1Response(req)
   res.closeConnection()
   res.assignSocket(socket)
-  res.once('finish', () => socket.end())
+  res.once('finish', () => endGently(socket))
   const takeOver = () => {
     res.detachSocket(socket)
     socket.resume()

@@ -47,6 +47,11 @@ export function answerUnreadable(refusal: Refusal): (error: Error, socket: Duple
 /** Answers, and closes the connection once the client has had time to read that. */
 export function refuse(socket: Duplex, answer: string): void {
   socket.on('error', () => undefined)
+  endGently(socket, answer)
+}
+
+/** A client that does not close its side, or has sent what nobody reads, would hold the connection for ever. */
+export function endGently(socket: Duplex, answer?: string): void {
   socket.end(answer)
   socket.resume()
   const linger = setTimeout(() => socket.destroy(), lingerMs)

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { copyFile, rm, writeFile } from 'node:fs/promises'
 import http from 'node:http'
 import https from 'node:https'
-import { connect as connectTcp } from 'node:net'
+import { connect as connectTcp, type Socket } from 'node:net'
 import { buffer } from 'node:stream/consumers'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -327,6 +327,30 @@ test('without a certificate it speaks HTTP/1.1 over plain TCP', async () => {
   expect((await buffer(response)).toString()).toBe('HTTP/1.1')
   await front.close()
 })
+
+test.each([
+  ['an upgrade', 'GET / HTTP/1.1\r\nHost: app\r\nConnection: Upgrade\r\nUpgrade: any\r\n\r\n'],
+  ['a raw connection', 'RDG_OUT_DATA / HTTP/1.1\r\nHost: app\r\n\r\n'],
+])(
+  'whoever asked for %s and was answered otherwise holds no connection',
+  async (_name, request) => {
+    const front = createFront({ listener })
+    const port = await front.listen('127.0.0.1', 0)
+    const open = () => new Promise(resolve => front.server.getConnections((_, n) => resolve(n)))
+    const [closing, staying] = [1, 2].map(() => connectTcp({ port, host: '127.0.0.1' })) as Socket[]
+    for (const socket of [closing, staying] as Socket[]) {
+      socket.allowHalfOpen = true
+      socket.write(request)
+      await once(socket, 'data')
+      // Read by nobody, and before the end of what the client sends.
+      socket.write('more')
+    }
+    closing?.end()
+    await expect.poll(open, { timeout: 5_000 }).toBe(0)
+    staying?.destroy()
+    await front.close()
+  },
+)
 
 test('an answer that breaks off is no clean end in either version', async () => {
   const breaking: RequestListener = (_req, res) => {

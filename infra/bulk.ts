@@ -51,6 +51,8 @@ export class BulkConnection {
   constructor(socket: Duplex, first: Buffer) {
     this.#socket = socket
     socket.on('error', () => undefined)
+    // Servers of HTTP leave their own direction open, and nobody has a use for half of a connection.
+    socket.once('end', () => socket.destroy())
     if (socket instanceof Socket) socket.setKeepAlive(true, tcpKeepAliveMs)
     if (first.length > 0) socket.unshift(first)
   }

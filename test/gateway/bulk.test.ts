@@ -102,6 +102,21 @@ test('carries bytes both ways, after what each side begins with', async () => {
   await closed.promise
 })
 
+test.each(['gateway', 'connector'] as const)(
+  'the %s is told when the other side ends it',
+  async side => {
+    const [gateway, connector] = await meet(first).ends
+    const bulk = side === 'gateway' ? gateway : connector
+    const other = side === 'gateway' ? connector : gateway
+    const closed = Promise.withResolvers<void>()
+    bulk.onClosed(closed.resolve)
+    bulk.listen({ begins: () => undefined, data: () => undefined })
+    // Only its own direction: nothing is reset.
+    other.finish()
+    await closed.promise
+  },
+)
+
 test('the gateway that has made the offer is found behind an address of several', async () => {
   await meet(third).ends
   expect(asked).toHaveLength(3)

@@ -55,7 +55,11 @@ export class BulkSwitch {
   take(bulk: BulkConnection): void {
     if (this.#isOver) return bulk.destroy()
     this.#bulk = bulk
-    bulk.onClosed(() => setTimeout(() => this.#lookForLoss(), explainedWithinMs).unref())
+    bulk.onClosed(() => {
+      // Whatever stands between the two ends may cut what is idle, while an origin thinks about its answer.
+      this.#bulk = undefined
+      setTimeout(() => this.#lookForLoss(), explainedWithinMs).unref()
+    })
     this.#sender?.switchTo(bulk)
     this.#receiver?.switchTo(bulk, this.#options.broken)
   }

@@ -191,6 +191,29 @@ test('END that is here before the connection waits for what comes by that, and f
   expect(() => fourth.receiver.end(1, [])).toThrow('0 bytes received of 1')
 })
 
+test('a body that begins when the connection is gone goes over the bus', async () => {
+  const { near, far } = await socketPair()
+  const faults: string[] = []
+  const say = (detail: string) => faults.push(detail)
+  const [sending, receiving] = [1, 2].map(() => new BulkSwitch({ broken: say, lost: say }))
+  const bulks = [near, far].map(socket => new BulkConnection(socket, Buffer.alloc(0)))
+  const closed = Promise.all(bulks.map(bulk => new Promise<void>(done => bulk.onClosed(done))))
+  sending?.take(bulks[0] as BulkConnection)
+  receiving?.take(bulks[1] as BulkConnection)
+  near.destroy()
+  far.destroy()
+  await closed
+  const { sender, receiver, state, ...pair } = await bodies()
+  sending?.sends(sender)
+  receiving?.receives(receiver)
+  sender.write(pattern(kib))
+  sender.end()
+  pair.deliverBus()
+  expect(state.ended).toBe(true)
+  expect(pair.content()).toEqual(pattern(kib))
+  expect(faults).toEqual([])
+})
+
 test('a sender that has finished leaves the connection to whoever still reads', async () => {
   const { sender, state, receiver, sending, receiving, near, ...pair } = await bodies({
     creditBytes: 0,

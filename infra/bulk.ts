@@ -132,6 +132,9 @@ export class BulkConnection {
    */
   finish(): void {
     this.#socket.end()
+    // A sink that is full would pause it, and what nobody reads hides its end.
+    this.#socket.removeAllListeners('data')
+    this.#isPaused = false
     this.#socket.resume()
     if (this.#socket instanceof Socket) this.#socket.unref()
   }

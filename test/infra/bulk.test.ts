@@ -214,6 +214,25 @@ test('a body that begins when the connection is gone goes over the bus', async (
   expect(faults).toEqual([])
 })
 
+test('whoever has finished before the other side reads on, so that the connection ends', async () => {
+  const { sender, state, receiver, receiving, near, far, ...pair } = await bodies({
+    creditBytes: 0,
+  })
+  state.isFull = true
+  pair.switchOver()
+  sender.write(Buffer.alloc(mib))
+  await expect.poll(() => state.received).toBeGreaterThan(0)
+  const before = state.received
+  receiver.close()
+  receiving.finish()
+  expect(sender.write(Buffer.alloc(16 * mib))).toBe(false)
+  await expect.poll(() => near.writableLength).toBe(0)
+  near.destroy()
+  await expect.poll(() => far.destroyed).toBe(true)
+  expect(state.received).toBe(before)
+  expect(receiver.waitingBytes).toBeLessThan(mib)
+})
+
 test('a sender that has finished leaves the connection to whoever still reads', async () => {
   const { sender, state, receiver, sending, receiving, near, ...pair } = await bodies({
     creditBytes: 0,

@@ -125,10 +125,10 @@ export class Exchange {
     this.#follow(this.#search.foundNobody(this.#relay.isSettling))
   }
 
-  /** The connector, or the way to it, is gone or silent. */
-  lost(detail: string): void {
+  /** The connector, or the way to it, is gone or silent. From one that is barred nothing more is taken. */
+  lost(detail: string, { isBarred = false } = {}): void {
     const { method, hasBody } = this.request.incoming
-    if (this.#bodies?.isAnswerComplete) return
+    if (isBarred ? this.#bodies?.isAnswerComplete : this.#bodies?.isAnswerSaid) return
     const mayRepeat =
       safeMethods.has(method) && !hasBody && !this.request.upgrade && this.#status === null
     if (!mayRepeat || this.#hasRepeated) return this.#fail('connector_lost', detail)

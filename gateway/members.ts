@@ -3,6 +3,7 @@
  * loss events say.
  */
 
+import { z } from 'zod'
 import { type Bus, parseJson } from '#infra/bus.ts'
 import {
   ConnectorStatus,
@@ -16,10 +17,16 @@ export interface Members extends Disposable {
   /** Members of the group that are up, whether or not they are in its queue now. */
   liveIn(groupId: string): number
   /** Calls back with the id of each member that stopped, was lost, or fell silent. */
-  onGone(listener: (memberId: string) => void): void
+  onGone(listener: GoneListener): void
   /** Asks members that hold back to come: nobody else is in the group's queue. */
   call(groupId: string): void
 }
+
+/** Barred: an administrator has disabled or removed it, and nothing more may come from it. */
+export type GoneListener = (memberId: string, isBarred: boolean) => void
+
+const Gone = z.object({ reason: z.string() })
+const barring = ['disabled', 'removed']
 
 /** Requests that find the queue empty at about the same time call once. */
 const callIntervalMs = 20
@@ -36,7 +43,7 @@ class Followed implements Members {
   readonly #groups = new Map<string, Map<string, number>>()
   /** A member serves one group: it leaves the one before when it is heard in another. */
   readonly #groupOf = new Map<string, string>()
-  readonly #listeners: ((memberId: string) => void)[] = []
+  readonly #listeners: GoneListener[] = []
   readonly #calledAt = new Map<string, number>()
   readonly #resources = new DisposableStack()
 
@@ -52,7 +59,10 @@ class Followed implements Members {
       },
     })
     const gone = bus.subscribe(subjects.connectorsGone, {
-      callback: ({ subject }) => this.#gone(subject.slice(subject.lastIndexOf('.') + 1)),
+      callback: ({ subject, data }) => {
+        const { reason } = parseJson(Gone, data, 'end of a connector')
+        this.#gone(subject.slice(subject.lastIndexOf('.') + 1), barring.includes(reason))
+      },
     })
     const sweeper = setInterval(() => this.#sweep(), sweepMs)
     this.#resources.defer(() => clearInterval(sweeper))
@@ -64,7 +74,7 @@ class Followed implements Members {
     return this.#groups.get(groupId)?.size ?? 0
   }
 
-  onGone(listener: (memberId: string) => void): void {
+  onGone(listener: GoneListener): void {
     this.#listeners.push(listener)
   }
 
@@ -86,17 +96,17 @@ class Followed implements Members {
   }
 
   /** A worker, or a connector with all of its workers. */
-  #gone(id: string): void {
+  #gone(id: string, isBarred: boolean): void {
     const workers = [...this.#groupOf.keys()].filter(memberId => connectorIdOf(memberId) === id)
     // Also one that this gateway has not heard of yet: it may have taken an exchange.
-    for (const memberId of new Set([id, ...workers])) this.#forget(memberId)
+    for (const memberId of new Set([id, ...workers])) this.#forget(memberId, isBarred)
   }
 
-  #forget(memberId: string): void {
+  #forget(memberId: string, isBarred = false): void {
     const groupId = this.#groupOf.get(memberId)
     if (groupId !== undefined) this.#groups.get(groupId)?.delete(memberId)
     this.#groupOf.delete(memberId)
-    for (const listener of this.#listeners) listener(memberId)
+    for (const listener of this.#listeners) listener(memberId, isBarred)
   }
 
   #sweep(): void {

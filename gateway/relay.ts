@@ -7,6 +7,7 @@
 import type { Subscription } from '@nats-io/transport-node'
 import type { Bus } from '#infra/bus.ts'
 import type { Application } from '#infra/contracts/application.ts'
+import { connectorIdOf } from '#infra/contracts/connector.ts'
 import type { Logger } from '#infra/log.ts'
 import { PassingMap } from '#infra/passing-map.ts'
 import type { StreamBudget } from '#infra/stream-budget.ts'
@@ -69,9 +70,9 @@ export class Relay implements Disposable {
     this.#subscriptions = [this.#subscribeAnswers(), this.#subscribeNoResponders()]
     this.#timer = setInterval(() => this.#sweepSilent(), silenceSweepMs)
     this.#offStatus = bus.onStatus(status => this.#turn(status))
-    members.onGone(connectorId => {
+    members.onGone((memberId, isBarred) => {
       for (const exchange of [...this.#open.values()]) {
-        if (exchange.connectorId === connectorId) exchange.lost(`connector ${connectorId} is gone`)
+        if (isOf(exchange, memberId)) exchange.lost(`connector ${memberId} is gone`, { isBarred })
       }
     })
   }
@@ -240,6 +241,11 @@ export class Relay implements Disposable {
     for (const subscription of this.#subscriptions) subscription.unsubscribe()
     this.#offStatus()
   }
+}
+
+/** Of a connector that is named without a worker, all of them are meant: some may have been forgotten by then. */
+function isOf({ connectorId: taker }: Exchange, memberId: string): boolean {
+  return taker !== undefined && (taker === memberId || connectorIdOf(taker) === memberId)
 }
 
 /** Whether the connector goes on working after this frame, for an exchange that nobody waits for. */

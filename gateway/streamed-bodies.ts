@@ -48,6 +48,11 @@ export class StreamedBodies implements Awaited {
     return this.#receiver?.isComplete === true
   }
 
+  /** Complete, or all that is missing is on its way beside the bus: that does without a sender. */
+  get isAnswerSaid(): boolean {
+    return this.#receiver?.isSaid === true
+  }
+
   /** The head of the answer has been sent; `first` came with it. */
   answer(first: Buffer, headers: readonly string[]): void {
     const { request, budget, send, onAnswered } = this.#options

@@ -61,6 +61,11 @@ export class BodyReceiver {
     return this.#trailers !== undefined
   }
 
+  /** The sender has said all, and what has not arrived is on its way by a connection of its own. */
+  get isSaid(): boolean {
+    return this.isComplete || this.#announced !== undefined
+  }
+
   /** Received, and not yet delivered. */
   get waitingBytes(): number {
     return this.#waitingBytes

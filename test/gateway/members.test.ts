@@ -56,6 +56,15 @@ test('a connector that is gone takes all of its workers along, and nobody elseâ€
   expect(gone.toSorted()).toEqual(['several', 'several_1', 'several_2'])
 })
 
+test('whoever is disabled or removed is barred, whoever stops is not', async () => {
+  const barred: string[] = []
+  members.onGone((memberId, isBarred) => isBarred && barred.push(memberId))
+  for (const reason of ['disabled', 'removed', 'stopped', 'inactive', 'disconnected'])
+    registry.publishJson(subjects.connectorGone(reason), { connectorId: reason, reason })
+  await expect.poll(() => gone.length).toBe(5)
+  expect(barred).toEqual(['disabled', 'removed'])
+})
+
 test('a worker that is gone leaves the others', async () => {
   for (const worker of [1, 2]) say({ connectorId: 'pair', worker, groupId: 'oslo' })
   await expect.poll(() => members.liveIn('oslo')).toBe(2)

@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { ServiceProcess } from '#infra/embedded/service-process.ts'
 import { exitRemoved } from '#infra/lifecycle.ts'
+import { frameTypes } from '#infra/wire.ts'
 import {
   changeConnector,
   createGroup,
@@ -10,13 +11,20 @@ import {
   readConnector,
   removeConnector,
 } from '../harness/admin.ts'
+import { digestOfStream } from '../harness/bodies.ts'
+import { Client } from '../harness/client.ts'
 import { type CountingOrigin, startCountingOrigin } from '../harness/counting-origin.ts'
 import { followAudit, liveAccess } from '../harness/live-audit.ts'
 import { drive, failures, startDriving } from '../harness/load.ts'
+import { mib } from '../harness/memory.ts'
+import { type Origin, startOrigin } from '../harness/origin.ts'
 import { signedInApplication, startSystem, type TestSystem } from '../harness/system.ts'
 import { signInTo, type Visitor } from '../harness/visitor.ts'
 
+const large = `/bytes/${6 * mib}`
+
 let origin: CountingOrigin
+let files: Origin
 let system: TestSystem
 let mover: ServiceProcess
 let wiki: Visitor
@@ -24,11 +32,17 @@ let ledger: Visitor
 
 beforeAll(async () => {
   origin = await startCountingOrigin()
+  files = await startOrigin()
   system = await startSystem({
-    publish: [signedInApplication('wiki', origin.url), signedInApplication('ledger', origin.url)],
+    publish: [
+      signedInApplication('wiki', origin.url),
+      signedInApplication('ledger', origin.url),
+      signedInApplication('files', files.url),
+    ],
   })
   await createGroup(system, 'paris')
   await moveToGroup(system, 'ledger', 'paris')
+  await moveToGroup(system, 'files', 'paris')
   // Of two processes: what holds for them holds for one.
   const workers = { SALLYPORT_CONNECTOR_WORKERS: '2' }
   mover = await system.add('connector', { SALLYPORT_CONNECTOR_ID: 'mover', ...workers })
@@ -38,6 +52,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await system[Symbol.asyncDispose]()
   await origin[Symbol.asyncDispose]()
+  await files[Symbol.asyncDispose]()
 })
 
 const gateways = () => system.gatewayUrls
@@ -91,11 +106,21 @@ test('what a connector has under way when it is moved is finished, while the new
   expect(failures(await waiting)).toEqual([])
 })
 
-test('a disabled connector serves nobody, and serves again when it is enabled, without a restart', async () => {
+test('a disabled connector serves nobody, breaks off, and serves again when it is enabled, without a restart', async () => {
   await moveTo('paris')
   await expect.poll(async () => (await ask(ledger))?.status).toBe(200)
   const { pid } = mover
+  using client = new Client(system.gatewayUrls[0] as string, await signInTo(system, 'files'))
+  const bus = await system.connect('registry')
+  const said: number[] = []
+  bus.subscribe('sallyport.up.>', { callback: ({ data }) => said.push(data[0] as number) })
+  await bus.connection.flush()
+  const download = await client.open(large, { agent: false })
+  download.stream.pause()
+  await expect.poll(() => said).toContain(frameTypes.end)
   await changeConnector(system, 'mover', { isEnabled: false })
+  // Also what it had handed over to its kernel by then.
+  await expect(digestOfStream(download.stream)).rejects.toThrow('aborted')
   await expect
     .poll(async () => await ask(ledger))
     .toMatchObject({ status: 504, code: 'no_connector' })

@@ -4,27 +4,34 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { ServiceProcess } from '#infra/embedded/service-process.ts'
+import { digestOfBody, digestOfStream } from '../harness/bodies.ts'
+import { Client } from '../harness/client.ts'
 import { type CountingOrigin, startCountingOrigin } from '../harness/counting-origin.ts'
 import { drive, failures, startDriving } from '../harness/load.ts'
+import { mib } from '../harness/memory.ts'
+import { type Origin, startOrigin } from '../harness/origin.ts'
 import { signedInApplication, startSystem, type TestSystem } from '../harness/system.ts'
 import { signInTo, type Visitor } from '../harness/visitor.ts'
 
 let origin: CountingOrigin
+let files: Origin
 let system: TestSystem
 let visitor: Visitor
 
 beforeAll(async () => {
   origin = await startCountingOrigin()
+  files = await startOrigin()
   system = await startSystem({
     gateways: 2,
     connectors: 3,
-    publish: [signedInApplication('wiki', origin.url)],
+    publish: [signedInApplication('wiki', origin.url), signedInApplication('files', files.url)],
   })
   visitor = await signInTo(system, 'wiki')
 })
 afterAll(async () => {
   await system[Symbol.asyncDispose]()
   await origin[Symbol.asyncDispose]()
+  await files[Symbol.asyncDispose]()
 })
 
 const session = () => ({ gateways: () => system.gatewayUrls, headers: visitor.headers })
@@ -61,6 +68,17 @@ test('a connector that is stopped under load loses nothing, neither GET nor POST
   expect(failures(await load.stop())).toEqual([])
   expect(failures(await waiting)).toEqual([])
   expect(origin.repeated()).toEqual([])
+})
+
+test('connectors that are stopped leave whole what a slow client has not read yet', async () => {
+  const path = `/bytes/${6 * mib}`
+  using client = new Client(system.gatewayUrls[0] as string, await signInTo(system, 'files'))
+  const download = await client.open(path, { agent: false })
+  download.stream.pause()
+  await expect.poll(() => files.latest(path)?.end).toBe('answered')
+  await Promise.all(system.services.of('connector').map(connector => system.stop(connector)))
+  expect(await digestOfStream(download.stream)).toEqual(digestOfBody(6 * mib))
+  await system.add('connector')
 })
 
 test('a gateway that is stopped finishes what is under way, then ends without waiting for idle connections', async () => {

@@ -4,7 +4,12 @@
  */
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { decodeRequest, encodeResponse, type RequestFrame } from '#infra/wire.ts'
+import {
+  decodeRequest,
+  encodeResponse,
+  type RequestFrame,
+  type ResponseFrame,
+} from '#infra/wire.ts'
 import {
   changeConnector,
   createGroup,
@@ -146,6 +151,16 @@ describe('what the bus cannot refuse is discarded, and the connector cut off and
     await expectCutOff('answered_twice')
   })
 
+  test('a switch of protocols with a head of its own in it, and the client is told', async () => {
+    await takeExchanges()
+    const headers = [['Connection', 'Upgrade'] as const, ['Upgrade', 'any'] as const]
+    const answer = trap.send('/switch', { headers })
+    const forged = ['X', 'a\r\n\r\nHTTP/1.1 200 OK']
+    const switching = { status: 101, headers: forged, bodyFollows: true, isUpgrade: true }
+    await respond(await nextRequest('/switch'), '', switching)
+    expect(await answer).toMatchObject({ status: 502 })
+  })
+
   test('an answer to what another connector was asked', async () => {
     const bus = await system.connect('registry')
     const asked = Promise.withResolvers<RequestFrame>()
@@ -251,14 +266,21 @@ async function takeExchanges(): Promise<void> {
   expect(await rogue.subscribe({ subject: 'sallyport.exchange.lyon.*', queue: 'lyon' })).toEqual([])
 }
 
-async function nextRequest(): Promise<RequestFrame> {
-  const exchanges = async () =>
-    (await rogue.received()).filter(({ subject }) => subject.startsWith('sallyport.exchange.'))
-  await expect.poll(async () => (await exchanges()).length).toBeGreaterThan(0)
-  return decodeRequest(Buffer.from((await exchanges()).at(-1)?.data ?? '', 'base64'))
+async function nextRequest(target = '/'): Promise<RequestFrame> {
+  const requests = async () =>
+    (await rogue.received())
+      .filter(({ subject }) => subject.startsWith('sallyport.exchange.'))
+      .map(({ data }) => decodeRequest(Buffer.from(data, 'base64')))
+      .filter(frame => frame.target === target)
+  await expect.poll(async () => (await requests()).length).toBeGreaterThan(0)
+  return (await requests()).at(-1) as RequestFrame
 }
 
-async function respond({ gatewayId, exchangeId }: RequestFrame, text: string): Promise<void> {
+async function respond(
+  { gatewayId, exchangeId }: RequestFrame,
+  text: string,
+  more: Partial<ResponseFrame> = {},
+): Promise<void> {
   const frame = encodeResponse({
     status: 200,
     reason: 'OK',
@@ -266,6 +288,7 @@ async function respond({ gatewayId, exchangeId }: RequestFrame, text: string): P
     body: Buffer.from(text),
     bodyFollows: false,
     isUpgrade: false,
+    ...more,
   })
   const subject = `sallyport.up.rogue.${gatewayId}.${exchangeId}`
   // It may be cut off before the server has confirmed it.

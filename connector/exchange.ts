@@ -12,7 +12,13 @@ import { methodClassOf } from '#infra/contracts/http-methods.ts'
 import type { LeaseClaims } from '#infra/contracts/policy.ts'
 import type { Logger } from '#infra/log.ts'
 import type { StreamBudget } from '#infra/stream-budget.ts'
-import { type DownFrame, encodeAccepted, encodeCancel, encodeRefused } from '#infra/wire.ts'
+import {
+  type DownFrame,
+  encodeAccepted,
+  encodeCancel,
+  encodeInformation,
+  encodeRefused,
+} from '#infra/wire.ts'
 import { Answer, type Answered, type AnswerOptions } from './answer.ts'
 import type { BulkDialer } from './bulk-dialer.ts'
 import type { OriginRequest, Origins } from './origin.ts'
@@ -201,8 +207,16 @@ export class Exchange implements Answered {
     }
     if (body) request.trailers = () => body.trailers
     request.claims = this.#claims
-    if (frame.isRaw) request.raw = rawRequest(frame, application, this.#translation)
+    if (frame.isRaw) {
+      const answered = (status: number) => this.#sayStatus(status)
+      request.raw = { ...rawRequest(frame, application, this.#translation), answered }
+    }
     return request
+  }
+
+  /** Of an answer whose head is among the bytes of the connection. */
+  #sayStatus(status: number): void {
+    if (!this.#isClosed) this.#options.send(encodeInformation(status, []))
   }
 
   #streamingBody(): RequestBody | undefined {

@@ -43,6 +43,8 @@ export interface RawRequest {
   asked: RequestHead
   /** Makes what the origin gets of a further head. Throws for what must not be passed on. */
   translate: (head: RequestHead) => RequestHead
+  /** The origin begins an answer. What comes with it says so as well, but only here is it told apart. */
+  answered: (status: number) => void
 }
 
 /** Flow control and end of one response. */

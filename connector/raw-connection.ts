@@ -163,6 +163,7 @@ export class RawConnection extends Duplex {
     if (status < 100) throw new MessageReaderError('an answer that is no HTTP/1.1')
     if (status === 101) return this.#switched()
     this.#isInterim = status < 200
+    if (!this.#isInterim) this.#options.answered(status)
     const headers = parseFields(lines)
     if (this.#isInterim || status === 204 || status === 304) return 0
     const isDelimited =
@@ -173,6 +174,7 @@ export class RawConnection extends Duplex {
 
   #switched(): BodyFraming {
     if (!this.#awaited?.isUpgrade) throw new MessageReaderError('an unasked switch of protocols')
+    this.#options.answered(101)
     queueMicrotask(() => this.#guard(() => this.#requests.unbind()))
     return 'unbounded'
   }

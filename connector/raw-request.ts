@@ -27,7 +27,7 @@ export function rawRequest(
   asked: RequestHead,
   application: Application,
   translation: Translation,
-): RawRequest {
+): Omit<RawRequest, 'answered'> {
   const told = gatewayFields(asked.headers)
   return {
     asked,

@@ -87,6 +87,8 @@ export class Exchange {
   #exchangeId = ''
   #hasRepeated = false
   #status: number | null = null
+  /** Of the latest answer on a raw connection. */
+  #carriedStatus: number | undefined
   #respondedAt: number | null = null
   #wholeBytes = 0
   #bodies: StreamedBodies | undefined
@@ -293,7 +295,9 @@ export class Exchange {
 
   /** What the origin says on the way to its answer; 100 is between it and the connector (RFC 9110 §15.2). */
   #inform(status: number, headers: readonly string[]): void {
-    if (status <= 101 || status > 199) return
+    // Of bytes that are answers themselves: the status of each, for the audit trail.
+    if (this.request.upgrade?.isRaw && status > 100 && status < 600) this.#carriedStatus = status
+    if (status <= 101 || status > 199 || this.#upgraded) return
     this.request.res.sendInformation(status, informationHeaders(headers))
   }
 
@@ -355,7 +359,7 @@ export class Exchange {
     this.request.onDone({
       ...end,
       isOnLastLease: this.lease.hasLasted,
-      status: this.#status,
+      status: this.#carriedStatus ?? this.#status,
       connectorId: this.connectorId === undefined ? null : connectorIdOf(this.connectorId),
       connectorGroupId: this.groupId,
       attempts: this.#search.attempts,

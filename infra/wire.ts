@@ -12,7 +12,7 @@
  *
  *      │◄── ACCEPTED            still working: 250 ms without another answer
  *      │◄── REFUSED             never started (busy, not ready, not informed, lease unknown, expired) or failed before the response head
- *      │◄── INFORMATION         a 1xx response
+ *      │◄── INFORMATION         a 1xx response; or, on a raw connection, that an answer of this status goes by in its DATA
  *      │◄── RESPONSE + more     head and first bytes; DATA … END follow
  *      │◄─► DATA                bytes of the request or response body, or of an upgraded connection
  *      │◄─► CREDIT              the receiver takes so many more bytes

@@ -84,7 +84,10 @@ const ways = {
   'for an upgrade': (app: Application) =>
     upgraded(app, { headers: [...request.headers, 'Connection', 'Upgrade', 'Upgrade', 'test'] }),
   'for raw bytes': (app: Application) =>
-    upgraded(app, { ...head, raw: { asked: head, translate: (it: typeof head) => it } }),
+    upgraded(app, {
+      ...head,
+      raw: { asked: head, translate: (it: typeof head) => it, answered: () => undefined },
+    }),
 } as const
 
 function answered(app: Application, more: object): Promise<Outcome> {

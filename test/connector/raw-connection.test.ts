@@ -19,6 +19,8 @@ interface Running extends Disposable {
   /** What the origin, and the client, have received so far. */
   readonly atOrigin: () => string
   readonly atClient: () => string
+  /** Of the answers that have begun. */
+  readonly statuses: readonly number[]
   readonly failure: Promise<Error & { code?: string }>
 }
 
@@ -46,7 +48,10 @@ async function start(first: RequestHead, firstByteMs = 60_000): Promise<Running>
       atOrigin += chunk
     })
   const translate = (head: RequestHead) => head
-  const connection = new RawConnection({ socket, asked: first, first, firstByteMs, translate })
+  const statuses: number[] = []
+  const answered = (status: number) => statuses.push(status)
+  const options = { socket, asked: first, first, firstByteMs, translate, answered }
+  const connection = new RawConnection(options)
   connection.on('data', chunk => {
     atClient += chunk
   })
@@ -56,6 +61,7 @@ async function start(first: RequestHead, firstByteMs = 60_000): Promise<Running>
     connection,
     origin,
     failure,
+    statuses,
     atOrigin: () => atOrigin,
     atClient: () => atClient,
     [Symbol.dispose]() {
@@ -79,6 +85,7 @@ describe('bytes behind an upgrade', () => {
     expect(running.atOrigin()).toBe(text(head(...upgrade)))
     await answer(running, 'HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\n\r\n')
     await expect.poll(running.atOrigin).toBe(`${text(head(...upgrade))}no head at all`)
+    expect(running.statuses).toEqual([101])
   })
 
   test('are requests when it declines, and held to the same rules', async () => {
@@ -94,6 +101,7 @@ describe('bytes behind an upgrade', () => {
     expect(await running.failure).toMatchObject({ code: 'bad_request' })
     expect(running.atClient()).toMatch(/0\r\n\r\nHTTP\/1\.1 400 Bad Request\r\n/)
     expect(running.atOrigin()).not.toContain('/admin/')
+    expect(running.statuses).toEqual([401, 200])
   })
 })
 

@@ -292,10 +292,26 @@ describe('a first request', () => {
     const ended = () => liveAccess(events).find(({ method }) => method === 'RDG_OUT_DATA')
     await expect.poll(ended).toMatchObject({
       outcome: 'granted',
+      status: 200,
       application: 'inside',
       user: 'alice@sallyport.example',
       path,
     })
+  })
+
+  test.each([
+    ['of the latest answer', [], 'signs-in', /401.*leg1$/s, 401],
+    ['of an upgrade that the origin declines', upgrade, 'declines', /403.*no$/s, 403],
+    ['of a switch of protocols', upgrade, 'switches', /101 Switching/, 101],
+    ['of a connection that it never answers', [], 'silent', /^$/, 101],
+  ])('is recorded with the status %s', async (_what, fields, name, expected, status) => {
+    const events = await followAudit(system)
+    using out = await send(head('RDG_OUT_DATA', path + name, id(name), ...fields))
+    await out.until(expected)
+    await expect.poll(() => origin.heads.at(-1)).toContain(name)
+    out.socket.destroy()
+    const ended = () => liveAccess(events).filter(event => event.path === path + name)
+    await expect.poll(ended).toMatchObject([{ outcome: 'granted', status }])
   })
 
   test('arrives octet by octet as well', async () => {

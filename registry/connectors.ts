@@ -181,6 +181,7 @@ class Presence implements Connectors {
   }
 
   #forget(id: string): void {
+    this.#workers.forgetAll(id)
     this.#lastSeenMs.delete(id)
     this.#addresses.delete(id)
   }

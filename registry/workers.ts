@@ -48,6 +48,11 @@ export class Workers {
     return first && sumOf([...reports.values()], first.status)
   }
 
+  /** Nothing that was said of it counts any more: whoever comes under its name is another connector. */
+  forgetAll(connectorId: string): void {
+    this.#connectors.delete(connectorId)
+  }
+
   #keep(connectorId: string, reports: Map<string, Report>): void {
     if (reports.size > 0) this.#connectors.set(connectorId, reports)
     else this.#connectors.delete(connectorId)

@@ -174,6 +174,22 @@ test('a connector is inactive as soon as the last of its workers is lost, and no
   await expect.poll(() => sum().status, { ...patient, interval: 10 }).toBe('inactive')
 })
 
+test('one that is enrolled anew is not taken for the one before, whose workers are still being cut off', async () => {
+  await using nats = await startTestNats()
+  const bus = await nats.connect('connector')
+  await using presence = await openPresence(nats, 15_000, 86_400_000)
+  const { connectors } = presence
+  for (const worker of [1, 2]) say(bus, { connectorId: 'anew', worker })
+  await expect.poll(() => connectors.list()[0]?.value.lastStatus?.maxExchanges).toBe(256)
+  const before = await connectors.remove('anew')
+  const enrolled = { ...before, status: 'inactive' as const, lastStatus: null }
+  await connectors.change('anew', { apply: () => enrolled })
+  connectors.lost('anew_1')
+  // Follows what was to be written before it.
+  await connectors.change('anew', { apply: () => undefined })
+  expect(connectors.get('anew').value).toEqual(enrolled)
+})
+
 test('a connector that was removed does not come back when its workers are lost one after the other', async () => {
   await using nats = await startTestNats()
   const bus = await nats.connect('connector')

@@ -361,8 +361,9 @@ export const FAULTS = {
   connector_group_gone: {
     status: 403,
     retryable: false,
-    title: 'The connector group of the token does not exist any more.',
-    advice: 'Make a token for a group that exists: "sallyport groups" lists them.',
+    title: 'The connector group does not exist any more.',
+    advice:
+      'Make a token, or allow the renewal, for a group that exists: "sallyport groups" lists them.',
   },
   connector_id_taken: {
     status: 409,

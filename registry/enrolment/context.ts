@@ -4,6 +4,7 @@ import type { Audit } from '#infra/audit.ts'
 import type { Authority } from '#infra/authority.ts'
 import type { Connector, ConnectorGroup } from '#infra/contracts/connector.ts'
 import type { EnrolmentToken, RenewalConsent, Standing } from '#infra/contracts/enrolment.ts'
+import { SallyportError } from '#infra/errors.ts'
 import type { Logger } from '#infra/log.ts'
 import type { RevokedCertificates } from '../authority/revoked-certificates.ts'
 import type { Connectors } from '../connectors.ts'
@@ -30,6 +31,17 @@ export interface EnrolmentContext extends EnrolmentSettings {
   consents: ExpiringEntries<RenewalConsent>
   revoked: RevokedCertificates
   renewals: RenewalLimit
+}
+
+/** @throws SallyportError `connector_group_gone`, also for a group that is being deleted. */
+export function requireGroup(
+  { groups }: Pick<EnrolmentContext, 'groups'>,
+  connectorGroupId: string,
+  concerned: string,
+): void {
+  const group = groups.get(connectorGroupId)?.value
+  if (group && !group.isClosing) return
+  throw new SallyportError('connector_group_gone', `${concerned}: group ${connectorGroupId}`)
 }
 
 export function standingOf(

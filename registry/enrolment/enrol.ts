@@ -19,7 +19,7 @@ import { SallyportError } from '#infra/errors.ts'
 import { readSigningRequest, type SigningRequest } from '#infra/pki.ts'
 import { issueCertificate, withCertificate } from '../authority/issuing.ts'
 import type { Versioned } from '../store.ts'
-import { type EnrolmentContext, standingOf } from './context.ts'
+import { type EnrolmentContext, requireGroup, standingOf } from './context.ts'
 import { type Concerned, recordConnector, recordingRefusal } from './record.ts'
 
 export type EnrolFromAddress = EnrolRequest & { clientAddress: string }
@@ -69,9 +69,7 @@ async function useUp(
   const leftMs = Date.parse(expiresDateTime) - Date.now()
   if (leftMs <= 0) throw new SallyportError('token_expired', `token ${id}`)
   if (isRepeated) return used.connectorId
-  const group = groups.get(connectorGroupId)?.value
-  if (!group || group.isClosing)
-    throw new SallyportError('connector_group_gone', `token ${id}: group ${connectorGroupId}`)
+  requireGroup({ groups }, connectorGroupId, `token ${id}`)
   const connectorId = request.connectorId ?? inventedId(request.machineName)
   await records.sync()
   if (records.get(connectorId))

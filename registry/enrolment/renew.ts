@@ -17,7 +17,7 @@ import {
 import { SallyportError } from '#infra/errors.ts'
 import { readSigningRequest } from '#infra/pki.ts'
 import { issueCertificate, withCertificate } from '../authority/issuing.ts'
-import { type EnrolmentContext, standingOf } from './context.ts'
+import { type EnrolmentContext, requireGroup, standingOf } from './context.ts'
 import { checkClock } from './enrol.ts'
 import { type Asking, askingConnector } from './proven.ts'
 import { recordConnector, recordingRefusal } from './record.ts'
@@ -75,7 +75,7 @@ export async function readmit(
 
 /** The record to renew, which an administrator's consent may bring back. */
 async function admitted(
-  { consents }: EnrolmentContext,
+  { consents, groups }: EnrolmentContext,
   { connectorId, record, isExpired }: Asking,
   spki: string,
 ): Promise<Connector> {
@@ -88,6 +88,8 @@ async function admitted(
       ? new SallyportError('certificate_expired', `${connectorId}: nobody has allowed its renewal`)
       : new SallyportError('connector_removed', `there is no connector ${connectorId}`)
   }
+  // Between the consent and this the group may have been deleted: nobody was in it.
+  if (!record) requireGroup({ groups }, consent.value.connectorGroupId, connectorId)
   const isOurs = await consents.remove(connectorId, consent.revision)
   if (!isOurs) throw new SallyportError('conflict', `${connectorId}: somebody else was faster`)
   return record ?? forgotten(connectorId, consent.value.connectorGroupId)

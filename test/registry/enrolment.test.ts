@@ -473,6 +473,18 @@ describe('asking through the gateway', () => {
   })
 })
 
+/** One whose record went because it was away for so long. */
+async function forgotten(connectorId: string) {
+  const signer = await expired(connectorId, 20)
+  const bus = await registry.nats.connect('registry')
+  const log = createLogger('test', 'silent')
+  await using store = await openStore(bus, { bucket: buckets.connectors, schema: Connector, log })
+  const { revision } = store.get(connectorId) as { revision: number }
+  await store.remove(connectorId, revision)
+  await expect.poll(() => refusal(status(signer))).toBe('connector_removed')
+  return signer
+}
+
 describe('a certificate that has expired', () => {
   const allow = (id: string, body: object = {}) =>
     registry.send('POST', `${connectorsPath}/${id}/allowRenewal`, body)
@@ -501,19 +513,24 @@ describe('a certificate that has expired', () => {
   })
 
   it('brings a connector back that was forgotten, into the group that the administrator names', async () => {
-    const signer = await expired('paris-forgotten', 20)
-    const bus = await registry.nats.connect('registry')
-    const log = createLogger('test', 'silent')
-    await using store = await openStore(bus, { bucket: buckets.connectors, schema: Connector, log })
-    const { revision } = store.get('paris-forgotten') as { revision: number }
-    await store.remove('paris-forgotten', revision)
-    await expect.poll(() => refusal(status(signer))).toBe('connector_removed')
+    const signer = await forgotten('paris-forgotten')
     const refused = await allow('paris-forgotten')
     expect(refused.body.errors[0].property).toBe('connectorGroupId')
     expect((await allow('paris-forgotten', { connectorGroupId: 'paris' })).status).toBe(201)
     expect(await status(signer)).toMatchObject({ mustRenew: true, connectorGroupId: 'paris' })
     const issued = await renewThroughGateway(signer)
     expect(issued).toMatchObject({ connectorId: 'paris-forgotten', connectorGroupId: 'paris' })
+  })
+
+  it('does not bring a connector into a group that was deleted meanwhile, and may bring it into another', async () => {
+    const signer = await forgotten('paris-homeless')
+    await registry.send('POST', groupsPath, { name: 'Passing', id: 'passing' })
+    await allow('paris-homeless', { connectorGroupId: 'passing' })
+    expect((await registry.send('DELETE', `${groupsPath}/passing`)).status).toBe(204)
+    expect(await refusal(renewThroughGateway(signer))).toBe('connector_group_gone')
+    expect((await registry.send('GET', `${connectorsPath}/paris-homeless`)).status).toBe(404)
+    await allow('paris-homeless', { connectorGroupId: 'paris' })
+    expect((await renewThroughGateway(signer)).connectorGroupId).toBe('paris')
   })
 
   it('does not come back when it was removed by an administrator', async () => {

@@ -108,7 +108,10 @@ export class Exchange {
   }
 
   start(): void {
-    this.request.res.once('close', () => this.#clientClosed())
+    const { res } = this.request
+    // While access was decided: it will not be said again.
+    if (res.isGone) return this.#clientClosed()
+    res.once('close', () => this.#clientClosed())
     this.#send()
   }
 

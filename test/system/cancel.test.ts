@@ -6,9 +6,11 @@ import { constants } from 'node:http2'
 import { PassThrough } from 'node:stream'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
+import { administer } from '../harness/admin.ts'
 import { createCertificate, type TestCertificate } from '../harness/certificate.ts'
 import { Client } from '../harness/client.ts'
 import { Http2Client, headOf } from '../harness/http2-client.ts'
+import { followAudit, liveAccess } from '../harness/live-audit.ts'
 import { type Origin, startOrigin } from '../harness/origin.ts'
 import { signedInApplication, startSystem, type TestSystem } from '../harness/system.ts'
 import { UserAgent } from '../harness/user-agent.ts'
@@ -82,6 +84,24 @@ const begin = (res: ServerResponse, type = 'application/octet-stream') => {
 }
 const asEvents = (res: ServerResponse) => begin(res, 'text/event-stream')
 
+/** What the gateway answers by itself: it has seen what was sent before. */
+const health = '/.sallyport/health'
+
+async function leave(path: string): Promise<void> {
+  const request = client.start(path, { agent: false })
+  await once(request, 'finish')
+  await client.send(health)
+  request.destroy()
+  await client.send(health)
+}
+
+async function leaveHttp2(path: string): Promise<void> {
+  const stream = secure.client.start(path)
+  await secure.client.send(health)
+  stream.close(constants.NGHTTP2_CANCEL)
+  await secure.client.send(health)
+}
+
 async function withinASecond<T>(work: Promise<T>): Promise<T> {
   const late = AbortSignal.timeout(1_000)
   const never = new Promise<never>((_, reject) => {
@@ -103,6 +123,29 @@ describe('a client that goes away', () => {
     if (answer) await once((await once(request, 'response'))[0] as IncomingMessage, 'data')
     request.destroy()
     expect(await withinASecond(ended)).toBe('broken')
+  })
+
+  test.each([
+    ['HTTP/1.1', () => ({ of: system, start: leave })],
+    ['HTTP/2', () => ({ of: secure.system, start: leaveHttp2 })],
+  ])('before policy has decided is no burden to the origin, in %s', async (version, how) => {
+    const path = `/gone-before-${version.length}`
+    const { of, start } = how()
+    const events = await followAudit(of)
+    // What was decided before is forgotten.
+    const displayName = `App ${version}`
+    await administer(of, 'PATCH', '/applications/app', { displayName })
+    const [policy] = of.services.of('policy')
+    process.kill(policy?.pid as number, 'SIGSTOP')
+    const ended = Promise.withResolvers<void>()
+    origin.at(path, (_req, res) => {
+      res.once('close', ended.resolve)
+      begin(res)
+    })
+    await start(path).finally(() => process.kill(policy?.pid as number, 'SIGCONT'))
+    const seen = () => liveAccess(events).filter(event => event.path === path)
+    await expect.poll(seen).toMatchObject([{ outcome: 'aborted', status: null }])
+    if (origin.latest(path)) await withinASecond(ended.promise)
   })
 
   test('within an upload breaks it off at the origin, which never takes it for whole', async () => {

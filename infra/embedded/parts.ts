@@ -85,6 +85,7 @@ async function startBus(options: PartsOptions, authority: string): Promise<KeptN
   const { environment, folder, log, signal, isBusPlain = false } = options
   return await keepNatsServer({
     storeDirectory: await folder.part('bus'),
+    port: await freePort(),
     binary: { named: environment.NATS_SERVER, path: environment.PATH },
     log,
     ...(signal && { signal }),

@@ -6,7 +6,7 @@
 
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { freePort } from '#infra/embedded/ports.ts'
 
 export interface CountingOrigin extends AsyncDisposable {
   readonly url: string
@@ -32,7 +32,7 @@ export const numberHeader = 'x-number'
 /** One host name can lead to several of them: at one port, each at an address of its own. */
 export async function startCountingOrigin(
   host = '127.0.0.1',
-  givenPort = 0,
+  givenPort?: number,
 ): Promise<CountingOrigin> {
   const seen = new Map<string, number>()
   const waiting = new Set<() => void>()
@@ -46,7 +46,7 @@ export async function startCountingOrigin(
   const listen = async (port: number) => {
     server.listen(port, host)
     await once(server, 'listening')
-    return (server.address() as AddressInfo).port
+    return port
   }
   const close = async () => {
     if (!server.listening) return
@@ -55,7 +55,8 @@ export async function startCountingOrigin(
     server.closeAllConnections()
     await closed
   }
-  const port = await listen(givenPort)
+  // Nobody else is given it while it is closed.
+  const port = await listen(givenPort ?? (await freePort()))
   const origin: CountingOrigin = {
     url: `http://${host}:${port}`,
     delayMs: 0,

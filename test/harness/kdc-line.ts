@@ -1,7 +1,8 @@
 /** A line to a KDC that a test can cut, or let hang: it takes connections and passes nothing on. */
 
 import { once } from 'node:events'
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { connect, createServer, type Socket } from 'node:net'
+import { freePort } from '#infra/embedded/ports.ts'
 
 export interface KdcLine extends AsyncDisposable {
   readonly port: number
@@ -35,7 +36,7 @@ export async function startKdcLine(kdcPort: number): Promise<KdcLine> {
   const listen = async (port: number) => {
     server.listen(port, '127.0.0.1')
     await once(server, 'listening')
-    return (server.address() as AddressInfo).port
+    return port
   }
   const close = async () => {
     for (const socket of sockets) socket.destroy()
@@ -44,7 +45,8 @@ export async function startKdcLine(kdcPort: number): Promise<KdcLine> {
     server.close()
     await closed
   }
-  const port = await listen(0)
+  // Nobody else is given it while the line is cut.
+  const port = await listen(await freePort())
   return {
     port,
     get questions() {

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Bus, connectBus } from '#infra/bus.ts'
 import { type NatsServer, startNatsServer } from '#infra/embedded/nats-server.ts'
+import { freePort } from '#infra/embedded/ports.ts'
 import { createLogger } from '#infra/log.ts'
 import type { BusRole } from '#infra/permissions.ts'
 
@@ -29,9 +30,10 @@ export async function startTestNats(): Promise<TestNats> {
   await using stack = new AsyncDisposableStack()
   const storeDirectory = await mkdtemp(join(tmpdir(), 'sallyport-nats-'))
   stack.defer(() => rm(storeDirectory, { recursive: true, force: true }))
-  let server = await startNatsServer({ storeDirectory, binary })
+  // Nobody else is given it while the server is away.
+  const port = await freePort()
+  let server = await startNatsServer({ storeDirectory, port, binary })
   stack.defer(() => server[Symbol.asyncDispose]())
-  const { port } = server
   const buses = stack.use(new AsyncDisposableStack())
   const kill = async () => {
     const { promise, resolve } = Promise.withResolvers<void>()

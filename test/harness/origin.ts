@@ -8,8 +8,9 @@
 
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { pipeline } from 'node:stream/promises'
+import { freePort } from '#infra/embedded/ports.ts'
 import { bodyStream, digestOfStream } from './bodies.ts'
 import { type Misbehaviour, misbehaviours } from './misbehaviour.ts'
 import { acceptWebSockets } from './origin-socket.ts'
@@ -83,7 +84,7 @@ export async function startOrigin(): Promise<Origin> {
   const listen = async (port: number) => {
     server.listen(port, '127.0.0.1')
     await once(server, 'listening')
-    return (server.address() as AddressInfo).port
+    return port
   }
   const close = async () => {
     for (const socket of sockets) socket.destroy()
@@ -93,7 +94,8 @@ export async function startOrigin(): Promise<Origin> {
     server.closeAllConnections()
     await closed
   }
-  const port = await listen(0)
+  // Nobody else is given it while it is closed.
+  const port = await listen(await freePort())
   return {
     url: `http://127.0.0.1:${port}`,
     port,

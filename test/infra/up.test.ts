@@ -11,6 +11,7 @@ import { text } from 'node:stream/consumers'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { startIdentityProvider } from '#infra/embedded/identity-provider.ts'
+import { givenAway } from '../harness/given-away.ts'
 import { descendantsOf, stillRunning } from '../harness/processes.ts'
 
 /** What scripts are promised. */
@@ -282,6 +283,16 @@ describe('sallyport up', { timeout: 90_000 }, () => {
     expect(await gatewayPid()).not.toBe(before)
     expect(await statusOf(portal, gateways[0] as string)).toBeLessThan(500)
   })
+
+  it.skipIf(process.platform !== 'linux')(
+    'listens where nobody else is given a port by chance while a part of it starts again',
+    async () => {
+      const system = await announced(up(await temporaryFolder(), '--gateways', '2'))
+      const { portal, gateways, admin, bus, identityProvider } = system
+      const urls = [portal, ...gateways, admin, bus, identityProvider]
+      expect(await givenAway(urls.map(url => Number(new URL(url).port)))).toEqual([])
+    },
+  )
 
   it('keeps applications, users’ provider and admin token over runs, and follows its port', async () => {
     const data = await temporaryFolder()

@@ -190,8 +190,8 @@ export class Relay implements Disposable {
         this.#receive(connectorId, exchangeId, frame)
       }
     } catch (error) {
-      this.#misbehaviour.stray(connectorId, message.length)
-      this.context.log.warn({ error, connector: connectorId }, 'unreadable batch of answers')
+      const what = 'batch of answers'
+      this.#misbehaviour.unreadable(connectorId, { what, bytes: message.length, error })
     }
   }
 
@@ -201,8 +201,8 @@ export class Relay implements Disposable {
     try {
       frame = decodeUp(message)
     } catch (error) {
-      this.#misbehaviour.stray(connectorId, message.length)
-      this.context.log.warn({ error, connector: connectorId }, 'unreadable answer')
+      const what = 'answer'
+      this.#misbehaviour.unreadable(connectorId, { what, bytes: message.length, error })
       exchange?.broken('the connector sent what is no frame')
       return
     }
@@ -240,6 +240,7 @@ export class Relay implements Disposable {
     clearInterval(this.#timer)
     for (const subscription of this.#subscriptions) subscription.unsubscribe()
     this.#offStatus()
+    this.#misbehaviour[Symbol.dispose]()
   }
 }
 

@@ -34,7 +34,7 @@
  * | `diagnosis-report.<connector>`                  | connector → registry                        | event: what it found |
  * | `registry.assertion-keys`                       | anybody → registry, queue `registry`        | request: the JSON Web Key Set of assertions |
  * | `keys`                                          | registry → connectors                       | event |
- * | `misbehaviour.<connector>`                      | gateway → registry, queue `registry`        | event: it shall be cut off |
+ * | `misbehaviour.<connector>`                      | gateway → registry, queue `registry`        | request: it shall be cut off |
  *
  * A connector of several workers has a name for each of them, `<connector>_<number>`, wherever a subject says
  * `<connector>` (contracts/connector.ts).

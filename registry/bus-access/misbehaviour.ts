@@ -1,6 +1,7 @@
 /**
  * What gateways have seen a connector do and the bus cannot refuse: it is disabled, which cuts it off, and stays outside
- * until an administrator has looked at it. Gateways report only what no connector does by mistake.
+ * until an administrator has looked at it. Gateways report only what no connector does by mistake, and again until they
+ * are answered: that it is done.
  */
 
 import type { Bus } from '#infra/bus.ts'
@@ -17,6 +18,8 @@ export interface MisbehaviourOptions extends RecordOptions {
   log: Logger
 }
 
+const done = Buffer.from('null')
+
 export function cutOffMisbehaving(options: MisbehaviourOptions): Disposable {
   const { bus, placement, log } = options
   const record = recordAccess(options)
@@ -25,9 +28,10 @@ export function cutOffMisbehaving(options: MisbehaviourOptions): Disposable {
     callback: message => {
       const { connectorId, kind } = parseJson(MisbehaviourReport, message.data, message.subject)
       record.cutOff(connectorId, kind)
-      placement
-        .update(connectorId, { isEnabled: false })
-        .catch(error => log.error({ error, connectorId }, 'a connector could not be disabled'))
+      placement.update(connectorId, { isEnabled: false }).then(
+        () => message.reply !== undefined && bus.publish(message.reply, done),
+        error => log.error({ error, connectorId }, 'a connector could not be disabled'),
+      )
     },
   })
   return { [Symbol.dispose]: () => subscription.unsubscribe() }

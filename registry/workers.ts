@@ -13,6 +13,8 @@ import {
 interface Report {
   readonly status: ConnectorStatus
   readonly heardAtMs: number
+  /** Since when it has named the group that it names. */
+  readonly inGroupSinceMs: number
 }
 
 export class Workers {
@@ -28,13 +30,16 @@ export class Workers {
   hear(status: ConnectorStatus, nowMs: number): ConnectorStatus {
     const { connectorId, startedDateTime } = status
     const memberId = memberIdOf(status)
+    const before = this.#connectors.get(connectorId)?.get(memberId)
+    const isInSameGroup = before?.status.groupId === status.groupId
+    const inGroupSinceMs = isInSameGroup ? before.inGroupSinceMs : nowMs
     const reports = new Map<string, Report>()
     for (const [id, report] of this.#connectors.get(connectorId) ?? []) {
       const isOfThisStart = report.status.startedDateTime === startedDateTime
       if (isOfThisStart && nowMs - report.heardAtMs < this.#timeoutMs) reports.set(id, report)
     }
     if (status.state === 'stopped') reports.delete(memberId)
-    else reports.set(memberId, { status, heardAtMs: nowMs })
+    else reports.set(memberId, { status, heardAtMs: nowMs, inGroupSinceMs })
     this.#keep(connectorId, reports)
     return sumOf([...reports.values()], status)
   }
@@ -72,6 +77,7 @@ function sumOf(reports: readonly Report[], latest: ConnectorStatus): ConnectorSt
   )
   return {
     ...rest,
+    groupId: groupOf(reports),
     state: stateOf(statuses),
     openExchanges: total('openExchanges'),
     maxExchanges: total('maxExchanges'),
@@ -89,6 +95,12 @@ function sumOf(reports: readonly Report[], latest: ConnectorStatus): ConnectorSt
 function stateOf(statuses: readonly ConnectorStatus[]): ConnectorStatus['state'] {
   const states = ['serving', 'saturated', 'draining'] as const
   return states.find(state => statuses.some(status => status.state === state)) ?? 'stopped'
+}
+
+/** On its way to another group it is where the last of its workers still is. */
+function groupOf(reports: readonly Report[]): string {
+  const [last] = reports.toSorted((one, other) => one.inGroupSinceMs - other.inGroupSinceMs)
+  return (last as Report).status.groupId
 }
 
 function latestOf(times: readonly (string | null)[]): string | null {

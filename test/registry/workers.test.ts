@@ -65,6 +65,17 @@ test.each([
   expect(workers.hear(said(2, { state: other }), 0).state).toBe(whole)
 })
 
+test('a connector that is moved is in its new group when the last of its workers is', () => {
+  const workers = new Workers(1_000)
+  for (const worker of [1, 2]) workers.hear(said(worker, { groupId: 'default' }), 0)
+  expect(workers.hear(said(2, { groupId: 'paris' }), 10).groupId).toBe('default')
+  expect(workers.hear(said(1, { groupId: 'default' }), 20).groupId).toBe('default')
+  expect(workers.hear(said(2, { groupId: 'paris' }), 30).groupId).toBe('default')
+  expect(workers.hear(said(1, { groupId: 'paris' }), 40).groupId).toBe('paris')
+  expect(workers.hear(said(1, { groupId: 'default' }), 50).groupId).toBe('paris')
+  expect(workers.forget('c-1', 'c-1_2')?.groupId).toBe('default')
+})
+
 test('a worker that is gone, or silent for too long, is left out of the sums', () => {
   const workers = new Workers(1_000)
   for (const worker of [1, 2, 3]) workers.hear(said(worker), 0)

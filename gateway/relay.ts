@@ -59,6 +59,7 @@ export class Relay implements Disposable {
   readonly #offStatus: () => void
   readonly #waiting = new Set<() => void>()
   #connectedAt = Number.NEGATIVE_INFINITY
+  #sweptAt = performance.now()
 
   constructor(context: RelayContext) {
     this.context = context
@@ -217,7 +218,11 @@ export class Relay implements Disposable {
   }
 
   #sweepSilent(): void {
-    const lostBefore = performance.now() - lostAfterMs
+    const now = performance.now()
+    // While this process stood still it has heard nobody: what came meanwhile is read after this.
+    const stoodStillMs = Math.max(0, now - this.#sweptAt - silenceSweepMs)
+    this.#sweptAt = now
+    const lostBefore = now - lostAfterMs - stoodStillMs
     for (const [exchangeId, exchange] of this.#silent) {
       if (exchange.sentAt > lostBefore) break
       this.#silent.delete(exchangeId)

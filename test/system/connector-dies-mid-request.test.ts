@@ -4,7 +4,9 @@
  * gateways.
  */
 
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { ServiceProcess } from '#infra/embedded/service-process.ts'
 import { decodeBatch, frameTypes } from '#infra/wire.ts'
 import { accessEvents, readAudit } from '../harness/audit-trail.ts'
 import { type CountingOrigin, startCountingOrigin } from '../harness/counting-origin.ts'
@@ -70,6 +72,25 @@ test('under load no GET fails, no POST is sent twice, and none waits longer than
   expect(posts.filter(({ number }) => origin.timesSeen(number) > 1)).toEqual([])
   expect(Math.max(...replies.map(({ ms }) => ms))).toBeLessThan(2_500)
   await system.add('connector')
+})
+
+test('a gateway that stood still itself takes no connector for lost: what came meanwhile is answered', async () => {
+  const { pid = 0 } = system.services.of('gateway')[0] as ServiceProcess
+  const request = (number: number) => ({ method: number % 2 === 0 ? 'POST' : 'GET', path: '/' })
+  await using load = startDriving({ ...session(), request })
+  await load.untilAnswered(200)
+  for (let times = 0; times < 3; times++) {
+    process.kill(pid, 'SIGSTOP')
+    try {
+      await sleep(1_300)
+    } finally {
+      process.kill(pid, 'SIGCONT')
+    }
+    await load.untilAnswered(50)
+  }
+  const replies = await load.stop()
+  expect(failures(replies)).toEqual([])
+  expect(replies.filter(({ number }) => origin.timesSeen(number) !== 1)).toEqual([])
 })
 
 /** How many the origin goes on holding when it has noticed all the connections of the killed one. */

@@ -1,6 +1,6 @@
 /** `sallyport up` as a process of its own: what it prints, what it refuses, how it stops, what it leaves behind. */
 
-import { type ChildProcess, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer, get } from 'node:http'
@@ -45,20 +45,19 @@ async function temporaryFolder(): Promise<string> {
 }
 
 /** Starts the command, and ends it with the test if it still runs. */
-function sallyport(...words: string[]): ChildProcess & {
-  stdout: NonNullable<ChildProcess['stdout']>
-  stderr: NonNullable<ChildProcess['stderr']>
-} {
+function sallyport(...words: string[]) {
   const child = spawn(process.execPath, ['sallyport.ts', ...words], {
     stdio: ['ignore', 'pipe', 'pipe'],
   })
+  // Not `exit`: what it has written must have been read.
+  const closed = once(child, 'close')
   onTestFinished(async () => {
     if (child.exitCode !== null || child.signalCode !== null) return
     const ended = once(child, 'exit')
     child.kill('SIGTERM')
     await ended
   })
-  return child
+  return Object.assign(child, { closed })
 }
 
 const up = (data: string, ...words: string[]) =>
@@ -125,9 +124,8 @@ async function startSlowOrigin() {
   return { url, asked: asked.promise, answer: answer.resolve }
 }
 
-async function ended(child: ChildProcess): Promise<number | null> {
-  if (child.exitCode !== null) return child.exitCode
-  const [code] = await once(child, 'exit')
+async function ended(child: ReturnType<typeof sallyport>): Promise<number | null> {
+  const [code] = await child.closed
   return code
 }
 

@@ -6,6 +6,7 @@
 
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { vi } from 'vitest'
 import { freePort } from '#infra/embedded/ports.ts'
 
 export interface CountingOrigin extends AsyncDisposable {
@@ -76,6 +77,18 @@ export async function startCountingOrigin(
     [Symbol.asyncDispose]: close,
   }
   return origin
+}
+
+/** How many the origin goes on holding when it has noticed all the connections of a process that was killed. */
+export async function heldBySurvivors(origin: CountingOrigin, before: number): Promise<number> {
+  let held = before
+  const isSettled = () => {
+    const last = held
+    held = origin.held
+    return held < before && held === last
+  }
+  await vi.waitUntil(isSettled, { timeout: 10_000, interval: 100 })
+  return held
 }
 
 interface Answering {

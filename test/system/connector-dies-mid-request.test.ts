@@ -9,7 +9,11 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { ServiceProcess } from '#infra/embedded/service-process.ts'
 import { decodeBatch, frameTypes } from '#infra/wire.ts'
 import { accessEvents, readAudit } from '../harness/audit-trail.ts'
-import { type CountingOrigin, startCountingOrigin } from '../harness/counting-origin.ts'
+import {
+  type CountingOrigin,
+  heldBySurvivors,
+  startCountingOrigin,
+} from '../harness/counting-origin.ts'
 import { drive, failures, startDriving } from '../harness/load.ts'
 import { signedInApplication, startSystem, type TestSystem } from '../harness/system.ts'
 import { signInTo, type Visitor } from '../harness/visitor.ts'
@@ -93,18 +97,6 @@ test('a gateway that stood still itself takes no connector for lost: what came m
   expect(replies.filter(({ number }) => origin.timesSeen(number) !== 1)).toEqual([])
 })
 
-/** How many the origin goes on holding when it has noticed all the connections of the killed one. */
-async function heldBySurvivors(): Promise<number> {
-  let held = 18
-  const isSettled = () => {
-    const before = held
-    held = origin.held
-    return held < 18 && held === before
-  }
-  await expect.poll(isSettled, { interval: 100 }).toBe(true)
-  return held
-}
-
 test('GETs that the connector had accepted go to another one within a second', async () => {
   const accepted = await countFrames(frameTypes.accepted)
   const replies = all(18, 'GET', '/held')
@@ -125,7 +117,7 @@ test('POSTs in flight on it get one clear 502 each, the others finish, and none 
   const replies = all(18, 'POST', '/held')
   await expect.poll(accepted).toBe(18)
   const victim = await killOne()
-  const survivors = await heldBySurvivors()
+  const survivors = await heldBySurvivors(origin, 18)
   origin.release()
   const lost = (await replies).filter(({ status }) => status !== 200)
   expect(lost).toHaveLength(18 - survivors)
@@ -154,7 +146,7 @@ test('long answers that it had begun are cut off, never ended as if they were wh
   const replies = all(18, 'GET', '/long')
   await expect.poll(heads).toBe(18)
   await killOne()
-  const survivors = await heldBySurvivors()
+  const survivors = await heldBySurvivors(origin, 18)
   origin.release()
   const cut = (await replies).filter(({ status }) => status === undefined)
   expect(cut).toHaveLength(18 - survivors)

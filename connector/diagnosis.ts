@@ -5,7 +5,6 @@
 
 import { lookup } from 'node:dns/promises'
 import type { Bus } from '#infra/bus.ts'
-import { parseJson } from '#infra/bus.ts'
 import type { Application } from '#infra/contracts/application.ts'
 import {
   type DiagnosisReport,
@@ -13,6 +12,7 @@ import {
   diagnosisMs,
   type Hop,
 } from '#infra/contracts/diagnosis.ts'
+import { parseJson } from '#infra/json.ts'
 import type { Logger } from '#infra/log.ts'
 import { subjects } from '#infra/subjects.ts'
 import { destinationOf } from './destination.ts'

@@ -6,10 +6,11 @@
 
 import type { X509Certificate } from 'node:crypto'
 import { PermissionViolationError } from '@nats-io/transport-node'
-import { type Bus, parseJson } from '#infra/bus.ts'
+import type { Bus } from '#infra/bus.ts'
 import type { Application } from '#infra/contracts/application.ts'
 import type { ConnectorStatus } from '#infra/contracts/connector.ts'
 import { Revocation } from '#infra/contracts/policy.ts'
+import { parseJson } from '#infra/json.ts'
 import { createLeaseVerifier, type LeaseVerifier } from '#infra/lease.ts'
 import type { Logger } from '#infra/log.ts'
 import { StreamBudget } from '#infra/stream-budget.ts'

@@ -8,8 +8,9 @@
  */
 
 import type { Subscription } from '@nats-io/transport-node'
-import { type Bus, parseJson } from '#infra/bus.ts'
+import type { Bus } from '#infra/bus.ts'
 import { GroupPace, paceIntervalMs, paceTimeoutMs } from '#infra/contracts/connector.ts'
+import { parseJson } from '#infra/json.ts'
 import type { Logger } from '#infra/log.ts'
 import { subjects } from '#infra/subjects.ts'
 import { AnswerTimes } from './answer-times.ts'

@@ -7,8 +7,9 @@
 import type { X509Certificate } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
-import { type Bus, parseJson } from '#infra/bus.ts'
+import type { Bus } from '#infra/bus.ts'
 import { SallyportError } from '#infra/errors.ts'
+import { parseJson } from '#infra/json.ts'
 import type { Logger } from '#infra/log.ts'
 import {
   createNonce,

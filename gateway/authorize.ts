@@ -6,7 +6,8 @@
  */
 
 import { LRUCache } from 'lru-cache'
-import { type Bus, Unanswered } from '#infra/bus.ts'
+import type { Bus } from '#infra/bus.ts'
+import { Unanswered } from '#infra/bus-calls.ts'
 import type { MethodClass } from '#infra/contracts/http-methods.ts'
 import {
   type Decision,

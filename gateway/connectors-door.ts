@@ -6,7 +6,7 @@
  */
 
 import type { z } from 'zod'
-import { type Bus, parseJson } from '#infra/bus.ts'
+import type { Bus } from '#infra/bus.ts'
 import {
   EnrolRequest,
   Issued,
@@ -16,6 +16,7 @@ import {
   Standing,
 } from '#infra/contracts/enrolment.ts'
 import { SallyportError } from '#infra/errors.ts'
+import { parseJson } from '#infra/json.ts'
 import { subjects } from '#infra/subjects.ts'
 import type { BulkOffers } from './bulk.ts'
 import { flatHeaders } from './front/client.ts'

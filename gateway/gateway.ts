@@ -4,12 +4,13 @@
  */
 
 import { type Audit, openAudit } from '#infra/audit.ts'
-import { type Bus, connectBus, parseJson } from '#infra/bus.ts'
+import { type Bus, connectBus } from '#infra/bus.ts'
 import { busAddress } from '#infra/bus-connection.ts'
 import { type Application, PublishedEntry } from '#infra/contracts/application.ts'
 import { AssertionKey } from '#infra/contracts/assertion.ts'
 import { Reevaluation, Revocation } from '#infra/contracts/policy.ts'
 import type { FaultCode } from '#infra/errors.ts'
+import { parseJson } from '#infra/json.ts'
 import type { Service } from '#infra/lifecycle.ts'
 import { createLogger, type Logger } from '#infra/log.ts'
 import { gauge, meteredAudit, missing } from '#infra/monitoring/meters.ts'

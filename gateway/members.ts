@@ -4,13 +4,14 @@
  */
 
 import { z } from 'zod'
-import { type Bus, parseJson } from '#infra/bus.ts'
+import type { Bus } from '#infra/bus.ts'
 import {
   ConnectorStatus,
   connectorIdOf,
   memberIdOf,
   statusTimeoutMs,
 } from '#infra/contracts/connector.ts'
+import { parseJson } from '#infra/json.ts'
 import { subjects } from '#infra/subjects.ts'
 
 export interface Members extends Disposable {

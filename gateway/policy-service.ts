@@ -4,7 +4,8 @@
  * refuses, or answers others, has a reason for it.
  */
 
-import { type Bus, Unanswered } from '#infra/bus.ts'
+import type { Bus } from '#infra/bus.ts'
+import { Unanswered } from '#infra/bus-calls.ts'
 import { decisionDeadlineMs, EvaluateReply, type EvaluateRequest } from '#infra/contracts/policy.ts'
 import { subjects } from '#infra/subjects.ts'
 

@@ -8,19 +8,11 @@
 
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import {
-  headers,
-  type Msg,
-  type MsgHdrs,
-  type NatsConnection,
-  NoRespondersError,
-  RequestError,
-  type Subscription,
-  TimeoutError,
-} from '@nats-io/transport-node'
+import type { Msg, MsgHdrs, NatsConnection, Subscription } from '@nats-io/transport-node'
 import type { z } from 'zod'
+import { answer, type CallOptions, call, type ServeOptions } from './bus-calls.ts'
 import { addressesOf, type BusAddress, dial, waitMsBefore } from './bus-connection.ts'
-import { asSallyportError, type FaultCode, isFaultCode, SallyportError } from './errors.ts'
+import { SallyportError } from './errors.ts'
 import type { Logger } from './log.ts'
 import { subjects } from './subjects.ts'
 
@@ -45,29 +37,8 @@ export interface SubscribeOptions {
   callback: (message: Message) => void
 }
 
-export interface CallOptions<Reply extends z.ZodType> {
-  reply: Reply
-  timeoutMs: number
-  /** The fault to report when nobody answers in time. */
-  unavailable: FaultCode
-}
-
-export interface ServeOptions<Request extends z.ZodType> {
-  queue?: string
-  request: Request
-  /** Its result is sent back as JSON; an error as fault code and title, never with its detail. */
-  handle: (request: z.output<Request>, subject: string) => Promise<unknown> | unknown
-}
-
-/** Error headers of the NATS service API (ADR-32), so that any NATS tool shows them. */
-const errorCodeHeader = 'Nats-Service-Error-Code'
-const errorHeader = 'Nats-Service-Error'
-
 /** Queued bytes above which a batch leaves at once. */
 const flushBytes = 64 * 1024
-
-/** Nobody serves the subject, or whoever does said nothing in time. */
-export class Unanswered extends SallyportError {}
 
 type Status = 'connected' | 'disconnected'
 
@@ -174,57 +145,27 @@ export class Bus implements AsyncDisposable {
   }
 
   /** Asks one member of a queue group and waits for its answer. For control messages, not for exchanges. */
-  async call<Reply extends z.ZodType>(
+  call<Reply extends z.ZodType>(
     subject: string,
     request: unknown,
-    { reply, timeoutMs, unavailable }: CallOptions<Reply>,
+    options: CallOptions<Reply>,
   ): Promise<z.output<Reply>> {
-    const answer = await this.connection
-      .request(subject, JSON.stringify(request), { timeout: timeoutMs })
-      .catch(error => {
-        throw translate(error, subject, unavailable)
-      })
-    const code = answer.headers?.get(errorCodeHeader)
-    if (code) {
-      const detail = answer.headers?.get(errorHeader) ?? code
-      throw new SallyportError(isFaultCode(code) ? code : 'internal', `${subject}: ${detail}`)
-    }
-    return parseJson(reply, Buffer.from(answer.data), subject)
+    return call(this.connection, subject, request, options)
   }
 
   /** Answers requests. Anything that does not parse is refused with `bad_request`. */
   serve<Request extends z.ZodType>(
     subject: string,
-    { queue, request, handle }: ServeOptions<Request>,
+    { queue, ...options }: ServeOptions<Request>,
   ): Subscription {
     return this.subscribe(subject, {
       ...(queue !== undefined && { queue }),
       callback: message => {
-        this.#answer(message, request, handle).catch(error =>
+        answer(this, message, { ...options, log: this.#log }).catch(error =>
           this.#log.error({ error, subject }, 'a request could not be answered'),
         )
       },
     })
-  }
-
-  async #answer<Request extends z.ZodType>(
-    message: Message,
-    request: Request,
-    handle: ServeOptions<Request>['handle'],
-  ): Promise<void> {
-    const { reply, subject, data } = message
-    if (reply === undefined) return
-    try {
-      const result = await handle(parseJson(request, data, subject, 'bad_request'), subject)
-      this.publish(reply, Buffer.from(JSON.stringify(result ?? null)), { reply: '' })
-    } catch (error) {
-      const failure = asSallyportError(error)
-      if (failure.code === 'internal') this.#log.error({ error, subject }, 'a request failed')
-      const refusal = headers()
-      refusal.set(errorCodeHeader, failure.code)
-      refusal.set(errorHeader, failure.fault.title)
-      this.publish(reply, new Uint8Array(0), { headers: refusal })
-    }
   }
 
   async #followStatus(): Promise<void> {
@@ -305,34 +246,4 @@ function asMessage(msg: Msg): Message {
     reply: msg.reply || undefined,
     headers: msg.headers,
   }
-}
-
-/** Parses JSON with a schema; anything else is an error with the given code that names the field. */
-export function parseJson<Schema extends z.ZodType>(
-  schema: Schema,
-  data: Buffer,
-  what: string,
-  code: FaultCode = 'protocol_error',
-): z.output<Schema> {
-  let value: unknown
-  try {
-    value = JSON.parse(data.toString('utf8'))
-  } catch (error) {
-    throw new SallyportError(code, `${what}: not JSON`, { cause: error })
-  }
-  const result = schema.safeParse(value)
-  if (result.success) return result.data
-  const problems = result.error.issues.map(issue => `${issue.path.join('.')}: ${issue.message}`)
-  throw new SallyportError(code, `${what}: ${problems.join('; ')}`)
-}
-
-function translate(error: unknown, subject: string, unavailable: FaultCode): SallyportError {
-  const cause = error instanceof RequestError && error.cause ? error.cause : error
-  if (cause instanceof NoRespondersError) {
-    return new Unanswered(unavailable, `nobody serves ${subject}`, { cause: error })
-  }
-  if (cause instanceof TimeoutError || error instanceof TimeoutError) {
-    return new Unanswered(unavailable, `no answer to ${subject} in time`, { cause: error })
-  }
-  return new SallyportError(unavailable, `${subject} could not be asked`, { cause: error })
 }

@@ -5,10 +5,11 @@
 
 import type { KV } from '@nats-io/kv'
 import { LRUCache } from 'lru-cache'
-import { type Bus, parseJson } from '#infra/bus.ts'
+import type { Bus } from '#infra/bus.ts'
 import type { Application } from '#infra/contracts/application.ts'
 import { Revocation, revocationKey } from '#infra/contracts/policy.ts'
 import type { SessionFacts } from '#infra/contracts/principal.ts'
+import { parseJson } from '#infra/json.ts'
 import type { Logger } from '#infra/log.ts'
 import { Revoker } from '#infra/revocations.ts'
 import type { Snapshot } from '#infra/snapshot.ts'

@@ -5,8 +5,9 @@
  */
 
 import { z } from 'zod'
-import { type Bus, connectionName, type Message, parseJson } from '#infra/bus.ts'
+import { type Bus, connectionName, type Message } from '#infra/bus.ts'
 import { connectorIdOf, memberIdPattern } from '#infra/contracts/connector.ts'
+import { parseJson } from '#infra/json.ts'
 import type { BusRole } from '#infra/permissions.ts'
 import { subjects } from '#infra/subjects.ts'
 import { readUserName } from './user-name.ts'

@@ -5,7 +5,7 @@
  */
 
 import type { Audit } from '#infra/audit.ts'
-import { type Bus, type Message, parseJson } from '#infra/bus.ts'
+import type { Bus, Message } from '#infra/bus.ts'
 import {
   type Connector,
   ConnectorStatus,
@@ -13,6 +13,7 @@ import {
   memberIdOf,
   statusTimeoutMs,
 } from '#infra/contracts/connector.ts'
+import { parseJson } from '#infra/json.ts'
 import type { Logger } from '#infra/log.ts'
 import { subjects } from '#infra/subjects.ts'
 import { type ConnectorChange, ConnectorRecords } from './connector-records.ts'

@@ -5,7 +5,7 @@
 
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Bus, parseJson } from '#infra/bus.ts'
+import type { Bus } from '#infra/bus.ts'
 import type { Application } from '#infra/contracts/application.ts'
 import {
   DiagnosisReport,
@@ -13,6 +13,7 @@ import {
   diagnosisMs,
   type Hop,
 } from '#infra/contracts/diagnosis.ts'
+import { parseJson } from '#infra/json.ts'
 import { subjects } from '#infra/subjects.ts'
 import type { Connectors } from './connectors.ts'
 

@@ -4,7 +4,7 @@
  * told while it is fresh, and nobody waits for it.
  */
 
-import { type Bus, parseJson } from '#infra/bus.ts'
+import type { Bus } from '#infra/bus.ts'
 import {
   type GroupPace,
   memberIdPattern,
@@ -12,6 +12,7 @@ import {
   paceIntervalMs,
   paceTimeoutMs,
 } from '#infra/contracts/connector.ts'
+import { parseJson } from '#infra/json.ts'
 import { subjects } from '#infra/subjects.ts'
 
 interface Heard {

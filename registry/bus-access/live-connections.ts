@@ -4,7 +4,8 @@
  */
 
 import { z } from 'zod'
-import { type Bus, type Message, parseJson } from '#infra/bus.ts'
+import type { Bus, Message } from '#infra/bus.ts'
+import { parseJson } from '#infra/json.ts'
 import { busAccount } from '#infra/permissions.ts'
 import { subjects } from '#infra/subjects.ts'
 import { readUserName } from '../user-name.ts'

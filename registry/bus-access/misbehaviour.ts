@@ -5,8 +5,8 @@
  */
 
 import type { Bus } from '#infra/bus.ts'
-import { parseJson } from '#infra/bus.ts'
 import { MisbehaviourReport } from '#infra/contracts/connector.ts'
+import { parseJson } from '#infra/json.ts'
 import type { Logger } from '#infra/log.ts'
 import { queues, subjects } from '#infra/subjects.ts'
 import type { ConnectorPlacement } from '../connector-placement.ts'

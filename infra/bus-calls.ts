@@ -1,0 +1,89 @@
+/**
+ * Questions and answers between services, as JSON with a schema on both sides: one member of a queue group answers.
+ * Faults travel by their codes, in the headers of errors of the NATS service API (ADR-32), so that any NATS tool shows
+ * them.
+ */
+
+import {
+  headers,
+  type NatsConnection,
+  NoRespondersError,
+  RequestError,
+  TimeoutError,
+} from '@nats-io/transport-node'
+import type { z } from 'zod'
+import type { Bus, Message } from './bus.ts'
+import { asSallyportError, type FaultCode, isFaultCode, SallyportError } from './errors.ts'
+import { parseJson } from './json.ts'
+import type { Logger } from './log.ts'
+
+export interface CallOptions<Reply extends z.ZodType> {
+  reply: Reply
+  timeoutMs: number
+  /** The fault to report when nobody answers in time. */
+  unavailable: FaultCode
+}
+
+export interface ServeOptions<Request extends z.ZodType> {
+  queue?: string
+  request: Request
+  /** Its result is sent back as JSON; an error as fault code and title, never with its detail. */
+  handle: (request: z.output<Request>, subject: string) => Promise<unknown> | unknown
+}
+
+const errorCodeHeader = 'Nats-Service-Error-Code'
+const errorHeader = 'Nats-Service-Error'
+
+/** Nobody serves the subject, or whoever does said nothing in time. */
+export class Unanswered extends SallyportError {}
+
+/** @throws SallyportError the fault of whoever answered, or `unavailable` when nobody did. */
+export async function call<Reply extends z.ZodType>(
+  connection: NatsConnection,
+  subject: string,
+  request: unknown,
+  { reply, timeoutMs, unavailable }: CallOptions<Reply>,
+): Promise<z.output<Reply>> {
+  const answer = await connection
+    .request(subject, JSON.stringify(request), { timeout: timeoutMs })
+    .catch(error => {
+      throw translate(error, subject, unavailable)
+    })
+  const code = answer.headers?.get(errorCodeHeader)
+  if (code) {
+    const detail = answer.headers?.get(errorHeader) ?? code
+    throw new SallyportError(isFaultCode(code) ? code : 'internal', `${subject}: ${detail}`)
+  }
+  return parseJson(reply, Buffer.from(answer.data), subject)
+}
+
+/** Sends back what `handle` makes of a question, or the fault with which it ends. */
+export async function answer<Request extends z.ZodType>(
+  bus: Bus,
+  { reply, subject, data }: Message,
+  { request, handle, log }: Omit<ServeOptions<Request>, 'queue'> & { log: Logger },
+): Promise<void> {
+  if (reply === undefined) return
+  try {
+    const result = await handle(parseJson(request, data, subject, 'bad_request'), subject)
+    bus.publish(reply, Buffer.from(JSON.stringify(result ?? null)), { reply: '' })
+  } catch (error) {
+    const failure = asSallyportError(error)
+    if (failure.code === 'internal') log.error({ error, subject }, 'a request failed')
+    const refusal = headers()
+    refusal.set(errorCodeHeader, failure.code)
+    refusal.set(errorHeader, failure.fault.title)
+    bus.publish(reply, new Uint8Array(0), { headers: refusal })
+  }
+}
+
+function translate(error: unknown, subject: string, unavailable: FaultCode): SallyportError {
+  const cause = error instanceof RequestError && error.cause ? error.cause : error
+  if (cause instanceof NoRespondersError) {
+    return new Unanswered(unavailable, `nobody serves ${subject}`, { cause: error })
+  }
+  if (cause instanceof TimeoutError || error instanceof TimeoutError) {
+    return new Unanswered(unavailable, `no answer to ${subject} in time`, { cause: error })
+  }
+  return new SallyportError(unavailable, `${subject} could not be asked`, { cause: error })
+}

@@ -5,14 +5,9 @@
  */
 
 import { BodySender } from '#infra/body-sender.ts'
+import { encodeInformation, encodeResponse } from '#infra/frames.ts'
 import { headerValue } from '#infra/http.ts'
-import {
-  encodeInformation,
-  encodeResponse,
-  initialCreditBytes,
-  type RequestFrame,
-  singleMessageBytes,
-} from '#infra/wire.ts'
+import { initialCreditBytes, type RequestFrame, singleMessageBytes } from '#infra/wire.ts'
 import type { OriginControl, OriginSink } from './origin.ts'
 import type { OriginError } from './origin-error.ts'
 import { isEventStream, type Owed } from './silence.ts'

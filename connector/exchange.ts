@@ -10,15 +10,10 @@ import { BulkSwitch } from '#infra/bulk-switch.ts'
 import type { Application } from '#infra/contracts/application.ts'
 import { methodClassOf } from '#infra/contracts/http-methods.ts'
 import type { LeaseClaims } from '#infra/contracts/policy.ts'
+import { encodeAccepted, encodeCancel, encodeInformation, encodeRefused } from '#infra/frames.ts'
 import type { Logger } from '#infra/log.ts'
 import type { StreamBudget } from '#infra/stream-budget.ts'
-import {
-  type DownFrame,
-  encodeAccepted,
-  encodeCancel,
-  encodeInformation,
-  encodeRefused,
-} from '#infra/wire.ts'
+import type { DownFrame } from '#infra/wire.ts'
 import { Answer, type Answered, type AnswerOptions } from './answer.ts'
 import type { BulkDialer } from './bulk-dialer.ts'
 import type { OriginRequest, Origins } from './origin.ts'

@@ -6,6 +6,7 @@
 
 import type { Application } from '#infra/contracts/application.ts'
 import { type LeaseClaims, leaseLifetimeMs } from '#infra/contracts/policy.ts'
+import { encodeRefused } from '#infra/frames.ts'
 import {
   EndedLease,
   type LeaseExpectation,
@@ -13,7 +14,7 @@ import {
   UnknownLease,
   UnknownLeaseKey,
 } from '#infra/lease.ts'
-import { encodeRefused, type RequestFrame } from '#infra/wire.ts'
+import type { RequestFrame } from '#infra/wire.ts'
 import type { Clock } from './clock.ts'
 import type { LastLeases } from './last-leases.ts'
 

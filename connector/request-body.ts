@@ -5,8 +5,9 @@
 
 import { Readable } from 'node:stream'
 import { BodyReceiver } from '#infra/body-receiver.ts'
+import { encodeCredit } from '#infra/frames.ts'
 import type { StreamBudget } from '#infra/stream-budget.ts'
-import { chunkBytes, encodeCredit, initialCreditBytes } from '#infra/wire.ts'
+import { chunkBytes, initialCreditBytes } from '#infra/wire.ts'
 import type { Owed } from './silence.ts'
 
 export interface RequestBodyOptions {

@@ -8,18 +8,13 @@ import type { Subscription } from '@nats-io/transport-node'
 import type { Bus, Message } from '#infra/bus.ts'
 import type { Application } from '#infra/contracts/application.ts'
 import type { LeaseClaims } from '#infra/contracts/policy.ts'
+import { decodeDown, decodeRequest, encodeRefused } from '#infra/frames.ts'
 import { FrameGatherer } from '#infra/gather.ts'
 import type { LeaseVerifier } from '#infra/lease.ts'
 import type { Logger } from '#infra/log.ts'
 import type { StreamBudget } from '#infra/stream-budget.ts'
 import { subjects } from '#infra/subjects.ts'
-import {
-  acceptAfterMs,
-  decodeDown,
-  decodeRequest,
-  encodeRefused,
-  type RequestFrame,
-} from '#infra/wire.ts'
+import { acceptAfterMs, type RequestFrame } from '#infra/wire.ts'
 import type { BulkDialer } from './bulk-dialer.ts'
 import type { Carried } from './carried.ts'
 import type { Clock } from './clock.ts'

@@ -5,8 +5,8 @@
  */
 
 import type { Revocation } from '#infra/contracts/policy.ts'
+import { encodeLease } from '#infra/frames.ts'
 import type { Logger } from '#infra/log.ts'
-import { encodeLease } from '#infra/wire.ts'
 import type { Authorizer } from './authorize.ts'
 import type { Exchange } from './exchange.ts'
 import { sweepMs } from './held-lease.ts'

@@ -11,14 +11,8 @@ import { connectorIdOf } from '#infra/contracts/connector.ts'
 import type { MethodClass } from '#infra/contracts/http-methods.ts'
 import type { Decision } from '#infra/contracts/policy.ts'
 import { type FaultCode, isFaultCode } from '#infra/errors.ts'
-import {
-  encodeCancel,
-  encodeRequest,
-  leaseReference,
-  lostAfterMs,
-  type ResponseFrame,
-  type UpFrame,
-} from '#infra/wire.ts'
+import { encodeCancel, encodeRequest } from '#infra/frames.ts'
+import { leaseReference, lostAfterMs, type ResponseFrame, type UpFrame } from '#infra/wire.ts'
 import { clientHeaders, informationHeaders, switchingHead } from './answer.ts'
 import { discardBody } from './discard.ts'
 import type { ClientRequest, ClientResponse, Upgrade } from './front/client.ts'

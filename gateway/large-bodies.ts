@@ -6,7 +6,7 @@
 import type { BodyReceiver } from '#infra/body-receiver.ts'
 import type { BodySender } from '#infra/body-sender.ts'
 import { BulkSwitch, type BulkSwitchOptions } from '#infra/bulk-switch.ts'
-import { encodeBulk } from '#infra/wire.ts'
+import { encodeBulk } from '#infra/frames.ts'
 import type { BulkOffers } from './bulk.ts'
 
 /** Bodies of this length are worth it; of unknown length, when so much has come, and not by trickles. */

@@ -6,9 +6,10 @@
 
 import type { BulkConnection } from './bulk.ts'
 import { carried } from './collect.ts'
+import { encodeCredit } from './frames.ts'
 import type { StreamBudget } from './stream-budget.ts'
 import { StreamWindow } from './stream-window.ts'
-import { chunkBytes, encodeCredit, WireError } from './wire.ts'
+import { chunkBytes, WireError } from './wire.ts'
 
 export interface BodyReceiverOptions {
   send: (frame: Buffer) => void

@@ -7,7 +7,7 @@
 
 import type { BulkConnection } from './bulk.ts'
 import { carried } from './collect.ts'
-import { encodeData, encodeEnd } from './wire.ts'
+import { encodeData, encodeEnd } from './frames.ts'
 
 /**
  * What is sent in one frame: of several in a read of 64 KiB most are whole. The client library puts one that is not

@@ -5,7 +5,7 @@
  */
 
 import type { Bus } from './bus.ts'
-import { type BatchedFrame, encodeBatch } from './wire.ts'
+import { type BatchedFrame, encodeBatch } from './frame-batch.ts'
 
 export interface GathererOptions<To> {
   /** Where a message goes: all frames of one exchange, or those of several as a batch. */

@@ -7,19 +7,12 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi 
 import type { Bus } from '#infra/bus.ts'
 import type { Application } from '#infra/contracts/application.ts'
 import { type LeaseClaims, leaseIssuer, leaseLifetimeMs } from '#infra/contracts/policy.ts'
+import { decodeUp, encodeLease, encodeRequest } from '#infra/frames.ts'
 import { createLeaseVerifier } from '#infra/lease.ts'
 import { createLogger } from '#infra/log.ts'
 import { StreamBudget } from '#infra/stream-budget.ts'
 import { subjects } from '#infra/subjects.ts'
-import {
-  decodeUp,
-  encodeLease,
-  encodeRequest,
-  leaseReference,
-  type RefusedFrame,
-  type RequestFrame,
-  type UpFrame,
-} from '#infra/wire.ts'
+import { leaseReference, type RefusedFrame, type RequestFrame, type UpFrame } from '#infra/wire.ts'
 import { Carried } from '../../connector/carried.ts'
 import { createDialer } from '../../connector/dial.ts'
 import { LastLeases } from '../../connector/last-leases.ts'

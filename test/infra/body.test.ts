@@ -3,7 +3,8 @@
 import { expect, test } from 'vitest'
 import { BodyReceiver } from '#infra/body-receiver.ts'
 import { BodySender, frameBytes } from '#infra/body-sender.ts'
-import { chunkBytes, decodeDown, initialCreditBytes, WireError } from '#infra/wire.ts'
+import { decodeDown } from '#infra/frames.ts'
+import { chunkBytes, initialCreditBytes, WireError } from '#infra/wire.ts'
 
 function sender(creditBytes: number) {
   const sent: Buffer[] = []

@@ -7,8 +7,8 @@ import { BodyReceiver } from '#infra/body-receiver.ts'
 import { BodySender } from '#infra/body-sender.ts'
 import { BulkConnection } from '#infra/bulk.ts'
 import { BulkSwitch } from '#infra/bulk-switch.ts'
+import { decodeDown } from '#infra/frames.ts'
 import { StreamBudget } from '#infra/stream-budget.ts'
-import { decodeDown } from '#infra/wire.ts'
 
 const kib = 1024
 const mib = 2 ** 20

@@ -1,9 +1,11 @@
 /** Frames that travel together: every one arrives, those of an exchange in their order, with few messages. */
 
 import { expect, test } from 'vitest'
+import { decodeBatch } from '#infra/frame-batch.ts'
+import { encodeData } from '#infra/frames.ts'
 import { FrameGatherer } from '#infra/gather.ts'
 import { subjects } from '#infra/subjects.ts'
-import { chunkBytes, decodeBatch, encodeData } from '#infra/wire.ts'
+import { chunkBytes } from '#infra/wire.ts'
 import { startTestNats } from '../harness/nats.ts'
 
 test('frames for one gateway travel together, in their order, and each gateway gets its own', async () => {

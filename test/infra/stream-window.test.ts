@@ -2,9 +2,10 @@
 
 import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { BodyReceiver } from '#infra/body-receiver.ts'
+import { decodeDown } from '#infra/frames.ts'
 import { memoryOfWindow, StreamBudget } from '#infra/stream-budget.ts'
 import { largestWindowBytes, smallestWindowBytes } from '#infra/stream-window.ts'
-import { chunkBytes, decodeDown, initialCreditBytes } from '#infra/wire.ts'
+import { chunkBytes, initialCreditBytes } from '#infra/wire.ts'
 
 const mib = 2 ** 20
 

@@ -2,13 +2,12 @@
 
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
+import { decodeBatch, encodeBatch } from '#infra/frame-batch.ts'
 import {
-  decodeBatch,
   decodeDown,
   decodeRequest,
   decodeUp,
   encodeAccepted,
-  encodeBatch,
   encodeCancel,
   encodeCredit,
   encodeData,
@@ -18,9 +17,8 @@ import {
   encodeRefused,
   encodeRequest,
   encodeResponse,
-  leaseReference,
-  WireError,
-} from '#infra/wire.ts'
+} from '#infra/frames.ts'
+import { leaseReference, WireError } from '#infra/wire.ts'
 
 const vectors: Record<string, string> = JSON.parse(
   readFileSync(new URL('../vectors/frames.json', import.meta.url), 'utf8'),

@@ -7,7 +7,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { ServiceProcess } from '#infra/embedded/service-process.ts'
-import { decodeBatch, frameTypes } from '#infra/wire.ts'
+import { decodeBatch } from '#infra/frame-batch.ts'
+import { frameTypes } from '#infra/wire.ts'
 import { accessEvents, readAudit } from '../harness/audit-trail.ts'
 import {
   type CountingOrigin,

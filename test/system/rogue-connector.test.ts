@@ -4,12 +4,8 @@
  */
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import {
-  decodeRequest,
-  encodeResponse,
-  type RequestFrame,
-  type ResponseFrame,
-} from '#infra/wire.ts'
+import { decodeRequest, encodeResponse } from '#infra/frames.ts'
+import type { RequestFrame, ResponseFrame } from '#infra/wire.ts'
 import {
   changeConnector,
   createGroup,

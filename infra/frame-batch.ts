@@ -1,0 +1,47 @@
+/**
+ * Frames of several exchanges from one connector to one gateway as one message of the exchange protocol (wire.ts), in
+ * their order.
+ */
+
+import { frameTypes, WireError } from './wire.ts'
+
+export interface BatchedFrame {
+  readonly exchangeId: string
+  readonly frame: Buffer
+}
+
+export function encodeBatch(frames: readonly BatchedFrame[]): Buffer {
+  const bytes = frames.reduce(
+    (sum, { exchangeId, frame }) => sum + exchangeId.length + frame.length,
+    0,
+  )
+  const message = Buffer.allocUnsafe(1 + bytes + 5 * frames.length)
+  message[0] = frameTypes.batch
+  let offset = 1
+  for (const { exchangeId, frame } of frames) {
+    message[offset] = exchangeId.length
+    offset += 1 + message.write(exchangeId, offset + 1, 'latin1')
+    offset = message.writeUInt32BE(frame.length, offset)
+    message.set(frame, offset)
+    offset += frame.length
+  }
+  return message
+}
+
+/** The frames of a batch, as views. @throws WireError before the first one when the lengths do not fit. */
+export function decodeBatch(message: Buffer): BatchedFrame[] {
+  if (message[0] !== frameTypes.batch) throw new WireError(`not a batch: type ${message[0]}`)
+  const frames: BatchedFrame[] = []
+  let offset = 1
+  while (offset < message.length) {
+    const idEnd = offset + 1 + (message[offset] ?? 0)
+    const start = idEnd + 4
+    if (start > message.length) throw new WireError('batch cut short')
+    const end = start + message.readUInt32BE(idEnd)
+    if (end > message.length) throw new WireError('frame of a batch cut short')
+    const exchangeId = message.toString('latin1', offset + 1, idEnd)
+    frames.push({ exchangeId, frame: message.subarray(start, end) })
+    offset = end
+  }
+  return frames
+}

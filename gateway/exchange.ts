@@ -214,6 +214,7 @@ export class Exchange {
   #take(frame: UpFrame): void {
     switch (frame.type) {
       case 'response':
+        this.#answersOnce()
         if (frame.isUpgrade) this.#switchProtocols(frame)
         else this.#respond(frame)
         break
@@ -230,6 +231,7 @@ export class Exchange {
         this.#inform(frame.status, frame.headers)
         break
       case 'refused':
+        this.#answersOnce()
         this.#follow(this.#search.refused(this.connectorId ?? '', frame))
         break
       case 'cancel':
@@ -240,11 +242,14 @@ export class Exchange {
     }
   }
 
+  /** A response and a refusal are both the answer. */
+  #answersOnce(): void {
+    if (this.#status === null) return
+    if (this.connectorId !== undefined) this.#relay.answeredTwice(this.connectorId)
+    throw new Error('a second answer')
+  }
+
   #respond(frame: ResponseFrame): void {
-    if (this.#status !== null) {
-      if (this.connectorId !== undefined) this.#relay.answeredTwice(this.connectorId)
-      throw new Error('a second response')
-    }
     const { res, incoming } = this.request
     const headers = clientHeaders(frame.headers, incoming.requestId)
     if (frame.bodyFollows) return this.#stream(frame, headers)

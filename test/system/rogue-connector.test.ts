@@ -4,7 +4,7 @@
  */
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { decodeRequest, encodeResponse } from '#infra/frames.ts'
+import { decodeRequest, encodeRefused, encodeResponse } from '#infra/frames.ts'
 import type { RequestFrame, ResponseFrame } from '#infra/wire.ts'
 import {
   changeConnector,
@@ -20,6 +20,15 @@ import { type Rogue, startRogue } from '../harness/rogue.ts'
 import { signedInApplication, startSystem, type TestSystem } from '../harness/system.ts'
 import { signInTo } from '../harness/visitor.ts'
 import { sampleStatus } from '../registry/sample-status.ts'
+
+const whole: Omit<ResponseFrame, 'type'> = {
+  status: 200,
+  reason: 'OK',
+  headers: [],
+  body: Buffer.alloc(0),
+  bodyFollows: false,
+  isUpgrade: false,
+}
 
 let origin: CountingOrigin
 let system: TestSystem
@@ -147,6 +156,23 @@ describe('what the bus cannot refuse is discarded, and the connector cut off and
     await expectCutOff('answered_twice')
   })
 
+  test.each([
+    ['a refusal', encodeRefused('busy', 'changed its mind', true)],
+    ['a switch of protocols', encodeResponse({ ...whole, status: 101, isUpgrade: true })],
+  ])('%s after the beginning of an answer, and nobody is asked again', async (_, second) => {
+    await using turncoat = await startRogue(system, `turncoat-${second[0]}`, 'lyon')
+    await turncoat.come()
+    await takeExchanges(turncoat)
+    const broken = expect(trap.send('/twice')).rejects.toThrow('aborted')
+    const frame = await nextRequest('/twice', turncoat)
+    await say(frame, encodeResponse({ ...whole, bodyFollows: true }), turncoat)
+    await say(frame, second, turncoat)
+    await broken
+    await turncoat.untilCut()
+    expect(await requestsFor('/twice', turncoat)).toHaveLength(1)
+    await expect.poll(() => reasons('cut_off', turncoat.connectorId)).toContain('answered_twice')
+  })
+
   test('a switch of protocols with a head of its own in it, and the client is told', async () => {
     await takeExchanges()
     const headers = [['Connection', 'Upgrade'] as const, ['Upgrade', 'any'] as const]
@@ -261,37 +287,39 @@ async function expectCutOff(reason: string): Promise<void> {
 }
 
 /** As a member of its own group's queue, which is its right. */
-async function takeExchanges(): Promise<void> {
-  expect(await rogue.subscribe({ subject: 'sallyport.exchange.lyon.*', queue: 'lyon' })).toEqual([])
+async function takeExchanges(by = rogue): Promise<void> {
+  expect(await by.subscribe({ subject: 'sallyport.exchange.lyon.*', queue: 'lyon' })).toEqual([])
 }
 
-async function nextRequest(target = '/'): Promise<RequestFrame> {
-  const requests = async () =>
-    (await rogue.received())
-      .filter(({ subject }) => subject.startsWith('sallyport.exchange.'))
-      .map(({ data }) => decodeRequest(Buffer.from(data, 'base64')))
-      .filter(frame => frame.target === target)
-  await expect.poll(async () => (await requests()).length).toBeGreaterThan(0)
-  return (await requests()).at(-1) as RequestFrame
+async function nextRequest(target = '/', by = rogue): Promise<RequestFrame> {
+  await expect.poll(async () => (await requestsFor(target, by)).length).toBeGreaterThan(0)
+  return (await requestsFor(target, by)).at(-1) as RequestFrame
+}
+
+async function requestsFor(target: string, by: Rogue): Promise<RequestFrame[]> {
+  return (await by.received())
+    .filter(({ subject }) => subject.startsWith('sallyport.exchange.'))
+    .map(({ data }) => decodeRequest(Buffer.from(data, 'base64')))
+    .filter(frame => frame.target === target)
 }
 
 async function respond(
-  { gatewayId, exchangeId }: RequestFrame,
+  request: RequestFrame,
   text: string,
   more: Partial<ResponseFrame> = {},
 ): Promise<void> {
-  const frame = encodeResponse({
-    status: 200,
-    reason: 'OK',
-    headers: ['content-length', String(text.length)],
-    body: Buffer.from(text),
-    bodyFollows: false,
-    isUpgrade: false,
-    ...more,
-  })
-  const subject = `sallyport.up.rogue.${gatewayId}.${exchangeId}`
+  const headers = ['content-length', String(text.length)]
+  await say(request, encodeResponse({ ...whole, headers, body: Buffer.from(text), ...more }))
+}
+
+async function say(
+  { gatewayId, exchangeId }: RequestFrame,
+  frame: Buffer,
+  by = rogue,
+): Promise<void> {
+  const subject = `sallyport.up.${by.connectorId}.${gatewayId}.${exchangeId}`
   // It may be cut off before the server has confirmed it.
-  await rogue
+  await by
     .publish({ subject, data: frame.toString('base64'), isBase64: true })
     .catch(() => undefined)
 }

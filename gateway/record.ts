@@ -48,6 +48,14 @@ export function recordAnswered(audit: Audit, access: Access, outcome: Outcome): 
   })
 }
 
+/** No connector was asked. */
+export const unasked = { connectorId: null, attempts: 0, requestBytes: 0, responseBytes: 0 }
+
+/** The client left before its request was complete. */
+export function recordGone(audit: Audit, access: Access): void {
+  recordAnswered(audit, access, { ...unasked, isAborted: true, status: null, respondedAt: null })
+}
+
 export function recordRefused(
   audit: Audit,
   access: Access,

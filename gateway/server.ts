@@ -28,7 +28,7 @@ import { isControl, serveControl, servePortal } from './portal.ts'
 import { sendProblem } from './problem.ts'
 import { applicationAt } from './publish.ts'
 import { type Question, questionOf } from './question.ts'
-import { recordAnswered } from './record.ts'
+import { recordAnswered, recordGone, unasked } from './record.ts'
 import { challenge, fail, problem, refuseUnread } from './refusals.ts'
 import { isSmall, readBody } from './small-body.ts'
 import type { ServerContext, Visit } from './visit.ts'
@@ -94,7 +94,8 @@ async function relayWithBody(
 ): Promise<void> {
   const decidedAt = performance.now()
   const body = await readBody(visit.req, context.uploads)
-  if (body === undefined || isRevoked(context, visit)) return
+  if (body === undefined) return recordGone(context.audit, visit.access)
+  if (isRevoked(context, visit)) return
   // While a client took its time over the body, access may have changed.
   const isFresh = performance.now() - decidedAt < freshGrantMs && !grant.isOutdated && !grant.isLast
   const known = isFresh ? grant : rememberedGrant(context, visit, question)
@@ -182,8 +183,7 @@ function answerOptions({ audit }: ServerContext, visit: Visit, application: Appl
   const { res, access } = visit
   res.sendWhole(204, 'No Content', ['Allow', allowHeader(allowedHttpMethods)], noBytes)
   const respondedAt = performance.now()
-  const nothing = { connectorId: null, attempts: 0, requestBytes: 0, responseBytes: 0 }
-  recordAnswered(audit, access, { ...nothing, status: 204, respondedAt })
+  recordAnswered(audit, access, { ...unasked, status: 204, respondedAt })
 }
 
 const noBytes = Buffer.alloc(0)

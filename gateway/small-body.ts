@@ -26,6 +26,7 @@ export function readBody(req: ClientRequest, uploads: Patience): Promise<Buffer 
       uploads.delete(awaited)
       resolve(body)
     }
+    if (req.destroyed) return resolve(undefined)
     uploads.add(awaited)
     req.on('data', (chunk: Buffer) => {
       awaited.movedBytes += chunk.length

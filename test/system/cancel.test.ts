@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
 import { administer } from '../harness/admin.ts'
 import { createCertificate, type TestCertificate } from '../harness/certificate.ts'
-import { Client } from '../harness/client.ts'
+import { Client, type SendOptions } from '../harness/client.ts'
 import { Http2Client, headOf } from '../harness/http2-client.ts'
 import { followAudit, liveAccess } from '../harness/live-audit.ts'
 import { type Origin, startOrigin } from '../harness/origin.ts'
@@ -87,8 +87,10 @@ const asEvents = (res: ServerResponse) => begin(res, 'text/event-stream')
 /** What the gateway answers by itself: it has seen what was sent before. */
 const health = '/.sallyport/health'
 
-async function leave(path: string): Promise<void> {
-  const request = client.start(path, { agent: false })
+const leaveWithBody = (path: string) => leave(path, { body: Buffer.from('a small body') })
+
+async function leave(path: string, options: SendOptions = {}): Promise<void> {
+  const request = client.start(path, { agent: false, ...options })
   await once(request, 'finish')
   await client.send(health)
   request.destroy()
@@ -127,6 +129,7 @@ describe('a client that goes away', () => {
 
   test.each([
     ['HTTP/1.1', () => ({ of: system, start: leave })],
+    ['HTTP/1.1 with a body', () => ({ of: system, start: leaveWithBody })],
     ['HTTP/2', () => ({ of: secure.system, start: leaveHttp2 })],
   ])('before policy has decided is no burden to the origin, in %s', async (version, how) => {
     const path = `/gone-before-${version.length}`
@@ -146,6 +149,18 @@ describe('a client that goes away', () => {
     const seen = () => liveAccess(events).filter(event => event.path === path)
     await expect.poll(seen).toMatchObject([{ outcome: 'aborted', status: null }])
     if (origin.latest(path)) await withinASecond(ended.promise)
+  })
+
+  test('within a small body is recorded, though nobody else hears of it', async () => {
+    const path = '/gone-within'
+    const events = await followAudit(system)
+    const request = client.start(path, { method: 'POST', headers: [['Content-Length', '9']] })
+    await once(request, 'finish')
+    await client.send(health)
+    request.destroy()
+    const seen = () => liveAccess(events).filter(event => event.path === path)
+    await expect.poll(seen).toMatchObject([{ outcome: 'aborted', status: null, attempts: 0 }])
+    expect(origin.latest(path)).toBeUndefined()
   })
 
   test('within an upload breaks it off at the origin, which never takes it for whole', async () => {

@@ -49,7 +49,7 @@ export type ConnectorGroupPatch = z.output<typeof ConnectorGroupPatch>
 export interface ConnectorGroupOptions {
   store: Store<ConnectorGroup>
   applications: State<RegisteredApplication> & Pick<Store<RegisteredApplication>, 'fence'>
-  connectors: State<Connector>
+  connectors: State<Connector> & Pick<Store<Connector>, 'sync'>
 }
 
 export interface ConnectorGroups {
@@ -153,9 +153,11 @@ async function remove(
   id: string,
   precondition: Precondition,
 ): Promise<Versioned<ConnectorGroup>> {
-  const { store, applications } = options
+  const { store, applications, connectors } = options
   const closed = await close(options, id, precondition)
   await applications.fence()
+  // Whoever moves a connector here looks at the group once more when that is written (connector-placement.ts).
+  await connectors.sync()
   try {
     refuseWhileUsed(options, id)
   } catch (error) {

@@ -36,7 +36,7 @@ export interface PlacementOptions {
   log: Logger
   connectors: Connectors
   store: Store<Connector>
-  groups: State<ConnectorGroup>
+  groups: State<ConnectorGroup> & Pick<Store<ConnectorGroup>, 'sync'>
   /** Without one no connector is told where it belongs: none would believe it. */
   signer: StatementSigner | undefined
   /** Undefined on a bus where connectors have no identity of their own: nothing can be cut off there. */
@@ -124,23 +124,55 @@ async function move(
   id: string,
   connectorGroupId: string,
 ): Promise<boolean> {
-  const { connectors, groups, busAccess } = options
+  const { connectors, busAccess } = options
+  let before: Connector | undefined
   const isMoved = await connectors.change(id, {
     apply: () => {
       const known = connectors.get(id).value
-      const group = groups.get(connectorGroupId)?.value
-      if (!group || group.isClosing)
-        throw invalid('connectorGroupId', `there is no connector group "${connectorGroupId}"`)
+      before = known
+      requireGroup(options, connectorGroupId)
       if (known.connectorGroupId === connectorGroupId && isPlaced(known)) return undefined
       return { ...known, connectorGroupId, movedDateTime: new Date().toISOString() }
     },
     outcome: 'moved',
   })
   if (!isMoved) return false
+  await returnIfGone(options, id, { connectorGroupId, before })
   // Nobody who listens: whatever is connected under that identity is no connector of ours.
   const afterMs = (await announce(options, id)) ? finishWithinMs : 0
   await busAccess?.cutOff(id, { afterMs })
   return true
+}
+
+function requireGroup({ groups }: PlacementOptions, connectorGroupId: string): void {
+  const group = groups.get(connectorGroupId)?.value
+  if (group && !group.isClosing) return
+  throw invalid('connectorGroupId', `there is no connector group "${connectorGroupId}"`)
+}
+
+/**
+ * Whoever deletes a group closes it and then looks who is in it; whoever moves writes and then looks whether it is open:
+ * one of the two sees the other, wherever they are.
+ */
+async function returnIfGone(
+  options: PlacementOptions,
+  id: string,
+  { connectorGroupId, before }: { connectorGroupId: string; before: Connector | undefined },
+): Promise<void> {
+  await options.groups.sync()
+  try {
+    requireGroup(options, connectorGroupId)
+  } catch (refusal) {
+    await options.connectors.change(id, {
+      apply: known => {
+        if (!before || known?.connectorGroupId !== connectorGroupId) return undefined
+        const { connectorGroupId: back, movedDateTime } = before
+        return { ...known, connectorGroupId: back, movedDateTime }
+      },
+      outcome: 'moved',
+    })
+    throw refusal
+  }
 }
 
 async function turn(options: PlacementOptions, id: string, isEnabled: boolean): Promise<boolean> {

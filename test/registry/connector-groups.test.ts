@@ -1,7 +1,12 @@
 import { Kvm } from '@nats-io/kv'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { RegisteredApplication } from '#infra/contracts/application.ts'
+import { Connector, ConnectorGroup } from '#infra/contracts/connector.ts'
+import { createLogger } from '#infra/log.ts'
 import { buckets, subjects } from '#infra/subjects.ts'
+import { openConnectorGroups } from '../../registry/connector-groups.ts'
 import { startRegistry } from '../../registry/registry.ts'
+import { openStore } from '../../registry/store.ts'
 import {
   adminClient,
   groupsPath,
@@ -41,6 +46,34 @@ test('a group gets its id from its name, which can be changed while the id canno
   expect(again.status).toBe(409)
   const region = await registry.send('POST', groupsPath, { name: 'Oslo', region: 'eur' })
   expect(region.body.errors).toMatchObject([{ property: 'region' }])
+})
+
+test('a group into which another registry has just moved a connector is not deleted, and stays open', async () => {
+  const bus = await registry.nats.connect('registry')
+  const watching = { log: createLogger('test', 'silent') }
+  const groupsOf = { bucket: buckets.connectorGroups, schema: ConnectorGroup, ...watching }
+  const applicationsOf = {
+    bucket: buckets.applications,
+    schema: RegisteredApplication,
+    ...watching,
+  }
+  await using store = await openStore(bus, groupsOf)
+  await using applications = await openStore(bus, applicationsOf)
+  const entries = new Map<string, Connector>()
+  const moved = Connector.parse({
+    ...{ id: 'moved', connectorGroupId: 'filling', machineName: 'm', version: '1' },
+    ...{ status: 'active', lastSeenDateTime: new Date().toISOString() },
+  })
+  // As a view that has not seen it yet.
+  const connectors = {
+    entries,
+    get: () => undefined,
+    sync: async () => void entries.set('moved', moved),
+  }
+  const groups = openConnectorGroups({ store, applications, connectors })
+  await groups.create({ name: 'Filling' })
+  await expect(groups.remove('filling', () => undefined)).rejects.toMatchObject({ code: 'in_use' })
+  expect(groups.get('filling').value.isClosing).toBe(false)
 })
 
 test('a group with applications is not deleted, and the answer names them', async () => {

@@ -11,7 +11,7 @@ import {
 } from '#infra/contracts/connector.ts'
 import { createLogger } from '#infra/log.ts'
 import { buckets, subjects } from '#infra/subjects.ts'
-import { placeConnectors } from '../../registry/connector-placement.ts'
+import { type PlacementOptions, placeConnectors } from '../../registry/connector-placement.ts'
 import { openConnectors } from '../../registry/connectors.ts'
 import { prepareStorage } from '../../registry/storage.ts'
 import { openStore } from '../../registry/store.ts'
@@ -161,8 +161,10 @@ interface Cut {
   readonly record: Connector | undefined
 }
 
+type Groups = PlacementOptions['groups']
+
 /** Connectors with certificates of their own, and who is cut off when. */
-async function openPlacement(nats: TestNats) {
+async function openPlacement(nats: TestNats, view = (groups: Groups): Groups => groups) {
   await using stack = new AsyncDisposableStack()
   const bus = await nats.connect('registry')
   await prepareStorage(bus, { replicas: 1, auditMaxBytes: 2 ** 24, auditMaxAgeMs: 86_400_000, log })
@@ -186,7 +188,9 @@ async function openPlacement(nats: TestNats) {
     },
   }
   const signer = testSigner()
-  const placement = stack.use(placeConnectors({ ...common, connectors, groups, busAccess, signer }))
+  const placement = stack.use(
+    placeConnectors({ ...common, connectors, groups: view(groups), busAccess, signer }),
+  )
   const enrol = async (id: string) => {
     const certificates = [{ serialNumber: '0a', spki: 'x'.repeat(43), notAfter: inAMonth }]
     const record = { id, connectorGroupId: 'default', certificates, ...never }
@@ -230,6 +234,25 @@ describe('where connectors have certificates', () => {
       { connectorId: 'away', afterMs: 0, record: { connectorGroupId: 'paris' } },
       { connectorId: 'out', afterMs: 0, record: undefined },
     ])
+  })
+
+  test('a connector that is moved while the group is deleted by another registry stays where it was', async () => {
+    let isLate = true
+    await using late = await openPlacement(nats, groups => ({
+      entries: groups.entries,
+      get: id => groups.get(isLate && id === 'gone' ? 'paris' : id),
+      async sync() {
+        await groups.sync()
+        isLate = false
+      },
+    }))
+    await late.enrol('late')
+    const { revision: _, value: before } = late.connectors.get('late')
+    await expect(late.placement.update('late', { connectorGroupId: 'gone' })).rejects.toMatchObject(
+      { problems: [{ property: 'connectorGroupId' }] },
+    )
+    expect(late.connectors.get('late').value).toEqual(before)
+    expect(late.cuts).toEqual([])
   })
 
   test('a connector that is moved and listens has time to finish, one that does not has none', async () => {

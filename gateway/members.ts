@@ -47,9 +47,15 @@ class Followed implements Members {
   readonly #listeners: GoneListener[] = []
   readonly #calledAt = new Map<string, number>()
   readonly #resources = new DisposableStack()
+  /** Silence before this moment proves nothing: this gateway was not listening. */
+  #listeningSince = performance.now()
 
   constructor(bus: Bus) {
     this.#bus = bus
+    const offStatus = bus.onStatus(() => {
+      this.#listeningSince = performance.now()
+    })
+    this.#resources.defer(offStatus)
     const statuses = bus.subscribe(subjects.connectorStatuses, {
       callback: message => {
         const status = parseJson(ConnectorStatus, message.data, 'connector status')
@@ -114,6 +120,7 @@ class Followed implements Members {
     // While the bus is away nobody can be heard, which says nothing about anybody.
     if (!this.#bus.isConnected) return
     const silentSince = performance.now() - statusTimeoutMs
+    if (this.#listeningSince > silentSince) return
     for (const members of this.#groups.values()) {
       for (const [memberId, heardAt] of members) if (heardAt < silentSince) this.#forget(memberId)
     }

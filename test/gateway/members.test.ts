@@ -1,8 +1,17 @@
 /** Who is alive in which group, as a gateway hears it. */
 
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
+import {
+  afterAll,
+  afterEach,
+  beforeAll,
+  beforeEach,
+  expect,
+  onTestFinished,
+  test,
+  vi,
+} from 'vitest'
 import type { Bus } from '#infra/bus.ts'
-import { type ConnectorStatus, memberIdOf } from '#infra/contracts/connector.ts'
+import { type ConnectorStatus, memberIdOf, statusTimeoutMs } from '#infra/contracts/connector.ts'
 import { subjects } from '#infra/subjects.ts'
 import { followMembers, type Members } from '../../gateway/members.ts'
 import { startTestNats, type TestNats } from '../harness/nats.ts'
@@ -11,6 +20,7 @@ import { sampleStatus } from '../registry/sample-status.ts'
 let nats: TestNats
 let connector: Bus
 let registry: Bus
+let bus: Bus
 let members: Members
 let gone: string[]
 
@@ -22,7 +32,7 @@ beforeAll(async () => {
 afterAll(() => nats[Symbol.asyncDispose]())
 
 beforeEach(async () => {
-  const bus = await nats.connect('gateway')
+  bus = await nats.connect('gateway')
   members = followMembers(bus)
   gone = []
   members.onGone(memberId => gone.push(memberId))
@@ -76,4 +86,24 @@ test('a worker that is gone leaves the others', async () => {
 test('whoever is gone without having been heard of is told of all the same: it may hold an exchange', async () => {
   announceGone('unheard')
   await expect.poll(() => gone).toEqual(['unheard'])
+})
+
+test('the silence of a bus that was away is nobody’s: all have their time from its return', async () => {
+  say({ connectorId: 'waiting', groupId: 'bern' })
+  await expect.poll(() => members.liveIn('bern')).toBe(1)
+  await nats.kill()
+  await expect.poll(() => bus.isConnected).toBe(false)
+  // The clock that takes its place begins at 0.
+  const nowMs = performance.now()
+  vi.useFakeTimers({ toFake: ['performance'] })
+  onTestFinished(() => void vi.useRealTimers())
+  vi.advanceTimersByTime(nowMs + statusTimeoutMs + 1)
+  await nats.restart()
+  await expect.poll(() => bus.isConnected).toBe(true)
+  const looks = vi.spyOn(bus, 'isConnected', 'get')
+  onTestFinished(() => looks.mockRestore())
+  await expect.poll(() => looks.mock.calls.length).toBeGreaterThan(1)
+  expect(gone).toEqual([])
+  vi.advanceTimersByTime(statusTimeoutMs + 1)
+  await expect.poll(() => gone).toEqual(['waiting'])
 })

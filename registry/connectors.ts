@@ -66,12 +66,13 @@ class Presence implements Connectors {
   readonly #timeoutMs: number
   readonly #workers: Workers
   readonly #records: ConnectorRecords
-  readonly #lastSeenMs = new Map<string, number>()
+  /** By the monotonic clock: a wall clock that is set makes nobody silent. */
+  readonly #heardAtMs = new Map<string, number>()
   /** Where each was last seen to connect from: a connector may connect before it has a record. */
   readonly #addresses = new Map<string, string>()
   readonly #resources = new DisposableStack()
   /** Silence before this moment proves nothing: this registry was not listening. */
-  #listeningSinceMs = Date.now()
+  #listeningSinceMs = performance.now()
 
   constructor(options: ConnectorsOptions) {
     this.#options = options
@@ -85,12 +86,15 @@ class Presence implements Connectors {
     this.#resources.defer(() => subscription.unsubscribe())
     this.#resources.defer(
       bus.onStatus(() => {
-        this.#listeningSinceMs = Date.now()
+        this.#listeningSinceMs = performance.now()
       }),
     )
     this.#resources.defer(
       options.store.onChange(changes => {
-        for (const { key, after } of changes) if (!after) this.#forget(key)
+        for (const { key, before, after } of changes) {
+          if (!after) this.#forget(key)
+          else if (after.lastSeenDateTime !== before?.lastSeenDateTime) this.#heard(key)
+        }
       }),
     )
     const timer = setInterval(() => this.#sweep(), sweepIntervalMs)
@@ -120,7 +124,7 @@ class Presence implements Connectors {
       )
     // A registry that has just started has not heard of the other workers yet; their silence would tell.
     if (memberId !== connectorId && this.#listenedMs < this.#timeoutMs) return
-    this.#lastSeenMs.delete(connectorId)
+    this.#heardAtMs.delete(connectorId)
     this.#records.turn(connectorId, known => known && afterSilence(known, 'lost'))
   }
 
@@ -171,8 +175,8 @@ class Presence implements Connectors {
       log.warn({ connectorId }, 'two connectors use one id; the one that started later counts')
       return
     }
-    this.#lastSeenMs.set(connectorId, Date.now())
-    const whole = this.#workers.hear(status, Date.now())
+    this.#heard(connectorId)
+    const whole = this.#workers.hear(status, performance.now())
     this.#records.turn(connectorId, known => {
       // Removed since: what it said last does not bring it back.
       const isUnknown = !known && isEnrolmentRequired
@@ -181,9 +185,13 @@ class Presence implements Connectors {
     })
   }
 
+  #heard(id: string): void {
+    this.#heardAtMs.set(id, performance.now())
+  }
+
   #forget(id: string): void {
     this.#workers.forgetAll(id)
-    this.#lastSeenMs.delete(id)
+    this.#heardAtMs.delete(id)
     this.#addresses.delete(id)
   }
 
@@ -204,22 +212,22 @@ class Presence implements Connectors {
   }
 
   get #listenedMs(): number {
-    return Date.now() - this.#listeningSinceMs
+    return performance.now() - this.#listeningSinceMs
   }
 
-  #silentMs({ id, lastSeenDateTime }: Connector): number {
-    return Date.now() - Math.max(Date.parse(lastSeenDateTime), this.#lastSeenMs.get(id) ?? 0)
+  #heardAgoMs(id: string): number {
+    return performance.now() - (this.#heardAtMs.get(id) ?? Number.NEGATIVE_INFINITY)
   }
 
   /** One that an administrator has disabled waits for the administrator. */
-  #isForgettable(connector: Connector): boolean {
-    const { removeInactiveAfterMs } = this.#options
-    if (connector.status === 'active' || !connector.isEnabled) return false
-    return this.#silentMs(connector) > removeInactiveAfterMs
+  #isForgettable({ id, status, isEnabled, lastSeenDateTime }: Connector): boolean {
+    if (status === 'active' || !isEnabled) return false
+    const silentMs = Math.min(Date.now() - Date.parse(lastSeenDateTime), this.#heardAgoMs(id))
+    return silentMs > this.#options.removeInactiveAfterMs
   }
 
   #afterSilence(connector: Connector): Transition | undefined {
-    const isSilent = Math.min(this.#silentMs(connector), this.#listenedMs) > this.#timeoutMs
+    const isSilent = Math.min(this.#heardAgoMs(connector.id), this.#listenedMs) > this.#timeoutMs
     return isSilent ? afterSilence(connector) : undefined
   }
 

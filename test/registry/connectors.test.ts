@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest'
 import { openAudit } from '#infra/audit.ts'
 import type { Bus } from '#infra/bus.ts'
 import { Connector, type ConnectorStatus, memberIdOf } from '#infra/contracts/connector.ts'
@@ -149,6 +149,27 @@ test('a registry that has just started blames no connector for its own silence',
   const status = () => presence.connectors.get('patient').value.status
   await expect.poll(status, patient).toBe('inactive')
   expect(Date.now() - startedMs).toBeGreaterThan(2_400)
+})
+
+test('a clock that is set makes no connector silent', async () => {
+  await using nats = await startTestNats()
+  await using presence = await openPresence(nats, 5_000, 86_400_000)
+  const bus = await nats.connect('connector')
+  const gone = await listen(nats, 'gateway', subjects.connectorsGone)
+  const status = (id: string) =>
+    presence.connectors.list().find(({ value }) => value.id === id)?.value.status
+  say(bus, { connectorId: 'silent' })
+  const saying = setInterval(() => say(bus, { connectorId: 'steady' }), 500)
+  onTestFinished(() => clearInterval(saying))
+  await expect
+    .poll(() => [status('silent'), status('steady')], patient)
+    .toEqual(['active', 'active'])
+  onTestFinished(() => void vi.useRealTimers())
+  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 3_600_000 })
+  // By then the others have been looked at several times.
+  await expect.poll(() => gone.map(({ connectorId }) => connectorId), patient).toContain('silent')
+  expect(gone).toEqual([{ connectorId: 'silent', reason: 'inactive' }])
+  expect(status('steady')).toBe('active')
 })
 
 test('a connector is inactive as soon as the last of its workers is lost, and not before', async () => {

@@ -45,7 +45,7 @@ test('the list says for programs who is there, in which group, and when it was l
 })
 
 test('one connector is shown with its health and what it has carried', async () => {
-  const lastByteDateTime = new Date(Date.now() - 30_000).toISOString()
+  const lastByteDateTime = new Date(Date.now() - 3 * 3_600_000).toISOString()
   const wiki = { applicationId: 'wiki', exchanges: 7, bytes: 3_000_000, lastByteDateTime }
   await there('seine-2', {
     carriedBytes: 3_000_000,
@@ -57,14 +57,14 @@ test('one connector is shown with its health and what it has carried', async () 
   expect(stdout).toContain('machine          machine.internal (10.0.0.7)')
   expect(stdout).toMatch(/status +active, 1 not ready, last seen \d+ s ago/)
   expect(stdout).toMatch(/served +17 exchanges, 2\.9 MiB/)
-  expect(stdout).toMatch(/^wiki +ready +7 +2\.9 MiB +3\d s ago$/m)
+  expect(stdout).toMatch(/^wiki +ready +7 +2\.9 MiB +3 h ago$/m)
   expect(stdout).toMatch(/^shop +not ready: connect ECONNREFUSED 10\.0\.0\.5:80 +- +- +-$/m)
   const unknown = await run('show-connector', 'nobody')
   expect(unknown).toMatchObject({ status: 1, stdout: '' })
   expect(unknown.stderr).toContain('there is no connector "nobody"')
 })
 
-test('a connector is moved, disabled, enabled and removed', async () => {
+test('a connector is moved to a group that there is', async () => {
   await there('seine-3')
   await run('create-group', 'paris')
   expect((await run('move-connector', 'seine-3')).status).toBe(2)
@@ -76,12 +76,16 @@ test('a connector is moved, disabled, enabled and removed', async () => {
   const nowhere = await run('move-connector', 'seine-3', '--group', 'nowhere')
   expect(nowhere).toMatchObject({ status: 1 })
   expect(nowhere.stderr).toContain('there is no connector group "nowhere"')
-  expect((await run('disable-connector', 'seine-3')).stdout).toBe('connector seine-3 is disabled\n')
-  expect((await run('connectors')).stdout).toMatch(/^seine-3 +paris +disabled /m)
-  expect((await run('enable-connector', 'seine-3')).stdout).toBe('connector seine-3 is enabled\n')
-  expect((await run('remove-connector', 'seine-3')).stdout).toContain('seine-3 is removed')
-  expect((await run('remove-connector', 'seine-3')).status).toBe(1)
-  expect((await run('connectors')).stdout).not.toContain('seine-3')
+})
+
+test('a connector is disabled, enabled and removed', async () => {
+  await there('seine-4')
+  expect((await run('disable-connector', 'seine-4')).stdout).toBe('connector seine-4 is disabled\n')
+  expect((await run('connectors')).stdout).toMatch(/^seine-4 +default +disabled /m)
+  expect((await run('enable-connector', 'seine-4')).stdout).toBe('connector seine-4 is enabled\n')
+  expect((await run('remove-connector', 'seine-4')).stdout).toContain('seine-4 is removed')
+  expect((await run('remove-connector', 'seine-4')).status).toBe(1)
+  expect((await run('connectors')).stdout).not.toContain('seine-4')
 })
 
 test('an application gets a standby group, and loses it', async () => {

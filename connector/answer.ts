@@ -6,11 +6,11 @@
 
 import { BodySender } from '#infra/body-sender.ts'
 import { encodeInformation, encodeResponse } from '#infra/frames.ts'
-import { headerValue } from '#infra/http.ts'
+import { headerValue, isMessageStream } from '#infra/http.ts'
 import { initialCreditBytes, type RequestFrame, singleMessageBytes } from '#infra/wire.ts'
 import type { OriginControl, OriginSink } from './origin.ts'
 import type { OriginError } from './origin-error.ts'
-import { isEventStream, type Owed } from './silence.ts'
+import type { Owed } from './silence.ts'
 import { responseHeaders, type Translation, upgradeHeaders } from './translate.ts'
 
 export interface AnswerOptions {
@@ -95,7 +95,7 @@ export class Answer implements OriginSink {
   /** What it is the origin's turn to do now that it has begun; undefined while it waits for us. */
   get owed(): Owed | undefined {
     if (this.#isHeldBack || this.#sender?.isEnded) return undefined
-    this.#isStream ??= isEventStream(this.#headers)
+    this.#isStream ??= isMessageStream(this.#headers)
     return this.#isStream ? 'streamIdle' : 'idle'
   }
 

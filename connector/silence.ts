@@ -5,7 +5,6 @@
  */
 
 import { type OnPremisesPublishing, originTimeoutsMs } from '#infra/contracts/application.ts'
-import { headerValue } from '#infra/http.ts'
 import { OriginError } from './origin-error.ts'
 
 /** What the origin owes: its answer, bytes of a body (or room for them), or bytes of what may be quiet for long. */
@@ -40,10 +39,4 @@ export class Silence {
     const detail = `${names[owed]} time-out: nothing for ${limitMs / 1_000} s`
     return new OriginError('origin_timeout', detail, true)
   }
-}
-
-/** Answers in which nothing may happen for long, and nothing is wrong. */
-export function isEventStream(headers: readonly string[]): boolean {
-  const type = headerValue(headers, 'content-type') ?? ''
-  return /^(text\/event-stream|application\/grpc)\b/i.test(type)
 }

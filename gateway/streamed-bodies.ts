@@ -1,12 +1,13 @@
 /**
  * The bodies of an exchange that do not fit into one message: the request's from the client to the connector that asks
  * for it, the answer's to the client, each as fast as whoever takes it (credit). An exchange without such bodies has none
- * of this. Large ones leave the bus (large-bodies.ts), and a client that sends nothing of its body is not waited for.
+ * of this. Large ones leave the bus (large-bodies.ts), and a client that sends nothing of its body is not waited for;
+ * neither holds for messages that come now and then.
  */
 
 import { BodyReceiver } from '#infra/body-receiver.ts'
 import { BodySender } from '#infra/body-sender.ts'
-import { headerValue } from '#infra/http.ts'
+import { headerValue, isMessageStream } from '#infra/http.ts'
 import type { StreamBudget } from '#infra/stream-budget.ts'
 import { allowedTrailers } from '#infra/trailers.ts'
 import type { ExchangeRequest } from './exchange.ts'
@@ -28,6 +29,8 @@ export class StreamedBodies implements Awaited {
   readonly #large: LargeBodies
   #sender: BodySender | undefined
   #receiver: BodyReceiver | undefined
+  /** Of the answer. */
+  #mayBeLarge = false
 
   constructor(options: StreamedBodiesOptions) {
     this.#options = options
@@ -69,13 +72,15 @@ export class StreamedBodies implements Awaited {
     this.#receiver = receiver
     res.on('drain', () => receiver.drained())
     receiver.first(first)
+    if (isMessageStream(headers)) return
+    this.#mayBeLarge = true
     const length = headerValue(headers, 'content-length')
     this.#large.receives(receiver, Number(length) || undefined)
   }
 
   data(chunk: Buffer): void {
     this.#receiver?.data(chunk)
-    this.#large.moved(this.#receiver?.receivedBytes ?? 0)
+    if (this.#mayBeLarge) this.#large.moved(this.#receiver?.receivedBytes ?? 0)
   }
 
   end(bodyBytes: number, trailers: readonly string[]): void {
@@ -93,11 +98,14 @@ export class StreamedBodies implements Awaited {
     const { req, incoming } = request
     const sender = new BodySender({ send, creditBytes, onWritable: () => req.resume() })
     this.#sender = sender
-    if (!isGrpc(request.headers)) uploads.add(this)
-    this.#large.sends(sender, incoming.contentLength)
+    const mayBeLarge = !isMessageStream(request.headers)
+    if (mayBeLarge) {
+      uploads.add(this)
+      this.#large.sends(sender, incoming.contentLength)
+    }
     req.on('data', (chunk: Buffer) => {
       if (!sender.write(chunk)) req.pause()
-      this.#large.moved(sender.sentBytes)
+      if (mayBeLarge) this.#large.moved(sender.sentBytes)
     })
     req.on('end', () => !req.aborted && sender.end(allowedTrailers(req.rawTrailers)))
   }
@@ -120,9 +128,4 @@ export class StreamedBodies implements Awaited {
     this.#large.close()
     if (this.#sender) this.#options.uploads.delete(this)
   }
-}
-
-/** A call may be open for hours before its client says something. */
-function isGrpc(headers: readonly string[]): boolean {
-  return /^application\/grpc\b/i.test(headerValue(headers, 'content-type') ?? '')
 }

@@ -78,3 +78,13 @@ export function pairsOf(list: readonly string[]): [string, string][] {
   for (let i = 0; i < list.length; i += 2) pairs.push([list[i] as string, list[i + 1] as string])
   return pairs
 }
+
+/**
+ * Event streams and gRPC: messages that come now and then, with hours between them. Nobody is late with the next one,
+ * and a connection of their own would be cut by whatever stands in its way and takes it for idle.
+ */
+export function isMessageStream(headers: readonly string[]): boolean {
+  return /^(text\/event-stream|application\/grpc)\b/i.test(
+    headerValue(headers, 'content-type') ?? '',
+  )
+}

@@ -1,7 +1,8 @@
 /** When an origin has been silent for too long, and what does not count as silence. */
 
 import { describe, expect, test } from 'vitest'
-import { isEventStream, Silence } from '../../connector/silence.ts'
+import { isMessageStream } from '#infra/http.ts'
+import { Silence } from '../../connector/silence.ts'
 import { application } from '../harness/application.ts'
 
 const watch = (publishing: object = {}) =>
@@ -60,6 +61,6 @@ test.each([
   ['text/html', false],
   ['application/json', false],
 ])('an answer of %s may be quiet for long: %s', (type, is) => {
-  expect(isEventStream(['Content-Type', type])).toBe(is)
-  expect(isEventStream([])).toBe(false)
+  expect(isMessageStream(['Content-Type', type])).toBe(is)
+  expect(isMessageStream([])).toBe(false)
 })

@@ -17,6 +17,8 @@ import { subjects } from '#infra/subjects.ts'
 export interface Members extends Disposable {
   /** Members of the group that are up, whether or not they are in its queue now. */
   liveIn(groupId: string): number
+  /** Whether any of them has been heard since the bus was away last. */
+  isHeardIn(groupId: string): boolean
   /** Calls back with the id of each member that stopped, was lost, or fell silent. */
   onGone(listener: GoneListener): void
   /** Asks members that hold back to come: nobody else is in the group's queue. */
@@ -79,6 +81,11 @@ class Followed implements Members {
 
   liveIn(groupId: string): number {
     return this.#groups.get(groupId)?.size ?? 0
+  }
+
+  isHeardIn(groupId: string): boolean {
+    const members = this.#groups.get(groupId)?.values() ?? []
+    return [...members].some(heardAt => heardAt >= this.#listeningSince)
   }
 
   onGone(listener: GoneListener): void {

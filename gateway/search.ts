@@ -33,6 +33,11 @@ const maxGoneSearchMs = 300
 const goneWaitMs = 15
 
 const atOnce: Step = { waitMs: 0 }
+const nobody: Step = { fault: 'no_connector', detail: 'no connector of the group is online' }
+const notBack: Step = {
+  fault: 'bus_unavailable',
+  detail: 'the bus was away, and no connector of the group has come back to it yet',
+}
 
 export class Search {
   /** Whose queue the request goes to: of the application's group, or of its standby group when that cannot serve it. */
@@ -71,9 +76,9 @@ export class Search {
     if (isAlive && this.#maySearch(this.#hasStandby ? maxGoneSearchMs : maxSearchMs))
       return { waitMs: this.#hasStandby ? goneWaitMs : emptyQueueWaitMs }
     if (this.#lastRefusal) return this.#giveUp(this.#lastRefusal)
-    if (isAlive) return { fault: 'connectors_busy', detail: 'the queue of the group is empty' }
-    const nobody = 'no connector of the group is online'
-    return this.#turnToStandby() ?? { fault: 'no_connector', detail: nobody }
+    if (this.#members.isHeardIn(this.groupId))
+      return { fault: 'connectors_busy', detail: 'the queue of the group is empty' }
+    return this.#turnToStandby() ?? (isAlive ? notBack : nobody)
   }
 
   /** A member says that it cannot take the request, or that it took it and cannot answer. */

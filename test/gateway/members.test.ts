@@ -14,6 +14,8 @@ import type { Bus } from '#infra/bus.ts'
 import { type ConnectorStatus, memberIdOf, statusTimeoutMs } from '#infra/contracts/connector.ts'
 import { subjects } from '#infra/subjects.ts'
 import { followMembers, type Members } from '../../gateway/members.ts'
+import { Search, type Step } from '../../gateway/search.ts'
+import { application } from '../harness/application.ts'
 import { startTestNats, type TestNats } from '../harness/nats.ts'
 import { sampleStatus } from '../registry/sample-status.ts'
 
@@ -107,3 +109,29 @@ test('the silence of a bus that was away is nobody’s: all have their time from
   vi.advanceTimersByTime(statusTimeoutMs + 1)
   await expect.poll(() => gone).toEqual(['waiting'])
 })
+
+test('a group whose queue is empty has too much to do only once one of it has come back to the bus', async () => {
+  say({ connectorId: 'first', groupId: 'basel' })
+  await expect.poll(() => members.liveIn('basel')).toBe(1)
+  expect(emptyQueue('basel')).toMatchObject({ fault: 'connectors_busy' })
+  await nats.kill()
+  await expect.poll(() => bus.isConnected).toBe(false)
+  await nats.restart()
+  await expect.poll(() => bus.isConnected && connector.isConnected).toBe(true)
+  expect(members.liveIn('basel')).toBe(1)
+  expect(emptyQueue('basel')).toMatchObject({ fault: 'bus_unavailable' })
+  say({ connectorId: 'first', groupId: 'basel' })
+  await expect.poll(() => emptyQueue('basel')).toMatchObject({ fault: 'connectors_busy' })
+  expect(emptyQueue('nowhere')).toMatchObject({ fault: 'no_connector' })
+})
+
+/** What a request comes to that finds nobody, however often it asks. */
+function emptyQueue(connectorGroupId: string): Step {
+  const wiki = application('wiki', 'https://wiki.example.com/')
+  const search = new Search({ ...wiki, connectorGroupId }, members)
+  for (;;) {
+    search.asked(performance.now())
+    const step = search.foundNobody(false)
+    if ('fault' in step) return step
+  }
+}

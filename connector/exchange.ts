@@ -10,6 +10,7 @@ import { BulkSwitch } from '#infra/bulk-switch.ts'
 import type { Application } from '#infra/contracts/application.ts'
 import { methodClassOf } from '#infra/contracts/http-methods.ts'
 import type { LeaseClaims } from '#infra/contracts/policy.ts'
+import { detailOf } from '#infra/errors.ts'
 import { encodeAccepted, encodeCancel, encodeInformation, encodeRefused } from '#infra/frames.ts'
 import type { Logger } from '#infra/log.ts'
 import type { StreamBudget } from '#infra/stream-budget.ts'
@@ -130,7 +131,7 @@ export class Exchange implements Answered {
           break
       }
     } catch (error) {
-      this.cancel('protocol_error', error instanceof Error ? error.message : String(error))
+      this.cancel('protocol_error', detailOf(error))
     }
   }
 

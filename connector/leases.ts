@@ -6,6 +6,7 @@
 
 import type { Application } from '#infra/contracts/application.ts'
 import { type LeaseClaims, leaseLifetimeMs } from '#infra/contracts/policy.ts'
+import { detailOf } from '#infra/errors.ts'
 import { encodeRefused } from '#infra/frames.ts'
 import {
   EndedLease,
@@ -100,7 +101,7 @@ export class Leases {
 
 /** Whoever sends the lease again, whole or a little later, may get further when that is what was missing. */
 export function refusalOfLease(error: unknown): Buffer {
-  const detail = `lease: ${error instanceof Error ? error.message : String(error)}`
+  const detail = `lease: ${detailOf(error)}`
   if (error instanceof UnknownLease) return encodeRefused('lease_unknown', detail, true)
   if (error instanceof UnknownLeaseKey) return encodeRefused('not_informed', detail, true)
   // Another member may have heard all that happened since the lease was made.

@@ -8,7 +8,7 @@ import type { X509Certificate } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
 import type { Bus } from '#infra/bus.ts'
-import { SallyportError } from '#infra/errors.ts'
+import { detailOf, SallyportError } from '#infra/errors.ts'
 import { parseJson } from '#infra/json.ts'
 import type { Logger } from '#infra/log.ts'
 import {
@@ -102,7 +102,7 @@ export class Statements {
     try {
       return check()
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error)
+      const reason = detailOf(error)
       const at = performance.now()
       this.#refused = { reason, at }
       if (at - this.#loggedAt > logEveryMs) {
@@ -129,7 +129,7 @@ export async function untilAnswered<Answer>(
     try {
       return await ask()
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error)
+      const reason = detailOf(error)
       if (attempt % 10 === 1) log.warn({ reason }, 'waiting for registry')
       await sleep(retryMs, undefined, signal ? { signal } : {})
     }

@@ -10,7 +10,7 @@ import type { Application } from '#infra/contracts/application.ts'
 import { connectorIdOf } from '#infra/contracts/connector.ts'
 import type { MethodClass } from '#infra/contracts/http-methods.ts'
 import type { Decision } from '#infra/contracts/policy.ts'
-import { type FaultCode, isFaultCode } from '#infra/errors.ts'
+import { detailOf, type FaultCode, isFaultCode } from '#infra/errors.ts'
 import { encodeCancel, encodeRequest } from '#infra/frames.ts'
 import { leaseReference, lostAfterMs, type ResponseFrame, type UpFrame } from '#infra/wire.ts'
 import { clientHeaders, informationHeaders, switchingHead } from './answer.ts'
@@ -116,7 +116,7 @@ export class Exchange {
     try {
       this.#take(frame)
     } catch (error) {
-      this.broken(error instanceof Error ? error.message : String(error))
+      this.broken(detailOf(error))
     }
   }
 

@@ -5,7 +5,7 @@
 
 import * as oidc from 'openid-client'
 import type { Challenge } from '#infra/contracts/policy.ts'
-import { SallyportError } from '#infra/errors.ts'
+import { detailOf, SallyportError } from '#infra/errors.ts'
 import type { GatewayConfig } from './config.ts'
 import type { SignInParameters } from './sign-in-state.ts'
 
@@ -94,7 +94,7 @@ async function discover(config: GatewayConfig['identityProvider']): Promise<oidc
 
 /** A refusal by the provider, or a provider that is away. */
 function signInError(error: unknown): SallyportError {
-  const detail = error instanceof Error ? error.message : String(error)
+  const detail = detailOf(error)
   const isAway =
     error instanceof TypeError ||
     (error instanceof oidc.ClientError && error.code === 'OAUTH_TIMEOUT')

@@ -21,6 +21,7 @@ import { isIP } from 'node:net'
 import { join } from 'node:path'
 import { checkChain, isRoot, pinOf, readChain, trustDomainOf } from './certificates.ts'
 import { ConfigurationError } from './config.ts'
+import { detailOf } from './errors.ts'
 import { createFile, readIfThere, replaceFile } from './files.ts'
 import {
   chainPem,
@@ -263,7 +264,7 @@ function keyOf(path: string, pem: string): KeyObject {
 }
 
 function unusable(path: string, cause: unknown): ConfigurationError {
-  const reason = cause instanceof Error ? cause.message : String(cause)
+  const reason = detailOf(cause)
   return new ConfigurationError(`${path}: cannot be used (${reason})`, { cause })
 }
 

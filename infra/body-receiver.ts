@@ -6,6 +6,7 @@
 
 import type { BulkConnection } from './bulk.ts'
 import { carried } from './collect.ts'
+import { detailOf } from './errors.ts'
 import { encodeCredit } from './frames.ts'
 import type { StreamBudget } from './stream-budget.ts'
 import { StreamWindow } from './stream-window.ts'
@@ -111,7 +112,7 @@ export class BodyReceiver {
       try {
         work()
       } catch (error) {
-        broken(error instanceof Error ? error.message : String(error))
+        broken(detailOf(error))
       }
     }
     bulk.listen({

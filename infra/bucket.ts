@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type JetStreamManager, jetstream, jetstreamManager } from '@nats-io/jetstream'
 import { type KV, Kvm } from '@nats-io/kv'
 import type { Bus } from './bus.ts'
+import { detailOf } from './errors.ts'
 import type { Logger } from './log.ts'
 import { bucketEntry } from './subjects.ts'
 
@@ -53,7 +54,7 @@ export async function openBucket(bus: Bus, name: string, options: BucketOptions)
         read: key => asking(bus, () => readOnce(key).catch(() => readOnce(key))),
       }
     } catch (error) {
-      const line = { bucket: name, reason: error instanceof Error ? error.message : String(error) }
+      const line = { bucket: name, reason: detailOf(error) }
       if (attempt % 10 === 1) log.warn(line, 'bucket cannot be opened yet, trying again')
       await sleep(retryMs, undefined, signal ? { signal } : {})
     }

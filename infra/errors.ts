@@ -414,6 +414,10 @@ export class SallyportError extends Error {
 /** The error as it is, or as an `internal` one that keeps it as its cause. */
 export function asSallyportError(error: unknown): SallyportError {
   if (error instanceof SallyportError) return error
-  const detail = error instanceof Error ? error.message : String(error)
-  return new SallyportError('internal', detail, { cause: error })
+  return new SallyportError('internal', detailOf(error), { cause: error })
+}
+
+/** What went wrong in words, of anything that can be thrown. */
+export function detailOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
 }

@@ -9,6 +9,7 @@ import { jetstream } from '@nats-io/jetstream'
 import { type KV, Kvm, type KvWatchEntry } from '@nats-io/kv'
 import type { z } from 'zod'
 import type { Bus } from './bus.ts'
+import { detailOf } from './errors.ts'
 import type { Logger } from './log.ts'
 import { type Edit, PersistentMap } from './persistent-map.ts'
 
@@ -119,7 +120,7 @@ class WatchedBucket<Schema extends z.ZodType> implements Snapshot<EntryOf<Schema
         await this.#watch(ready)
       } catch (error) {
         if (this.#stopped) return
-        const line = { bucket, reason: error instanceof Error ? error.message : String(error) }
+        const line = { bucket, reason: detailOf(error) }
         if (attempt % 10 === 1) log.warn(line, 'bucket cannot be watched yet, trying again')
       }
       if (!this.#stopped) await sleep(retryMs, undefined, { ref: false })

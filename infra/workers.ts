@@ -8,6 +8,7 @@ import cluster, { type Worker as Child } from 'node:cluster'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Environment } from './config.ts'
+import { detailOf } from './errors.ts'
 import { EndedForGood, exitRemoved, type Service } from './lifecycle.ts'
 import type { Logger } from './log.ts'
 import { type FromWorker, type ToWorker, type Worker, workerVariable } from './worker.ts'
@@ -127,7 +128,7 @@ class Parent {
         return
       } catch (error) {
         if (error instanceof EndedForGood) return this.#ended.reject(error)
-        reason = error instanceof Error ? error.message : String(error)
+        reason = detailOf(error)
       }
     }
   }

@@ -17,6 +17,7 @@ import {
 import { nanos } from '@nats-io/transport-node'
 import type { Bus } from '#infra/bus.ts'
 import { ConfigurationError } from '#infra/config.ts'
+import { detailOf } from '#infra/errors.ts'
 import type { Logger } from '#infra/log.ts'
 import { bucketEntry, buckets, streams, subjects } from '#infra/subjects.ts'
 
@@ -73,7 +74,7 @@ export async function prepareStorage(bus: Bus, options: StorageOptions): Promise
       return
     } catch (error) {
       throwIfFinal(error)
-      const reason = error instanceof Error ? error.message : String(error)
+      const reason = detailOf(error)
       log.warn(`storage is not ready yet (${reason}); attempt ${attempt}, trying again`)
       await sleep(Math.min(250 * attempt, 2_000), undefined, signal ? { signal } : {})
     }

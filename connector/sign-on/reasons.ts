@@ -3,7 +3,7 @@
  * has to do. Users see none of it.
  */
 
-import type { FaultCode } from '#infra/errors.ts'
+import { detailOf, type FaultCode } from '#infra/errors.ts'
 
 interface Reason {
   readonly advice: string
@@ -156,6 +156,6 @@ export class SignOnFailure extends Error {
 /** Anything else is a mistake of ours, and goes on as one. */
 export function asFailure(error: unknown): SignOnFailure {
   if (error instanceof SignOnFailure) return error
-  const detail = error instanceof Error ? error.message : String(error)
+  const detail = detailOf(error)
   return new SignOnFailure('gss_failure', detail, { cause: error })
 }

@@ -7,6 +7,7 @@ import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { BusAddress } from '../bus-connection.ts'
+import { detailOf } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { BusRole } from '../permissions.ts'
 import { type NatsServer, type NatsServerOptions, startNatsServer } from './nats-server.ts'
@@ -96,7 +97,7 @@ export class KeptNatsServer implements NatsServer {
         return
       } catch (error) {
         signal.throwIfAborted()
-        reason = error instanceof Error ? error.message : String(error)
+        reason = detailOf(error)
       }
     }
   }

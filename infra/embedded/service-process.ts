@@ -8,6 +8,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { Environment } from '../config.ts'
+import { detailOf } from '../errors.ts'
 import { exitRemoved } from '../lifecycle.ts'
 import type { Logger } from '../log.ts'
 import { endWithParent } from './end-with-parent.ts'
@@ -118,7 +119,7 @@ export class ServiceProcess implements AsyncDisposable {
         this.#child?.kill('SIGKILL')
         await this.#exited
         if (this.exitCode === exitRemoved) return this.#sayEnded()
-        reason = error instanceof Error ? error.message : String(error)
+        reason = detailOf(error)
       }
     }
   }

@@ -9,6 +9,7 @@ import type { Audit } from '#infra/audit.ts'
 import type { Bus } from '#infra/bus.ts'
 import type { BusAddress } from '#infra/bus-connection.ts'
 import type { Connector, ConnectorGroup } from '#infra/contracts/connector.ts'
+import { detailOf } from '#infra/errors.ts'
 import type { Logger } from '#infra/log.ts'
 import type { BusAccess } from '../connector-placement.ts'
 import type { State, Store } from '../store.ts'
@@ -155,7 +156,7 @@ class Access implements BusAccess, AsyncDisposable {
 
   #inBackground(work: Promise<void>): void {
     work.catch(error => {
-      const reason = error instanceof Error ? error.message : String(error)
+      const reason = detailOf(error)
       this.#options.log.warn({ reason }, 'connections of connectors could not be looked at')
     })
   }

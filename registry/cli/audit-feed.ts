@@ -13,6 +13,7 @@ import {
 } from '@nats-io/transport-node'
 import { addressesOf, type BusAddress, dial } from '#infra/bus-connection.ts'
 import { eventsOf } from '#infra/contracts/audit.ts'
+import { detailOf } from '#infra/errors.ts'
 import { streams, subjects } from '#infra/subjects.ts'
 import { CommandFailure } from './failure.ts'
 
@@ -31,7 +32,7 @@ export async function connectAuditor(address: BusAddress): Promise<NatsConnectio
     if (error instanceof Error && error.cause instanceof AuthorizationError) {
       throw new CommandFailure(`the bus at ${hosts} refuses the credentials`)
     }
-    const reason = error instanceof Error ? error.message : String(error)
+    const reason = detailOf(error)
     throw new CommandFailure(
       `no bus answers at ${hosts} (${reason}): is it running? set SALLYPORT_BUS_URL`,
     )

@@ -7,6 +7,7 @@
 import { readFileSync } from 'node:fs'
 import { z } from 'zod'
 import type { Environment } from '#infra/config.ts'
+import { detailOf } from '#infra/errors.ts'
 import { CommandFailure, UsageError } from './failure.ts'
 
 export interface ConnectionOptions {
@@ -106,7 +107,7 @@ export class AdminClient {
     } catch (error) {
       const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
       const code = (cause as NodeJS.ErrnoException).code
-      const reason = code ?? (cause instanceof Error ? cause.message : String(cause))
+      const reason = code ?? detailOf(cause)
       throw new CommandFailure(
         `no system answers at ${url.origin} (${reason}): is it running? set SALLYPORT_ADMIN_URL`,
       )

@@ -1,5 +1,7 @@
 /** How a command ends when it does not end well: one readable message, and an exit status that scripts can rely on. */
 
+import { detailOf } from '#infra/errors.ts'
+
 /** 1: refused or failed. */
 export class CommandFailure extends Error {
   override name = 'CommandFailure'
@@ -14,7 +16,6 @@ export class UsageError extends CommandFailure {
 
 /** Prints the reason and sets the exit status; the process ends when its output has been written. */
 export function report(error: unknown): void {
-  const message = error instanceof Error ? error.message : String(error)
-  process.stderr.write(`sallyport: ${message}\n`)
+  process.stderr.write(`sallyport: ${detailOf(error)}\n`)
   process.exitCode = error instanceof CommandFailure ? error.exitStatus : 1
 }

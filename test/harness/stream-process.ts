@@ -6,6 +6,7 @@
 
 import http from 'node:http'
 import { WebSocket } from 'ws'
+import { detailOf } from '#infra/errors.ts'
 import type { Order, StreamState, StreamWish } from './streams.ts'
 
 /** So many are begun at the same time. */
@@ -63,7 +64,7 @@ process.on('message', async (order: Order) => {
     if (order.open) await open(order.open)
     process.send?.({ states: held.map(({ leave: _, ...state }) => state) })
   } catch (error) {
-    process.send?.({ error: error instanceof Error ? error.message : String(error) })
+    process.send?.({ error: detailOf(error) })
   }
 })
 process.once('disconnect', () => {

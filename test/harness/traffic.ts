@@ -4,6 +4,7 @@
  */
 
 import { setTimeout as sleep } from 'node:timers/promises'
+import { detailOf } from '#infra/errors.ts'
 import type { UserAgent } from './user-agent.ts'
 
 export interface Sample {
@@ -78,7 +79,7 @@ async function ask(agent: UserAgent, url: string): Promise<Pick<Sample, 'status'
     const isProblem = answer.header('content-type') === 'application/problem+json'
     return { status: answer.status, code: isProblem ? JSON.parse(answer.text).code : undefined }
   } catch (error) {
-    return { status: 0, code: error instanceof Error ? error.message : String(error) }
+    return { status: 0, code: detailOf(error) }
   }
 }
 

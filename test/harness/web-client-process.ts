@@ -11,6 +11,7 @@ import {
   type Subscription,
 } from '@nats-io/transport-node'
 import { dial } from '#infra/bus-connection.ts'
+import { detailOf } from '#infra/errors.ts'
 import type { WebClientCalls } from './web-client.ts'
 
 let connection: NatsConnection | undefined
@@ -89,8 +90,7 @@ process.on(
   ({ id, call, args }: { id: number; call: keyof WebClientCalls; args: never }) => {
     calls[call](args).then(
       result => process.send?.({ id, result }),
-      error =>
-        process.send?.({ id, error: error instanceof Error ? error.message : String(error) }),
+      error => process.send?.({ id, error: detailOf(error) }),
     )
   },
 )

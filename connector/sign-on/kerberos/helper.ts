@@ -3,6 +3,7 @@
  * with its connector. Its environment names no default identity, and is not read here.
  */
 
+import { detailOf } from '#infra/errors.ts'
 import type { Credentials, TokenRequest } from './credentials.ts'
 import { GssError } from './gss-error.ts'
 import type { Failure, FromHelper, HelperOptions, ToHelper } from './protocol.ts'
@@ -12,7 +13,7 @@ let started: Promise<Credentials> | undefined
 
 async function start(options: HelperOptions): Promise<Credentials> {
   const { Credentials } = await import('./credentials.ts').catch(error => {
-    const detail = error instanceof Error ? error.message : String(error)
+    const detail = detailOf(error)
     throw new GssError({ reason: 'library_missing', detail })
   })
   return new Credentials(options)
@@ -42,7 +43,7 @@ async function answer(credentials: Credentials, message: Asked): Promise<FromHel
 
 function failureOf(error: unknown): Failure {
   if (error instanceof GssError) return error.failure
-  return { reason: 'gss_failure', detail: error instanceof Error ? error.message : String(error) }
+  return { reason: 'gss_failure', detail: detailOf(error) }
 }
 
 async function take(message: ToHelper): Promise<void> {

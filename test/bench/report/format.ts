@@ -1,5 +1,6 @@
 /** Numbers as people read them: three significant digits, and no false precision. */
 
+import { detailOf } from '#infra/errors.ts'
 import type { Round } from '../case.ts'
 
 export function figure(value: number): string {
@@ -13,7 +14,7 @@ const longestReason = 300
 
 /** Why something failed, short enough for a table. */
 export function inOneLine(error: unknown): string {
-  const message = error instanceof Error ? error.message : String(error)
+  const message = detailOf(error)
   const line = message.split('\n').join(' / ')
   return line.length > longestReason ? `${line.slice(0, longestReason)}…` : line
 }

@@ -14,7 +14,7 @@ import {
   type MisbehaviourReport,
 } from '#infra/contracts/connector.ts'
 import type { Logger } from '#infra/log.ts'
-import { type SeldomWarn, seldom } from '#infra/seldom-log.ts'
+import { type SeldomLog, seldom } from '#infra/seldom-log.ts'
 import { subjects } from '#infra/subjects.ts'
 
 export interface MisbehaviourOptions {
@@ -53,7 +53,7 @@ interface Unreadable {
 
 export class Misbehaviour implements Disposable {
   readonly #options: MisbehaviourOptions
-  readonly #warn: SeldomWarn
+  readonly #warn: SeldomLog
   readonly #strays = new Map<string, Strays>()
   readonly #reportedAt = new Map<string, number>()
   readonly #untold = new Map<string, Untold>()

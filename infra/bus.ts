@@ -12,8 +12,9 @@ import type { Msg, MsgHdrs, NatsConnection, Subscription } from '@nats-io/transp
 import type { z } from 'zod'
 import { answer, type CallOptions, call, type ServeOptions } from './bus-calls.ts'
 import { addressesOf, type BusAddress, dial, waitMsBefore } from './bus-connection.ts'
-import { SallyportError } from './errors.ts'
+import { detailOf, SallyportError } from './errors.ts'
 import type { Logger } from './log.ts'
+import { type SeldomLog, seldom } from './seldom-log.ts'
 import { subjects } from './subjects.ts'
 
 export interface BusOptions extends BusAddress {
@@ -46,6 +47,8 @@ export class Bus implements AsyncDisposable {
   readonly instance: string
   readonly connection: NatsConnection
   readonly #log: Logger
+  /** Whoever sends what cannot be read may do so without end. */
+  readonly #handlerFailed: SeldomLog
   readonly #listeners = new Set<(status: Status) => void>()
   #queue: {
     subject: string
@@ -59,6 +62,7 @@ export class Bus implements AsyncDisposable {
     this.connection = connection
     this.instance = instance
     this.#log = log
+    this.#handlerFailed = seldom(log, 'error')
     this.#followStatus().catch(error => log.error({ error }, 'bus status ended'))
   }
 
@@ -138,7 +142,7 @@ export class Bus implements AsyncDisposable {
         try {
           callback(asMessage(msg))
         } catch (failure) {
-          this.#log.error({ error: failure, subject }, 'a message handler failed')
+          this.#handlerFailed(subject, { error: failure, subject }, 'a message handler failed')
         }
       },
     })
@@ -224,7 +228,7 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
       })
       return new Bus(connection, instance, log)
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error)
+      const reason = detailOf(error)
       log.error(
         `the bus at ${addressesOf(options.url)} cannot be reached (${reason}); attempt ${attempt}, trying again`,
       )

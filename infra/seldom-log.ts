@@ -7,12 +7,12 @@ import { LRUCache } from 'lru-cache'
 import type { Logger } from './log.ts'
 
 /** `key` says whose and which it is. */
-export type SeldomWarn = (key: string, fields: object, message: string) => void
+export type SeldomLog = (key: string, fields: object, message: string) => void
 
 const everyMs = 5_000
 const mostKeys = 1_000
 
-export function seldom(log: Logger): SeldomWarn {
+export function seldom(log: Logger, level: 'warn' | 'error' = 'warn'): SeldomLog {
   const said = new LRUCache<string, { atMs: number; leftOut: number }>({ max: mostKeys })
   return (key, fields, message) => {
     const nowMs = performance.now()
@@ -22,6 +22,6 @@ export function seldom(log: Logger): SeldomWarn {
       return
     }
     said.set(key, { atMs: nowMs, leftOut: 0 })
-    log.warn(last?.leftOut ? { ...fields, leftOut: last.leftOut } : fields, message)
+    log[level](last?.leftOut ? { ...fields, leftOut: last.leftOut } : fields, message)
   }
 }

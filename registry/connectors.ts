@@ -15,6 +15,7 @@ import {
 } from '#infra/contracts/connector.ts'
 import { parseJson } from '#infra/json.ts'
 import type { Logger } from '#infra/log.ts'
+import { type SeldomLog, seldom } from '#infra/seldom-log.ts'
 import { subjects } from '#infra/subjects.ts'
 import { type ConnectorChange, ConnectorRecords } from './connector-records.ts'
 import { afterSilence, afterStatus, isOfOlderProcess, type Transition } from './presence.ts'
@@ -66,6 +67,7 @@ class Presence implements Connectors {
   readonly #timeoutMs: number
   readonly #workers: Workers
   readonly #records: ConnectorRecords
+  readonly #warn: SeldomLog
   /** By the monotonic clock: a wall clock that is set makes nobody silent. */
   readonly #heardAtMs = new Map<string, number>()
   /** Where each was last seen to connect from: a connector may connect before it has a record. */
@@ -80,6 +82,7 @@ class Presence implements Connectors {
     this.#timeoutMs = options.timeoutMs ?? statusTimeoutMs
     this.#workers = new Workers(this.#timeoutMs)
     this.#records = new ConnectorRecords(options)
+    this.#warn = seldom(options.log)
     const subscription = bus.subscribe(subjects.connectorStatuses, {
       callback: message => this.#hear(message),
     })
@@ -159,12 +162,14 @@ class Presence implements Connectors {
     const { connectorId, groupId } = status
     const { store, log, isEnrolmentRequired } = this.#options
     if (message.subject !== subjects.connectorStatus(groupId, memberIdOf(status))) {
-      log.warn({ subject: message.subject, connectorId, groupId }, 'status under a foreign name')
+      const { subject } = message
+      this.#warn(subject, { subject, connectorId, groupId }, 'status under a foreign name')
       return
     }
     const before = store.get(connectorId)
     if (!before && isEnrolmentRequired) {
-      log.warn({ connectorId }, 'a connector that is not enrolled, or was removed, reports')
+      const what = 'a connector that is not enrolled, or was removed, reports'
+      this.#warn(message.subject, { connectorId }, what)
       return
     }
     if (!before && store.entries.size >= maxConnectors) {
@@ -172,7 +177,8 @@ class Presence implements Connectors {
       return
     }
     if (before && isOfOlderProcess(before.value, status)) {
-      log.warn({ connectorId }, 'two connectors use one id; the one that started later counts')
+      const what = 'two connectors use one id; the one that started later counts'
+      this.#warn(message.subject, { connectorId }, what)
       return
     }
     this.#heard(connectorId)

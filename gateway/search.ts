@@ -22,7 +22,9 @@ const maxAttempts = 32
 /** So many are made however long they take: on a busy machine one refusal may come later than the search should end. */
 const leastAttempts = 4
 const maxSearchMs = 30
-const maxReachSearchMs = 500
+const maxReachSearchMs = 2_000
+/** A member whose refusal took so long has waited for its connection in vain. */
+const waitedInVainMs = 500
 /** How long connectors may take to hear of an application or a lease key that this gateway knows, and the pauses. */
 const maxInformMs = 1_000
 const informWaitMs = 20
@@ -131,7 +133,7 @@ export class Search {
   /** A member that got no connection in time has used up the search. Others may reach the origin: it begins anew, once. */
   #afterWaiting(): void {
     const now = performance.now()
-    if (this.#hasWaitedInVain || now - this.#askedAt < maxReachSearchMs) return
+    if (this.#hasWaitedInVain || now - this.#askedAt < waitedInVainMs) return
     this.#hasWaitedInVain = true
     this.#since = now
   }

@@ -125,6 +125,23 @@ test('a group whose queue is empty has too much to do only once one of it has co
   expect(emptyQueue('nowhere')).toMatchObject({ fault: 'no_connector' })
 })
 
+test('a request that some cannot carry is tried 32 times, however long each refusal takes on a busy machine', async () => {
+  for (const connectorId of ['blind', 'blind-too', 'sees']) say({ connectorId, groupId: 'chur' })
+  await expect.poll(() => members.liveIn('chur')).toBe(3)
+  vi.useFakeTimers({ toFake: ['performance'] })
+  onTestFinished(() => void vi.useRealTimers())
+  const wiki = application('wiki', 'https://wiki.example.com/')
+  const search = new Search({ ...wiki, connectorGroupId: 'chur' }, members)
+  const refusal = { type: 'refused', code: 'not_ready', detail: '', neverStarted: true } as const
+  const steps = Array.from({ length: 32 }, (_, count) => {
+    search.asked(performance.now())
+    vi.advanceTimersByTime(50)
+    return search.refused(count % 2 === 0 ? 'blind' : 'blind-too', refusal)
+  })
+  expect(steps.slice(0, -1)).toEqual(Array(31).fill({ waitMs: 0 }))
+  expect(steps.at(-1)).toMatchObject({ fault: 'origin_unreachable' })
+})
+
 /** What a request comes to that finds nobody, however often it asks. */
 function emptyQueue(connectorGroupId: string): Step {
   const wiki = application('wiki', 'https://wiki.example.com/')

@@ -34,6 +34,8 @@ async function refusalsSince(count: number): Promise<string[]> {
 
 const calls: WebClientCalls = {
   async connect({ url, folder, name, proxy }) {
+    // It would come back by itself, with all its subscriptions, as soon as it may.
+    await connection?.close()
     const file = (one: string) => readFile(join(folder, one), 'utf8')
     const identity = async () => ({
       key: await file('key.pem'),

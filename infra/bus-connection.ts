@@ -61,9 +61,12 @@ const dialTimeoutMs = 5_000
 /** Through a proxy, and together with all the connectors that lost the bus at the same moment. */
 const webDialTimeoutMs = 10_000
 
-/** The wait before a dial, at least and at most: services are few and everything waits for them, connectors are many. */
-const shortestWaitMs = 100
-const longestWaitMs = { tcp: 200, web: 30_000 }
+/**
+ * The wait before a dial, at least and at most. Services are few and everything waits for them: connectors that come
+ * before a registry is back are refused after seconds. Connectors are many.
+ */
+const shortestWaitMs = { tcp: 20, web: 100 }
+const longestWaitMs = { tcp: 80, web: 30_000 }
 /** Longest wait before the first dial of those that are many. */
 const firstSpreadMs = 500
 
@@ -207,6 +210,8 @@ async function openSocket(
 class Waits {
   readonly #url: string
   #dialsInVain = 0
+  /** `performance.now()` of the first one. */
+  #lostAt = 0
   #isBegun = false
 
   constructor(url: string) {
@@ -223,18 +228,26 @@ class Waits {
   }
 
   next(): number {
-    return this.#isBegun ? waitMsBefore(this.#url, this.#dialsInVain++) : 0
+    if (!this.#isBegun) return 0
+    if (this.#dialsInVain === 0) this.#lostAt = performance.now()
+    return waitMsBefore(this.#url, this.#dialsInVain++, performance.now() - this.#lostAt)
   }
 }
 
 /**
  * The wait before the next dial when so many were made in vain: full jitter, of any length up to a limit that doubles
- * each time, so that all who lost the bus at one moment do not come back at one moment.
+ * each time, so that all who lost the bus at one moment do not come back at one moment. Nobody waits for longer than the
+ * bus has been away: a short outage ends soon for everybody.
  */
-export function waitMsBefore(url: string, dialsInVain: number): number {
-  const longestMs = url.trim().startsWith('wss:') ? longestWaitMs.web : longestWaitMs.tcp
-  const limitMs = Math.min(firstSpreadMs * 2 ** Math.min(dialsInVain, 16), longestMs)
-  return shortestWaitMs + Math.random() * (limitMs - shortestWaitMs)
+export function waitMsBefore(
+  url: string,
+  dialsInVain: number,
+  awayMs = Number.POSITIVE_INFINITY,
+): number {
+  const kind = url.trim().startsWith('wss:') ? 'web' : 'tcp'
+  const doubledMs = firstSpreadMs * 2 ** Math.min(dialsInVain, 16)
+  const limitMs = Math.min(doubledMs, Math.max(awayMs, firstSpreadMs), longestWaitMs[kind])
+  return shortestWaitMs[kind] + Math.random() * (limitMs - shortestWaitMs[kind])
 }
 
 async function endWaits(connection: NatsConnection, waits: Waits): Promise<void> {

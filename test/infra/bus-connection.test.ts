@@ -50,6 +50,15 @@ describe('the wait before a dial of a connector', () => {
     }
   })
 
+  test('is no longer than the bus has been away, and half a second in any case', () => {
+    const waitsAfter = (awayMs: number) =>
+      Array.from({ length: 2_000 }, () => waitMsBefore('wss://bus.example.com', 10, awayMs))
+    expect(Math.max(...waitsAfter(0))).toBeLessThanOrEqual(500)
+    expect(Math.max(...waitsAfter(2_000))).toBeLessThanOrEqual(2_000)
+    expect(Math.max(...waitsAfter(2_000))).toBeGreaterThan(1_800)
+    expect(Math.max(...waitsAfter(600_000))).toBeGreaterThan(27_000)
+  })
+
   test('grows to 30 s, and is spread over all of it, so that nobody comes together', () => {
     const late = waits(20)
     for (const quarter of [0, 1, 2, 3]) {

@@ -31,6 +31,15 @@ export type GoneListener = (memberId: string, isBarred: boolean) => void
 const Gone = z.object({ reason: z.string() })
 const barring = ['disabled', 'removed']
 
+/** Whoever ends for a reason that cannot be read is barred too. */
+function isBarring(data: Buffer): boolean {
+  try {
+    return barring.includes(parseJson(Gone, data, 'end of a connector').reason)
+  } catch {
+    return true
+  }
+}
+
 /** Requests that find the queue empty at about the same time call once. */
 const callIntervalMs = 20
 
@@ -69,8 +78,7 @@ class Followed implements Members {
     })
     const gone = bus.subscribe(subjects.connectorsGone, {
       callback: ({ subject, data }) => {
-        const { reason } = parseJson(Gone, data, 'end of a connector')
-        this.#gone(subject.slice(subject.lastIndexOf('.') + 1), barring.includes(reason))
+        this.#gone(subject.slice(subject.lastIndexOf('.') + 1), isBarring(data))
       },
     })
     const sweeper = setInterval(() => this.#sweep(), sweepMs)

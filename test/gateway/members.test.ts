@@ -90,6 +90,13 @@ test('whoever is gone without having been heard of is told of all the same: it m
   await expect.poll(() => gone).toEqual(['unheard'])
 })
 
+test('whoever is gone for a reason that cannot be read is barred: nothing more is taken of it', async () => {
+  const barred: string[] = []
+  members.onGone((memberId, isBarred) => isBarred && barred.push(memberId))
+  registry.publish(subjects.connectorGone('garbled'), Buffer.from('{'))
+  await expect.poll(() => barred).toEqual(['garbled'])
+})
+
 test('the silence of a bus that was away is nobody’s: all have their time from its return', async () => {
   say({ connectorId: 'waiting', groupId: 'bern' })
   await expect.poll(() => members.liveIn('bern')).toBe(1)

@@ -66,8 +66,7 @@ test('leases outlive policy to their end, then it is 503 policy_unavailable, and
   expect(firstMs).toBeLessThan(killedMs + leaseMs + 500)
   const granted = load.replies.filter(({ status }) => status === 200)
   const afterwards = granted.filter(({ startedAtMs }) => startedAtMs > killedMs)
-  // More than those who had been granted access before.
-  expect(afterwards.length).toBeGreaterThan(concurrency)
+  expect(afterwards.length).toBeGreaterThanOrEqual(100 - concurrency)
   expect(Math.max(...refused().map(({ ms }) => ms))).toBeLessThan(1_000)
 
   await system.add('policy')

@@ -130,7 +130,7 @@ export class Search {
     return standby !== null && this.groupId !== standby
   }
 
-  /** A member that got no connection in time has used up the search. Others may reach the origin: it begins anew, once. */
+  /** A member that waited for a connection has used up time in which others may reach the origin: it begins anew, once. */
   #afterWaiting(): void {
     const now = performance.now()
     if (this.#hasWaitedInVain || now - this.#askedAt < waitedInVainMs) return

@@ -1,5 +1,5 @@
 /**
- * For lines that somebody else causes, as often as he likes: each of a kind is written at most once in a while, and says
+ * For lines that somebody else causes, as often as they like: each of a kind is written at most once in a while, and says
  * how many like it were left out. Writing a line costs more than what it tells of.
  */
 

@@ -88,14 +88,21 @@ test('a connector is disabled, enabled and removed', async () => {
   expect((await run('connectors')).stdout).not.toContain('seine-4')
 })
 
-test('an application gets a standby group, and loses it', async () => {
+test('an application gets a standby group, and keeps it when it is published again', async () => {
   await run('create-group', 'lyon')
   const published = await run(
     ...['publish', 'wiki=http://wiki.internal/', '--group', 'paris', '--standby-group', 'lyon'],
   )
   expect(published.stdout).toContain('standby group    lyon')
   expect((await run('publish', 'wiki=http://wiki.internal/')).stdout).toContain('lyon')
-  const without = await run('publish', 'wiki=http://wiki.internal/', '--no-standby-group')
+})
+
+test('an application loses its standby group when that is said', async () => {
+  await run('create-group', 'nice')
+  const standby = ['--group', 'paris', '--standby-group', 'nice']
+  const published = await run('publish', 'blog=http://blog.internal/', ...standby)
+  expect(published.stdout).toContain('standby group    nice')
+  const without = await run('publish', 'blog=http://blog.internal/', '--no-standby-group')
   expect(without.stdout).not.toContain('standby')
 })
 

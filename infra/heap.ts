@@ -1,7 +1,7 @@
 /**
  * Has V8 manage memory for a process that serves for months. Left alone it reduces the heap of one that idles for eight
  * seconds, and lets it grow by a tenth from then on before it marks all of it again: the next load, for minutes, spends
- * half of its time on that. And in one start of five it guesses wrong what lives for long (DECISIONS 23).
+ * half of its time on that. And in one start of five it guesses wrong what lives for long (DECISIONS 39).
  */
 
 import { setFlagsFromString } from 'node:v8'

@@ -126,8 +126,9 @@ async function issueNext(
   const isNew = record.certificates.length === 0
   await connectors.change(connectorId, {
     apply: known => {
-      // Removed or disabled while this was under way.
-      if (!known && !isNew) throw new SallyportError('connector_removed', connectorId)
+      // Removed or disabled while this was under way, or another host has been enrolled under its id.
+      const isSame = known ? known.enrolledDateTime === record.enrolledDateTime : isNew
+      if (!isSame) throw new SallyportError('connector_removed', connectorId)
       if (known?.isEnabled === false) throw new SallyportError('connector_disabled', connectorId)
       const present = known ?? record
       const certificates = withCertificate(present.certificates, listed, Date.now())

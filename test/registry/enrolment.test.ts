@@ -3,6 +3,7 @@
 import { createPublicKey, type KeyObject, X509Certificate } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { z } from 'zod'
+import { openAudit } from '#infra/audit.ts'
 import type { Bus } from '#infra/bus.ts'
 import { checkChain, connectorIn, pinnedRoot, pinOf, readChain } from '#infra/certificates.ts'
 import { createTokenKey, decodeToken, encodeToken, signWithToken } from '#infra/connector-token.ts'
@@ -25,6 +26,10 @@ import {
 import { readRevocationList } from '#infra/revocation-list.ts'
 import { signRequest } from '#infra/signed-request.ts'
 import { buckets, subjects } from '#infra/subjects.ts'
+import { type ConnectorChange, ConnectorRecords } from '../../registry/connector-records.ts'
+import type { EnrolmentContext } from '../../registry/enrolment/context.ts'
+import { renew } from '../../registry/enrolment/renew.ts'
+import { RenewalLimit } from '../../registry/enrolment/renewal-limit.ts'
 import { openStore } from '../../registry/store.ts'
 import {
   authority,
@@ -407,7 +412,52 @@ describe('renewing on the bus', () => {
     expect(await refusal(renewOnBus(connectorId))).toBe('connector_removed')
     expect(await refusal(renewOnBus('nobody'))).toBe('connector_removed')
   })
+
+  it('is refused to a host that was removed meanwhile, also when another one has its id by then', async () => {
+    const { connectorId } = await enrolled({ connectorId: 'paris-replaced' })
+    const key = createKey()
+    const renewal = renewWhile(connectorId, key, async () => {
+      await registry.send('DELETE', `${connectorsPath}/${connectorId}`)
+      await enrolled({ connectorId })
+    })
+    expect(await refusal(renewal)).toBe('connector_removed')
+    const { certificates } = await recordOf(connectorId)
+    expect(certificates).toHaveLength(1)
+    expect(certificates).not.toContainEqual(
+      expect.objectContaining({ spki: pinOf({ publicKey: createPublicKey(key) }) }),
+    )
+  })
 })
+
+/** Renews on the bus at a registry of its own, to which something happens before it writes the record. */
+async function renewWhile(connectorId: string, key: KeyObject, happens: () => Promise<void>) {
+  const bus = await registry.nats.connect('registry')
+  const log = createLogger('test', 'silent')
+  await using stack = new AsyncDisposableStack()
+  const records = stack.use(
+    await openStore(bus, { bucket: buckets.connectors, schema: Connector, log }),
+  )
+  const audit = stack.use(openAudit(bus, { service: 'registry', log }))
+  const written = stack.use(new ConnectorRecords({ bus, store: records, audit, log }))
+  const context = {
+    authority: await authority(),
+    audit,
+    log,
+    records,
+    renewals: new RenewalLimit(),
+    connectorBusUrls: [busUrl],
+    connectorCertificateDays: 30,
+    connectors: {
+      change: async (id: string, change: ConnectorChange) => {
+        await happens()
+        await records.sync()
+        return await written.change(id, change)
+      },
+    },
+  } as Partial<EnrolmentContext> as EnrolmentContext
+  const signingRequest = await createSigningRequest(key)
+  return await renew(context, { signingRequest }, subjects.renewRequest(connectorId))
+}
 
 describe('asking through the gateway', () => {
   it('says where a connector stands, with the registry’s time', async () => {

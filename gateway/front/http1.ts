@@ -25,7 +25,7 @@ import {
   lengthless,
   type RequestListener,
 } from './client.ts'
-import { answerUnreadable, endGently, type Refusal, refuse } from './unreadable.ts'
+import { answerUnreadable, endGently, openResponse, type Refusal, refuse } from './unreadable.ts'
 
 /** Target and fields; `request-faults.ts` has a bound for each of them, and says which it was. */
 const maxHeaderBytes = 132 * 1024
@@ -90,8 +90,10 @@ const options = {
   requestTimeout: 0,
   keepAliveTimeout: keepAliveTimeoutMs,
   connectionsCheckingInterval: 5_000,
-  // Other protocols that a client merely offers (h2c) are answered over HTTP/1.1.
-  shouldUpgradeCallback: (req: IncomingMessage) => req.headers.upgrade?.toLowerCase() !== 'h2c',
+  // Other protocols that a client merely offers (h2c) are answered over HTTP/1.1, and so is what comes before the answer
+  // to an earlier request: until then the connection is not free for another protocol (RFC 9110 §7.8).
+  shouldUpgradeCallback: ({ headers, socket }: IncomingMessage) =>
+    headers.upgrade?.toLowerCase() !== 'h2c' && !openResponse(socket),
 }
 
 /** With TLS options it listens as HTTPS. */

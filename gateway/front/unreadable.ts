@@ -71,6 +71,6 @@ function faultOf({ code = '', rawPacket }: ParserError): FaultCode | undefined {
 }
 
 /** The answer that the connection is owed. Node offers no other way to it here. */
-function openResponse(socket: Duplex): ServerResponse | null | undefined {
+export function openResponse(socket: Duplex): ServerResponse | null | undefined {
   return (socket as Socket & { _httpMessage?: ServerResponse | null })._httpMessage
 }

@@ -466,6 +466,18 @@ describe('passes as the rule says:', () => {
     expect(lengths).toHaveLength(5)
   })
 
+  test('RFC 9110 §7.8: an upgrade behind a request without an answer yet, served as if it offered none', async () => {
+    const upgrade = ['Connection: Upgrade, close', 'Upgrade: websocket']
+    const answer = await send(
+      hosted('GET /bytes/3 HTTP/1.1') + hosted('GET /bytes/4 HTTP/1.1', ...upgrade),
+    )
+    expect(answer.match(/^content-length: \d/gim)).toEqual([
+      'content-length: 3',
+      'content-length: 4',
+    ])
+    expect(system.services.of('gateway')[0]?.restarts).toBe(0)
+  })
+
   test('RFC 9112 §6.3: what follows a body of no length is the next request', async () => {
     const answer = await send(post('Content-Length: 0') + get())
     expect(answer.match(/HTTP\/1\.1 200 /g)).toHaveLength(2)

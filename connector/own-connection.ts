@@ -5,6 +5,7 @@
 
 import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http'
 import type { Application } from '#infra/contracts/application.ts'
+import { withLengthLast } from '#infra/http.ts'
 import { destinationOf } from './destination.ts'
 import type { Dialer } from './dial.ts'
 import type { OriginRequest, OriginSink } from './origin.ts'
@@ -30,7 +31,7 @@ export function requestAlone(
   const outgoing = httpRequest({
     method,
     path: target,
-    headers,
+    headers: withLengthLast(headers),
     setHost: false,
     // TLS, where there is any, is there already: for the client it is a connection like any other.
     createConnection(_options, created) {

@@ -32,6 +32,18 @@ export function headerValue(headers: readonly string[], name: string): string | 
   return undefined
 }
 
+/**
+ * The length behind all other fields: of a Content-Disposition that follows it Node reads the octets as UTF-8 and writes
+ * Latin-1, or finds that it cannot.
+ */
+export function withLengthLast(headers: string[]): string[] {
+  if (headerValue(headers, 'content-disposition') === undefined) return headers
+  const length = headerValue(headers, 'content-length')
+  if (length === undefined) return headers
+  const others = headers.filter((_, i) => headers[i & ~1]?.toLowerCase() !== 'content-length')
+  return [...others, 'Content-Length', length]
+}
+
 /** Fields that a Connection header nominates as hop-by-hop, besides the well-known ones; undefined when none. */
 export function nominated(headers: readonly string[]): Set<string> | undefined {
   let names: Set<string> | undefined

@@ -15,7 +15,7 @@ import { createServer as createSecureServer, type Server as SecureServer } from 
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { TlsOptions } from 'node:tls'
-import { pairsOf } from '#infra/http.ts'
+import { pairsOf, withLengthLast } from '#infra/http.ts'
 import {
   type Arrival,
   type ClientResponse,
@@ -41,15 +41,16 @@ export class Http1Response extends ServerResponse implements ClientResponse {
   }
 
   sendHead(status: number, reason: string, headers: readonly string[]): void {
-    this.writeHead(status, reason, headers as string[])
-    this.flushHeaders()
+    this.writeHead(status, reason, withLengthLast(headers as string[]))
+    // flushHeaders would make UTF-8 of what is octets (RFC 9110 §5.5). Where there is no body the end brings the head.
+    this.write('', 'latin1')
   }
 
   sendWhole(status: number, reason: string, headers: string[], body: Buffer): void {
     const isEmpty = hasNoBody(this.req.method, status)
     if ((!isEmpty || body.length > 0) && !hasLength(headers))
       headers.push('Content-Length', `${body.length}`)
-    this.writeHead(status, reason, lengthless(status, headers))
+    this.writeHead(status, reason, withLengthLast(lengthless(status, headers)))
     if (isEmpty || body.length === 0) this.end()
     else if (body.length <= joinedBytes) this.end(body.toString('latin1'), 'latin1')
     else this.end(body)

@@ -37,8 +37,11 @@ afterAll(async () => {
 
 const head = (...lines: string[]) => `${lines.join('\r\n')}\r\n\r\n`
 
+const usual = { request: 'GET /answer', more: [] as string[], body: '', keeps: false, version: 1 }
+
 /** What arrives for an answer; `request` is its first line without the version. */
-async function receive(text: string, { request = 'GET /answer', keeps = false, version = 1 } = {}) {
+async function receive(text: string, options: Partial<typeof usual> = {}) {
+  const { request, more, body, keeps, version } = { ...usual, ...options }
   answer = text
   isKept = keeps
   const received = await exchangeRaw(
@@ -47,7 +50,8 @@ async function receive(text: string, { request = 'GET /answer', keeps = false, v
       `${request} HTTP/1.${version}`,
       `Host: ${host}.sallyport.localhost:${system.port}`,
       'Connection: close',
-    ),
+      ...more,
+    ) + body,
   )
   const end = received.indexOf('\r\n\r\n')
   const [line = '', ...lines] = received.slice(0, end).split('\r\n')
@@ -95,6 +99,38 @@ describe.each(['open', 'talkative'])('an answer of the origin of %s', name => {
     test('RFC 9110 §5.5: octets of a value that are no ASCII', async () => {
       const received = await receive(`${ok('Location: /caf\xc3\xa9', 'Content-Length: 0')}`)
       expect(received.all('location')).toEqual(['/caf\xc3\xa9'])
+    })
+
+    test.each([
+      ['before a body that streams', ['X-Name: caf\xc3\xa9'], 'ok'],
+      [
+        'of a file name before a body that streams',
+        ['Content-Disposition: attachment; filename="\xe2\x82\xac"'],
+        'ok',
+      ],
+      [
+        'of a file name behind a length',
+        ['Content-Length: 2', 'Content-Disposition: attachment; filename="\xe2\x82\xac \xc3\xa9"'],
+        'ok',
+      ],
+      [
+        'of a file name that is not sent again',
+        ['Content-Length: 2', 'Content-Disposition: attachment; filename="\xe9"'],
+        '',
+      ],
+    ])('RFC 9110 §5.5: octets %s', async (_where, fields, text) => {
+      const status = text === '' ? '304 Not Modified' : '200 OK'
+      const received = await receive(head(`HTTP/1.1 ${status}`, ...fields) + text)
+      expect(received.line).toBe(`HTTP/1.1 ${status}`)
+      for (const field of fields) expect(received.received).toContain(`${field}\r\n`)
+    })
+
+    test('RFC 9110 §5.5: octets of a file name in the request', async () => {
+      const value = 'attachment; filename="\xe2\x82\xac \xc3\xa9"'
+      const more = ['Content-Length: 2', `Content-Disposition: ${value}`]
+      const options = { request: 'POST /answer', more, body: 'hi' }
+      expect((await receive(ok('Content-Length: 0'), options)).line).toBe('HTTP/1.1 200 OK')
+      expect(origin.latest('/answer')?.headers['content-disposition']).toBe(value)
     })
 
     test('RFC 9112 §6.3: a body that ends with the connection', async () => {

@@ -1,7 +1,8 @@
 /**
  * The rest of a request body that nobody wants any more. Closing the connection while it still arrives would reset it,
  * and the client would never see the answer that tells why (RFC 9112 §9.6): so the rest is read and dropped for a
- * while, and only then is the connection cut. HTTP/2 can ask for no more without that (RFC 9113 §8.1).
+ * while, and only then is the connection cut. HTTP/2 can ask for no more without that (RFC 9113 §8.1), but a stream of
+ * which something lies unread is never over.
  */
 
 import { constants, type ServerHttp2Stream } from 'node:http2'
@@ -16,7 +17,9 @@ export function discardBody(req: ClientRequest, onEnd: () => void = () => undefi
   if (req.complete || req.destroyed) return onEnd()
   if (req.stream) {
     onEnd()
-    return askForNoMore(req.stream)
+    askForNoMore(req.stream)
+    req.removeAllListeners('data')
+    return void req.resume()
   }
   const until = performance.now() + longestMs
   const idle = setTimeout(() => req.socket.destroy(), idleMs)

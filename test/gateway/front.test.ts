@@ -11,6 +11,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { readConfig } from '#infra/config.ts'
 import { createLogger } from '#infra/log.ts'
 import { GatewayConfig } from '../../gateway/config.ts'
+import { discardBody } from '../../gateway/discard.ts'
 import { readCertificate } from '../../gateway/front/certificate.ts'
 import type { RequestListener } from '../../gateway/front/client.ts'
 import { createFront, type Front } from '../../gateway/front/front.ts'
@@ -41,9 +42,9 @@ interface Running extends AsyncDisposable {
   readonly url: string
 }
 
-async function start(certificate: TestCertificate): Promise<Running> {
+async function start(certificate: TestCertificate, serve = listener): Promise<Running> {
   const read = readCertificate(certificate, log)
-  const front = createFront({ listener, certificate: read })
+  const front = createFront({ listener: serve, certificate: read })
   const port = await front.listen('127.0.0.1', 0)
   return {
     front,
@@ -304,6 +305,32 @@ describe('a front that stops', () => {
     await own.front.close()
     expect(performance.now() - startedAt).toBeLessThan(2_000)
     agent.destroy()
+  })
+
+  test.each([
+    ['is still being sent', false],
+    ['has been sent', true],
+  ])('does not wait for an upload that nobody read on and that %s', async (_name, isSent) => {
+    let answer: (() => void) | undefined
+    await using own = await start(certificate, (req, res) => {
+      req.once('data', () => req.pause())
+      answer = () => {
+        res.sendWhole(413, 'Content Too Large', [], Buffer.from('too large'))
+        discardBody(req)
+      }
+    })
+    using http2 = client(own.url)
+    const headers = { ':method': 'POST' }
+    const stream = http2.start('/', { headers, endStream: false })
+    const received = answerOf(stream)
+    stream.write(Buffer.alloc(200_000))
+    if (isSent) stream.end()
+    await expect.poll(() => answer).toBeDefined()
+    // By the answer to this all of it has arrived.
+    await new Promise(resolve => http2.session.ping(resolve))
+    answer?.()
+    expect(await received).toMatchObject({ status: 413, text: 'too large', code: 0 })
+    await own.front.close()
   })
 
   test('cuts what is left when it is told to', async () => {

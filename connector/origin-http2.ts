@@ -71,14 +71,14 @@ class Http2Request implements Waiting {
 
   abort(): void {
     this.#isOver = true
-    this.#stream?.close(NGHTTP2_CANCEL)
+    this.#leave()
   }
 
   failed(error: OriginError): void {
     if (this.#isOver) return
     this.#isOver = true
     this.#sending.sink.failed(error)
-    this.#stream?.close(NGHTTP2_CANCEL)
+    this.#leave()
   }
 
   connected(connection: Http2Connection): void {
@@ -165,6 +165,12 @@ class Http2Request implements Waiting {
       this.failed(new OriginError('origin_protocol_error', detail, true))
     else if (error) this.failed(startedError(error))
     else this.failed(new OriginError('origin_unreachable', detail, true))
+  }
+
+  /** A stream that has ended is not over before it was read, and takes its place on the connection until then. */
+  #leave(): void {
+    this.#stream?.close(NGHTTP2_CANCEL)
+    this.#stream?.resume()
   }
 
   #sendBody(stream: ClientHttp2Stream, body: OriginRequest['body']): void {

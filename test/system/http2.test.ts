@@ -460,6 +460,26 @@ describe.each([['h2c'], ['TLS']])('an origin that speaks HTTP/2 (%s)', kind => {
     expect(http2.connected).toBe(before)
   })
 
+  test('is not taken for busy by answers that clients left before they had taken them', async () => {
+    http2.at('/', stream => stream.respond({ ':status': 204 }, { endStream: true }))
+    await client.send(at('/'))
+    const before = http2.connected
+    http2.at('/', stream => {
+      stream.respond({ ':status': 200 })
+      stream.end(bodyOf(400_000))
+    })
+    for (let i = 0; i < 5; i++) {
+      const stream = client.start(at('/')).pause()
+      await headOf(stream)
+      // What the origin still sends has arrived by now, as far as anybody takes it.
+      await Promise.all(http2.sessions.map(it => new Promise(resolve => it.ping(resolve))))
+      stream.close(constants.NGHTTP2_CANCEL)
+    }
+    http2.at('/', stream => stream.respond({ ':status': 204 }, { endStream: true }))
+    await client.send(at('/'))
+    expect(http2.connected).toBe(before)
+  })
+
   test('that says GOAWAY finishes what it has, and gets a new connection for the rest', async () => {
     http2.at('/', stream => {
       for (const session of http2.sessions) session.close()

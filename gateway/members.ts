@@ -60,6 +60,7 @@ class Followed implements Members {
   readonly #resources = new DisposableStack()
   /** Silence before this moment proves nothing: this gateway was not listening. */
   #listeningSince = performance.now()
+  #sweptAt = performance.now()
 
   constructor(bus: Bus) {
     this.#bus = bus
@@ -132,9 +133,13 @@ class Followed implements Members {
   }
 
   #sweep(): void {
+    const now = performance.now()
+    // While this process stood still it has heard nobody: what came meanwhile is read after this.
+    const stoodStillMs = Math.max(0, now - this.#sweptAt - sweepMs)
+    this.#sweptAt = now
     // While the bus is away nobody can be heard, which says nothing about anybody.
     if (!this.#bus.isConnected) return
-    const silentSince = performance.now() - statusTimeoutMs
+    const silentSince = now - statusTimeoutMs - stoodStillMs
     if (this.#listeningSince > silentSince) return
     for (const members of this.#groups.values()) {
       for (const [memberId, heardAt] of members) if (heardAt < silentSince) this.#forget(memberId)

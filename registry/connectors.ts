@@ -75,6 +75,7 @@ class Presence implements Connectors {
   readonly #resources = new DisposableStack()
   /** Silence before this moment proves nothing: this registry was not listening. */
   #listeningSinceMs = performance.now()
+  #sweptAtMs = performance.now()
 
   constructor(options: ConnectorsOptions) {
     this.#options = options
@@ -208,12 +209,16 @@ class Presence implements Connectors {
 
   #sweep(): void {
     const { bus, store } = this.#options
+    const nowMs = performance.now()
+    // While this process stood still it has heard nobody: what came meanwhile is read after this.
+    const stoodStillMs = Math.max(0, nowMs - this.#sweptAtMs - sweepIntervalMs)
+    this.#sweptAtMs = nowMs
     if (!bus.isConnected) return
     for (const connector of store.entries.values()) {
       const { id } = connector
       if (this.#isForgettable(connector))
         void this.#records.forget(id, known => this.#isForgettable(known))
-      else this.#records.turn(id, known => known && this.#afterSilence(known))
+      else this.#records.turn(id, known => known && this.#afterSilence(known, stoodStillMs))
     }
   }
 
@@ -232,8 +237,9 @@ class Presence implements Connectors {
     return silentMs > this.#options.removeInactiveAfterMs
   }
 
-  #afterSilence(connector: Connector): Transition | undefined {
-    const isSilent = Math.min(this.#heardAgoMs(connector.id), this.#listenedMs) > this.#timeoutMs
+  #afterSilence(connector: Connector, stoodStillMs: number): Transition | undefined {
+    const silentMs = Math.min(this.#heardAgoMs(connector.id), this.#listenedMs) - stoodStillMs
+    const isSilent = silentMs > this.#timeoutMs
     return isSilent ? afterSilence(connector) : undefined
   }
 

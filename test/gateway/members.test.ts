@@ -117,6 +117,19 @@ test('the silence of a bus that was away is nobody’s: all have their time from
   await expect.poll(() => gone).toEqual(['waiting'])
 })
 
+test('a gateway that stood still takes nobody for silent before it has read what was said meanwhile', async () => {
+  say({ connectorId: 'steady', groupId: 'thun' })
+  await expect.poll(() => members.liveIn('thun')).toBe(1)
+  const nowMs = performance.now()
+  vi.useFakeTimers({ toFake: ['performance'] })
+  onTestFinished(() => void vi.useRealTimers())
+  vi.advanceTimersByTime(nowMs + statusTimeoutMs + 1)
+  const looks = vi.spyOn(bus, 'isConnected', 'get')
+  onTestFinished(() => looks.mockRestore())
+  await expect.poll(() => looks.mock.calls.length, { interval: 10 }).toBe(1)
+  expect(gone).toEqual([])
+})
+
 test('a group whose queue is empty has too much to do only once one of it has come back to the bus', async () => {
   say({ connectorId: 'first', groupId: 'basel' })
   await expect.poll(() => members.liveIn('basel')).toBe(1)

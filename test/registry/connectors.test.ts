@@ -114,7 +114,7 @@ async function openPresence(nats: TestNats, timeoutMs: number, removeInactiveAft
   )
   await bus.connection.flush()
   const owned = stack.move()
-  return { connectors, [Symbol.asyncDispose]: () => owned.disposeAsync() }
+  return { store, connectors, [Symbol.asyncDispose]: () => owned.disposeAsync() }
 }
 
 test('a connector that falls silent becomes inactive, gateways are told, and it is forgotten later', async () => {
@@ -170,6 +170,24 @@ test('a clock that is set makes no connector silent', async () => {
   await expect.poll(() => gone.map(({ connectorId }) => connectorId), patient).toContain('silent')
   expect(gone).toEqual([{ connectorId: 'silent', reason: 'inactive' }])
   expect(status('steady')).toBe('active')
+})
+
+test('a registry that stood still takes nobody for silent before it has read what was said meanwhile', async () => {
+  await using nats = await startTestNats()
+  await using presence = await openPresence(nats, 15_000, 86_400_000)
+  const bus = await nats.connect('connector')
+  const status = () => presence.connectors.list().map(({ value }) => value.status)
+  say(bus, { connectorId: 'steady' })
+  await expect.poll(status, patient).toEqual(['active'])
+  const nowMs = performance.now()
+  vi.useFakeTimers({ toFake: ['performance'] })
+  onTestFinished(() => void vi.useRealTimers())
+  vi.advanceTimersByTime(nowMs + 15_001)
+  const looks = vi.spyOn(presence.store, 'entries', 'get')
+  await expect.poll(() => looks.mock.calls.length, { interval: 10 }).toBeGreaterThan(0)
+  // Follows what was to be written before it.
+  await presence.connectors.change('steady', { apply: () => undefined })
+  expect(status()).toEqual(['active'])
 })
 
 test('a connector is inactive as soon as the last of its workers is lost, and not before', async () => {

@@ -52,6 +52,9 @@ export interface Incoming {
   readonly trailer: string | undefined
 }
 
+/** What is refused for what is wrong with it by itself. */
+export type Unread = { readonly fault: FaultCode } & Pick<Incoming, 'requestId' | 'acceptsHtml'>
+
 const noCookies: ReadonlyMap<string, string> = new Map()
 
 export class IncomingReader {
@@ -70,12 +73,13 @@ export class IncomingReader {
   }
 
   /** The request, or the fault for which it is refused. */
-  read(req: ClientRequest): Incoming | { fault: FaultCode; requestId: string } {
+  read(req: ClientRequest): Incoming | Unread {
     const requestId = this.nextId()
     const fields = readFields(req.rawHeaders)
     const target = targetOf(req, fields)
     const fault = target.fault ?? faultOf(req, fields, target.path)
-    if (fault) return { fault, requestId }
+    const acceptsHtml = fields.accept.includes('text/html')
+    if (fault) return { fault, requestId, acceptsHtml }
     const peer = plainAddress(req.socket.remoteAddress)
     const isPeerTrusted = this.#isTrusted(peer)
     const method = req.method ?? 'GET'
@@ -99,7 +103,7 @@ export class IncomingReader {
       fetchDest: fields.fetchDest,
       traceparent: fields.traceparent,
       isNavigation: isNavigation(method, fields),
-      acceptsHtml: fields.accept.includes('text/html'),
+      acceptsHtml,
       hasBody: hasBody(req, fields),
       contentLength: fields.transferEncoding === undefined ? fields.contentLength : undefined,
       isChunked: fields.transferEncoding !== undefined,

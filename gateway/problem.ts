@@ -16,8 +16,9 @@ import type { Incoming } from './incoming.ts'
 export interface Problem {
   readonly fault: FaultCode
   readonly requestId: string
-  /** Left out when the request could not even be read. */
+  /** Left out when the request is refused unread; then `acceptsHtml` says who asks. */
   readonly incoming?: Incoming
+  readonly acceptsHtml?: boolean
   /** Why access was refused, in words that a person may read. */
   readonly reasons?: readonly string[]
   /** Where a program sends its user to sign in. */
@@ -75,7 +76,7 @@ export function sendProblem(res: ClientResponse, problem: Problem): void {
   if (problem.allowedOrigin !== undefined) allow(headers, problem.allowedOrigin)
   // A body that nobody will read makes the connection useless for the next request.
   if (!incoming || incoming.hasBody) res.closeConnection()
-  const wantsPage = incoming?.isNavigation || incoming?.acceptsHtml
+  const wantsPage = incoming?.isNavigation || (incoming ?? problem).acceptsHtml
   const body = Buffer.from(wantsPage ? pageOf(problem) : JSON.stringify(jsonOf(problem)))
   const fields = flatHeaders({ ...headers, ...(wantsPage ? pageHeaders : jsonHeaders) })
   const reason = STATUS_CODES[status] ?? ''

@@ -7,7 +7,7 @@ import type { Challenge } from '#infra/contracts/policy.ts'
 import { asSallyportError, type FaultCode } from '#infra/errors.ts'
 import { headerValue } from '#infra/http.ts'
 import type { ClientResponse } from './front/client.ts'
-import type { Incoming } from './incoming.ts'
+import type { Incoming, Unread } from './incoming.ts'
 import { TooManyRequests } from './limits.ts'
 import { MethodNotAllowed } from './methods.ts'
 import { controlPrefix } from './portal.ts'
@@ -97,12 +97,8 @@ function publishedOrigin(
   return isOurs ? origin : undefined
 }
 
-export function refuseUnread(
-  { portal }: ServerContext,
-  res: ClientResponse,
-  { fault, requestId }: { fault: FaultCode; requestId: string },
-): void {
-  sendProblem(res, { fault, requestId, portalUrl: portal.portalUrl })
+export function refuseUnread({ portal }: ServerContext, res: ClientResponse, unread: Unread): void {
+  sendProblem(res, { ...unread, portalUrl: portal.portalUrl })
 }
 
 export function fail(context: ServerContext, visit: Visit, cause: unknown): void {

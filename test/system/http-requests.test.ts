@@ -271,6 +271,17 @@ describe('is refused, reaches nobody and ends its connection:', () => {
   })
 })
 
+test.each([
+  ['headers_too_large', () => get('Accept: text/html', `Cookie: a=${'x'.repeat(66_000)}`)],
+  ['uri_too_long', () => hosted(`GET /${'x'.repeat(66_000)} HTTP/1.1`, 'Accept: text/html')],
+  ['ambiguous_path', () => hosted('GET /a/..%2fb HTTP/1.1', 'Accept: text/html')],
+])('a person is told on a page what no application is asked: %s', async (code, text) => {
+  const answer = await send(text())
+  expect(answer).toMatch(/^content-type: text\/html/im)
+  expect(answer).toContain(code)
+  expect(answer).toContain('Open the portal')
+})
+
 describe('passes as the rule says:', () => {
   type Passed = [rule: string, text: () => string, expected: object]
   const chunked = (body: string, ...more: string[]) =>

@@ -96,7 +96,7 @@ function addPublish(add: ClientCommand): void {
       run: async ({ client, args: [argument], options }) => {
         const { id, displayName, internalUrl } = parseNameAndUrl(argument)
         const body = { ...publishBody(options, internalUrl), ...(displayName && { displayName }) }
-        const application = await publish(client, id, body)
+        const application = await publish(client, { id, displayName, body })
         for (const principal of principalsOf(options))
           await assign(client, application.id, principal)
         if (options.json) return printJson(application)
@@ -179,11 +179,22 @@ function publishBody(options: PublishOptions, internalUrl: string) {
   }
 }
 
-async function publish(client: AdminClient, id: string, body: object): Promise<ApplicationView> {
+interface Publication {
+  id: string
+  displayName: string | undefined
+  body: object
+}
+
+async function publish(
+  client: AdminClient,
+  { id, displayName, body }: Publication,
+): Promise<ApplicationView> {
   const answer = ApplicationAnswer
   const present = await client.find({ path: pathOf(id), answer })
   if (!present)
     return client.call({ method: 'POST', path: '/applications', body: { id, ...body }, answer })
+  if (displayName !== undefined && plain(displayName) !== plain(present.displayName))
+    throw takenBy(present, displayName)
   return client.call({
     method: 'PATCH',
     path: pathOf(id),
@@ -191,6 +202,20 @@ async function publish(client: AdminClient, id: string, body: object): Promise<A
     headers: { prefer: 'return=representation', 'if-match': present['@odata.etag'] },
     answer,
   })
+}
+
+/** Several names make the same id: who publishes a "C++" does not mean the "C" that is there, with all its users. */
+function takenBy({ id, displayName }: ApplicationView, name: string): CommandFailure {
+  const fix = `choose another name, or change that one: sallyport publish ${id}=URL`
+  return new CommandFailure(`"${name}" has the id of "${displayName}", which is ${id}; ${fix}`)
+}
+
+/** "Our Docs" is what was called our-docs before, or "our docs". */
+function plain(name: string): string {
+  return name
+    .trim()
+    .toLowerCase()
+    .replace(/[\s_-]+/g, '-')
 }
 
 function principalsOf({ assignUser, assignGroup }: PublishOptions): PrincipalReference[] {

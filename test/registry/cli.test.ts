@@ -65,6 +65,17 @@ describe('publishing', () => {
     expect(await run('unassign', 'our-docs', '--group', 'Staff')).toMatchObject({ status: 1 })
   })
 
+  test('a name that only makes the same id is no other application of that id', async () => {
+    await run('publish', 'Tool C=http://c.internal/', '--all-users')
+    const other = await run('publish', 'Tool C++=http://cpp.internal/')
+    expect(other).toMatchObject({ status: 1, stdout: '' })
+    expect(other.stderr).toContain('"Tool C++" has the id of "Tool C", which is tool-c')
+    const same = await run('publish', 'tool c=http://moved.internal/')
+    expect(same).toMatchObject({ status: 0, stderr: '' })
+    expect((await run('show', 'tool-c')).stdout).toContain('http://moved.internal/')
+    expect(await run('unpublish', 'tool-c')).toMatchObject({ status: 0 })
+  })
+
   test('everything at once, and a second publish changes only what it names', async () => {
     await run('create-group', 'paris')
     const first = await run(

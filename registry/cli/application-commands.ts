@@ -2,7 +2,7 @@
 
 import { type Command, Option } from 'commander'
 import { z } from 'zod'
-import { Slug } from '#infra/contracts/application.ts'
+import { AppRoleAssignment, Slug } from '#infra/contracts/application.ts'
 import {
   ApplicationView as ApplicationAnswer,
   type ApplicationView,
@@ -96,9 +96,9 @@ function addPublish(add: ClientCommand): void {
       run: async ({ client, args: [argument], options }) => {
         const { id, displayName, internalUrl } = parseNameAndUrl(argument)
         const body = { ...publishBody(options, internalUrl), ...(displayName && { displayName }) }
+        const principals = principalsOf(options)
         const application = await publish(client, { id, displayName, body })
-        for (const principal of principalsOf(options))
-          await assign(client, application.id, principal)
+        for (const principal of principals) await assign(client, application.id, principal)
         if (options.json) return printJson(application)
         print(description(application, await assignments(client, application.id)))
       },
@@ -220,15 +220,26 @@ function plain(name: string): string {
 
 function principalsOf({ assignUser, assignGroup }: PublishOptions): PrincipalReference[] {
   return [
-    ...assignUser.map(principalId => ({ principalType: 'User' as const, principalId })),
-    ...assignGroup.map(principalId => ({ principalType: 'Group' as const, principalId })),
+    ...assignUser.map(name => principalOf('User', name, '--assign-user')),
+    ...assignGroup.map(name => principalOf('Group', name, '--assign-group')),
   ]
 }
 
 function onePrincipal({ user, group }: PrincipalOptions): PrincipalReference {
-  if (user !== undefined) return { principalType: 'User', principalId: user }
-  if (group !== undefined) return { principalType: 'Group', principalId: group }
+  if (user !== undefined) return principalOf('User', user, '--user')
+  if (group !== undefined) return principalOf('Group', group, '--group')
   throw new UsageError('say who: --user UPN or --group NAME')
+}
+
+/** What the system would refuse is refused before anything is done: publishing and assigning are two requests. */
+function principalOf(
+  principalType: PrincipalReference['principalType'],
+  principalId: string,
+  option: string,
+): PrincipalReference {
+  if (AppRoleAssignment.shape.principalId.safeParse(principalId).success)
+    return { principalType, principalId }
+  throw new UsageError(`${option} must be a name of 1 to 256 characters`)
 }
 
 /** False when it was so already. */

@@ -172,6 +172,10 @@ describe('wrong calls end with status 2 and say what to do', () => {
     [['publish', 'wiki=127.0.0.1:3000'], 'must begin with http:// or https://'],
     [['publish', '!!!=http://x/'], 'no Latin letter or digit'],
     [['publish'], 'missing required argument'],
+    [
+      ['publish', 'half=http://x/', '--assign-user', ''],
+      '--assign-user must be a name of 1 to 256',
+    ],
     [['applications', '--colour'], "unknown option '--colour'"],
     [['assign', 'wiki'], '--user UPN or --group NAME'],
     [['assign', 'wiki', '--user', 'a', '--group', 'b'], 'cannot be used with'],
@@ -184,6 +188,7 @@ describe('wrong calls end with status 2 and say what to do', () => {
     const { status, stdout, stderr } = await run(...args)
     expect(stderr).toContain(message)
     expect({ status, stdout }).toEqual({ status: 2, stdout: '' })
+    expect(await registry.send('GET', '/applications/half')).toMatchObject({ status: 404 })
   })
 })
 

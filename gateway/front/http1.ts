@@ -72,6 +72,8 @@ export class Http1Response extends ServerResponse implements ClientResponse {
   }
 
   abort(): void {
+    // One that waits for those before it has no connection yet: it ends when its turn comes, with nothing of it said.
+    if (!this.socket) this.once('socket', endGently)
     this.destroy()
   }
 

@@ -398,3 +398,23 @@ test('an answer that breaks off is no clean end in either version', async () => 
   await closed
   read[Symbol.dispose]()
 })
+
+test('an answer that breaks off before its turn leaves those before it whole, and ends the connection', async () => {
+  let answerFirst = () => {}
+  const breaking: RequestListener = ({ url }, res) => {
+    if (url === '/first') {
+      answerFirst = () => res.sendWhole(200, 'OK', [], Buffer.from('whole'))
+      return
+    }
+    res.sendHead(200, 'OK', [])
+    res.write('half')
+    res.abort()
+    answerFirst()
+  }
+  const front = createFront({ listener: breaking })
+  const port = await front.listen('127.0.0.1', 0)
+  const socket = connectTcp({ port, host: '127.0.0.1' })
+  for (const path of ['/first', '/second']) socket.write(`GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`)
+  expect((await buffer(socket)).toString()).toMatch(/\r\n\r\nwhole$/)
+  await front.close()
+})

@@ -199,8 +199,9 @@ function setCookie(translation: Translation, value: string): string | undefined 
   const [pair = '', ...attributes] = value.split(';')
   if (attributes.length === 0) return value
   const kept = attributes.flatMap(attribute => {
-    const path = /^(\s*path\s*=\s*)(.*)$/i.exec(attribute)
-    if (path) return [`${path[1]}${externalPathOf(translation, path[2] || '/')}`]
+    // Of anything else that is called a path browsers make the folder of the request's (RFC 6265 §5.2.4).
+    const path = /^(\s*path\s*=\s*)(\/.*)$/i.exec(attribute)
+    if (path) return [`${path[1]}${externalPathOf(translation, path[2] as string)}`]
     return /^\s*domain\s*=/i.test(attribute) ? [] : [attribute]
   })
   return [pair, ...kept].join(';')

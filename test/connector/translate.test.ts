@@ -80,6 +80,13 @@ describe('cookies of the origin', () => {
     expect(cookie('a=b; path=/w/x', path)).toBe('a=b; path=/docs/x')
   })
 
+  test.each(['a=b; Path="/w"', 'a=b; Path=', 'a=b; Path=w; Secure'])(
+    'keep what is called a path and is none, of which browsers make one: %s',
+    value => {
+      for (const translation of [root, path]) expect(cookie(value, translation)).toBe(value)
+    },
+  )
+
   test('never take a name of ours', () => {
     expect(responseHeaders(root, ['Set-Cookie', '__Host-sallyport=x; Path=/'])).toEqual([])
     expect(responseHeaders(root, ['set-cookie', ' __Host-sallyport-nonce=x'])).toEqual([])

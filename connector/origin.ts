@@ -15,6 +15,7 @@ import type { Dialer } from './dial.ts'
 import { sendAlone } from './origin-alone.ts'
 import { asOriginError, codeOf, OriginError } from './origin-error.ts'
 import { upgrade } from './origin-upgrade.ts'
+import { maxAnswerHeadBytes } from './own-connection.ts'
 
 /** An idle connection is kept this long, unless the origin's Keep-Alive header says less. */
 export const keepAliveTimeoutMs = 30_000
@@ -128,7 +129,7 @@ export function createOrigins(maxConnections: number, dialer: Dialer): Origins {
       // Silence is the exchange's business (silence.ts), which knows who waits for whom.
       headersTimeout: 0,
       bodyTimeout: 0,
-      maxHeaderSize: 64 * 1024,
+      maxHeaderSize: maxAnswerHeadBytes,
     })
   const owned = new OwnedTargets(destination => openPool(destination, ownedKeepAliveTimeoutMs))
   return {

@@ -17,6 +17,9 @@ export interface OwnConnectionSink {
   failed(error: OriginError): void
 }
 
+/** Of an answer, whichever client asks. */
+export const maxAnswerHeadBytes = 64 * 1024
+
 /** A protocol may let one side go on when the other has said all. */
 const dialOptions = { protocols: ['http/1.1'], allowHalfOpen: true }
 
@@ -33,6 +36,7 @@ export function requestAlone(
     path: target,
     headers: withLengthLast(headers),
     setHost: false,
+    maxHeaderSize: maxAnswerHeadBytes,
     // TLS, where there is any, is there already: for the client it is a connection like any other.
     createConnection(_options, created) {
       giveUp = dialer.dial(destinationOf(application), dialOptions, {

@@ -133,6 +133,12 @@ describe.each(['open', 'talkative'])('an answer of the origin of %s', name => {
       expect(origin.latest('/answer')?.headers['content-disposition']).toBe(value)
     })
 
+    test('RFC 6585 §5: fields of 60 KB', async () => {
+      const long = 'x'.repeat(60_000)
+      const received = await receive(`${ok(`X-Long: ${long}`, 'Content-Length: 2')}ok`)
+      expect([received.all('x-long'), received.body]).toEqual([[long], 'ok'])
+    })
+
     test('RFC 9112 §6.3: a body that ends with the connection', async () => {
       const received = await receive(`${head('HTTP/1.0 200 OK')}hello`, { version: 0 })
       expect([received.line, received.body]).toEqual(['HTTP/1.1 200 OK', 'hello'])

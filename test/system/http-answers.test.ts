@@ -133,6 +133,13 @@ describe.each(['open', 'talkative'])('an answer of the origin of %s', name => {
       expect(origin.latest('/answer')?.headers['content-disposition']).toBe(value)
     })
 
+    test('RFC 9110 §5.5: a length with space behind it', async () => {
+      const text = 'x'.repeat(70_000)
+      const received = await receive(`${ok('Content-Length: 70000 ')}${text}`, { keeps: true })
+      expect([received.line, received.body === text]).toEqual(['HTTP/1.1 200 OK', true])
+      expect((await receive(`${ok('Content-Length:  2 ')}ok`)).body).toBe('ok')
+    })
+
     test('RFC 6585 §5: fields of 60 KB', async () => {
       const long = 'x'.repeat(60_000)
       const received = await receive(`${ok(`X-Long: ${long}`, 'Content-Length: 2')}ok`)

@@ -9,7 +9,7 @@ import { encodeInformation, encodeResponse } from '#infra/frames.ts'
 import { headerValue, isMessageStream } from '#infra/http.ts'
 import { initialCreditBytes, type RequestFrame, singleMessageBytes } from '#infra/wire.ts'
 import type { OriginControl, OriginSink } from './origin.ts'
-import type { OriginError } from './origin-error.ts'
+import { OriginError } from './origin-error.ts'
 import type { Owed } from './silence.ts'
 import { responseHeaders, type Translation, upgradeHeaders } from './translate.ts'
 
@@ -45,6 +45,8 @@ export interface Switch {
 
 /** How long an answer of known, small length may take to become one message. */
 const wholeWithinMs = 20
+
+const unknownCoding = new OriginError('origin_protocol_error', 'an unasked transfer coding', true)
 
 export class Answer implements OriginSink {
   readonly #options: AnswerOptions
@@ -110,6 +112,7 @@ export class Answer implements OriginSink {
   }
 
   head(status: number, reason: string, headers: string[], control: OriginControl): void {
+    if (this.#mayHaveBody(status) && isCoded(headers)) return this.failed(unknownCoding)
     this.#control = control
     this.#headers = headers
     this.#head = { status, reason, headers: responseHeaders(this.#translation, headers) }
@@ -215,3 +218,20 @@ export class Answer implements OriginSink {
     clearTimeout(this.#flushLater)
   }
 }
+
+/**
+ * Whether the body is compressed for this connection alone, by a field that goes no further (RFC 9112 §6.1): what a
+ * client got could not be read. Nobody asked for that.
+ */
+function isCoded(headers: readonly string[]): boolean {
+  return headers.some(
+    (name, i) =>
+      i % 2 === 0 &&
+      name.length === 17 &&
+      name.toLowerCase() === 'transfer-encoding' &&
+      !plainCodings.test(headers[i + 1] as string),
+  )
+}
+
+/** The second is what HTTP/1.1 once called none. */
+const plainCodings = /^(?:[\s,]*(?:chunked|identity))*[\s,]*$/i

@@ -255,6 +255,11 @@ describe.each(['open', 'talkative'])('an answer of the origin of %s', name => {
         head('HTTP/1.1 101 Switching', 'Upgrade: x', 'Connection: Upgrade'),
       ],
       ['RFC 9112 §2.3: no HTTP', 'SSH-2.0-OpenSSH_9.2\r\n\r\n'],
+      [
+        'RFC 9112 §6.1: a coding that nobody asked for',
+        `${ok('Transfer-Encoding: gzip, chunked')}2\r\nok\r\n0\r\n\r\n`,
+      ],
+      ['RFC 9112 §6.3: such a coding without chunks', `${ok('Transfer-Encoding: gzip')}ok`],
     ])('%s', async (_rule, text) => {
       const received = await receive(text)
       expect(received.line).toBe('HTTP/1.1 502 Bad Gateway')

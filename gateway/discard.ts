@@ -12,6 +12,9 @@ import type { ClientRequest } from './front/client.ts'
 const idleMs = 2_000
 const longestMs = 30_000
 
+/** How often an answer is looked at of which nothing but its end is missing. */
+const endSweepMs = 10
+
 /** Calls back once, when the body is over or its connection is. */
 export function discardBody(req: ClientRequest, onEnd: () => void = () => undefined): void {
   if (req.complete || req.destroyed) return onEnd()
@@ -39,10 +42,15 @@ export function discardBody(req: ClientRequest, onEnd: () => void = () => undefi
   req.resume()
 }
 
-/** Once the answer is out; one that is broken off resets the stream by itself. */
+/** Once the answer is out, its end included; one that is broken off resets the stream by itself. */
 function askForNoMore(stream: ServerHttp2Stream): void {
   if (stream.endAfterHeaders || !stream.writableEnded) return
-  const close = () => stream.close(constants.NGHTTP2_NO_ERROR)
+  const close = () => {
+    if (stream.destroyed || stream.closed) return
+    // Trailers, or the empty frame in place of them, follow what was written, and the reset would overtake them.
+    if (stream.state.localClose) stream.close(constants.NGHTTP2_NO_ERROR)
+    else setTimeout(close, endSweepMs)
+  }
   if (stream.writableFinished) close()
   else stream.once('finish', close)
 }

@@ -379,6 +379,20 @@ test.each([
   },
 )
 
+test('an answer that is over before the upload is whole when the client is asked for no more', async () => {
+  await using own = await start(certificate, (req, res) => {
+    res.sendHead(413, 'Content Too Large', [])
+    res.write('too large')
+    res.endWith(['X-Sum', '1'])
+    discardBody(req)
+  })
+  using http2 = client(own.url)
+  const stream = http2.start('/', { headers: { ':method': 'POST' }, endStream: false })
+  stream.write(Buffer.alloc(1_000))
+  const whole = { status: 413, text: 'too large', trailers: [['x-sum', '1']], code: 0 }
+  expect(await answerOf(stream)).toMatchObject(whole)
+})
+
 test('an answer that breaks off is no clean end in either version', async () => {
   const breaking: RequestListener = (_req, res) => {
     res.sendHead(200, 'OK', ['Content-Type', 'text/plain'])

@@ -77,7 +77,10 @@ function clientStream(
 
 function bidirectional(call: ServerDuplexStream<Buffer, Buffer>): void {
   call.on('cancelled', () => noticed.push('cancelled'))
-  call.on('data', piece => call.write(Buffer.concat([Buffer.from('echo '), piece])))
+  call.on('data', piece => {
+    call.write(Buffer.concat([Buffer.from('echo '), piece]))
+    if (String(piece) === 'fail') call.emit('error', { code: status.ABORTED, details: message })
+  })
   call.on('end', () => call.end())
 }
 
@@ -206,6 +209,17 @@ describe('a call', () => {
     call.end()
     call.resume()
     expect((await once(call, 'status'))[0]).toMatchObject({ code: status.OK })
+  })
+
+  test('that the server ends while the client still talks has its last message and its code', async () => {
+    const call = client.bidirectional()
+    const end = everything(call)
+    call.write(Buffer.from('fail'))
+    expect(await end).toMatchObject({
+      messages: ['echo fail'],
+      code: status.ABORTED,
+      details: message,
+    })
   })
 
   test('is one of three hundred on one connection', async () => {

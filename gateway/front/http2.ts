@@ -189,9 +189,14 @@ function closeWhenIdle(session: Session, idleTimeoutMs: number): void {
   let open = 0
   session.on('stream', stream => {
     open++
-    stream.once('close', () => open--)
+    stream.once('close', () => {
+      // A reset alone is no activity to Node.
+      if (--open === 0) session.setTimeout(idleTimeoutMs)
+    })
   })
-  session.setTimeout(idleTimeoutMs, () => open === 0 && session.close())
+  session.setTimeout(idleTimeoutMs)
+  // Given to setTimeout it would be called once, and not again when a stream was open then.
+  session.on('timeout', () => open === 0 && session.close())
 }
 
 /** Twice, as the RFC advises: requests that crossed the first notice are still served. */

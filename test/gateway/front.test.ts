@@ -14,7 +14,7 @@ import { GatewayConfig } from '../../gateway/config.ts'
 import { discardBody } from '../../gateway/discard.ts'
 import { readCertificate } from '../../gateway/front/certificate.ts'
 import type { RequestListener } from '../../gateway/front/client.ts'
-import { createFront, type Front } from '../../gateway/front/front.ts'
+import { createFront, type Front, type FrontOptions } from '../../gateway/front/front.ts'
 import { createCertificate, type TestCertificate } from '../harness/certificate.ts'
 import { answerOf, Http2Client, headOf } from '../harness/http2-client.ts'
 
@@ -42,9 +42,13 @@ interface Running extends AsyncDisposable {
   readonly url: string
 }
 
-async function start(certificate: TestCertificate, serve = listener): Promise<Running> {
+async function start(
+  certificate: TestCertificate,
+  serve = listener,
+  patience: FrontOptions['patience'] = {},
+): Promise<Running> {
   const read = readCertificate(certificate, log)
-  const front = createFront({ listener: serve, certificate: read })
+  const front = createFront({ listener: serve, certificate: read, patience })
   const port = await front.listen('127.0.0.1', 0)
   return {
     front,
@@ -240,6 +244,19 @@ describe('a connection of HTTP/2', () => {
     expect(opened).toBeLessThan(10_000)
     expect(await other.send('/')).toMatchObject({ status: 200 })
     await expect.poll(() => held.size).toBe(0)
+  })
+
+  test('is closed when it is idle, also after a stream that was open for longer and was reset', async () => {
+    await using own = await start(certificate, listener, { keepAlive: 0.2 })
+    using waiting = client(own.url)
+    const closed = once(waiting.session, 'close')
+    const stream = waiting.start('/held')
+    await expect.poll(() => held.size).toBe(1)
+    using idle = client(own.url)
+    await once(idle.session, 'close')
+    expect(waiting.session.closed).toBe(false)
+    stream.close(8)
+    await closed
   })
 
   test('that sends a header block beyond 64 KiB loses that request alone', async () => {

@@ -72,6 +72,10 @@ export class Exchange implements Answered {
     return this.#claims
   }
 
+  get gatewayId(): string {
+    return this.#options.frame.gatewayId
+  }
+
   start(): void {
     if (this.#endIfReadOnly() || this.endIfVetoed()) return
     const { frame, application, origins } = this.#options
@@ -124,7 +128,7 @@ export class Exchange implements Answered {
           this.#answer.sender?.grant(frame.bytes)
           break
         case 'cancel':
-          this.#close(true)
+          this.leave()
           break
         case 'bulk':
           this.#dialBulk(frame.key)
@@ -133,6 +137,11 @@ export class Exchange implements Answered {
     } catch (error) {
       this.cancel('protocol_error', detailOf(error))
     }
+  }
+
+  /** Nobody waits for it any more. */
+  leave(): void {
+    this.#close(true)
   }
 
   /** Breaks off: the gateway is told why, the origin's request is aborted. */

@@ -84,6 +84,20 @@ export class OpenExchanges implements Disposable {
     }
   }
 
+  /** Those that have been open since before this moment, oldest first. */
+  *since(moment: number): Generator<[string, Exchange]> {
+    for (const entry of this.#open) {
+      if (entry[1].startedAt > moment) return
+      yield entry
+    }
+  }
+
+  /** Their gateway is gone: nobody may be told. */
+  leave(gatewayId: string): void {
+    for (const exchange of this.#open.values())
+      if (exchange.gatewayId === gatewayId) exchange.leave()
+  }
+
   /** The connector stops. */
   cut(): void {
     for (const exchange of this.#open.values()) exchange.cancel('connector_lost', 'connector stops')

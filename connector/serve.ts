@@ -25,6 +25,7 @@ import { Leases, refusalOfLease } from './leases.ts'
 import { OpenExchanges } from './open-exchanges.ts'
 import type { Origins } from './origin.ts'
 import type { Readiness } from './readiness.ts'
+import { Reminder } from './reminder.ts'
 import { originOf } from './translate.ts'
 import type { SiteVeto } from './veto/site-veto.ts'
 
@@ -74,6 +75,7 @@ class Server implements Serving {
   readonly #queue: GroupQueue
   readonly #down: Subscription
   readonly #answers: FrameGatherer<string>
+  readonly #reminder: Reminder
 
   constructor(context: ServeContext) {
     this.#context = context
@@ -89,6 +91,11 @@ class Server implements Serving {
         const isBatch = more.length > 0
         bus.publish(subjects.up(memberId, gatewayId, isBatch ? '' : exchangeId), message)
       },
+    })
+    this.#reminder = new Reminder({
+      ...context,
+      open: this.#open,
+      send: (gatewayId, exchangeId, frame) => this.#answers.add(gatewayId, exchangeId, frame),
     })
     const prefixLength = subjects.down(memberId, '-').length - 1
     this.#down = bus.subscribe(subjects.downTo(memberId), {
@@ -225,6 +232,7 @@ class Server implements Serving {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#open[Symbol.dispose]()
+    this.#reminder[Symbol.dispose]()
     await this.#queue[Symbol.asyncDispose]()
     this.#open.cut()
     this.#answers.flush()

@@ -11,7 +11,7 @@
  *
  *   A small exchange is exactly these two messages. Otherwise, on the subjects `up` and `down.<connector>.<id>`:
  *
- *      │◄── ACCEPTED            still working: 250 ms without another answer
+ *      │◄── ACCEPTED            still working: 250 ms without another answer; later on, now and then, to hear that somebody waits
  *      │◄── REFUSED             never started (busy, not ready, not informed, lease unknown, expired) or failed before the response head
  *      │◄── INFORMATION         a 1xx response; or, on a raw connection, that an answer of this status goes by in its DATA
  *      │◄── RESPONSE + more     head and first bytes; DATA … END follow

@@ -266,10 +266,8 @@ describe('a lease for safe methods', () => {
     }
     await expect.poll(write.answers).toContainEqual(expect.objectContaining({ code: 'read_only' }))
     await expect.poll(() => origin.latest('/write')?.end).toBe('broken')
-    expect([serving.openExchanges, read.answers().map(({ type }) => type)]).toEqual([
-      1,
-      ['accepted'],
-    ])
+    expect(serving.openExchanges).toBe(1)
+    expect(new Set(read.answers().map(({ type }) => type))).toEqual(new Set(['accepted']))
     serving.cancel(() => true, 'aborted')
   })
 })

@@ -42,6 +42,13 @@ test('requests fail clearly while the bus is away and go on when it is back, wit
   const request = (number: number) => ({ method: number % 4 === 0 ? 'POST' : 'GET', path: '/' })
   await using load = startDriving({ gateways, headers: alice.headers, request })
   await load.untilAnswered(500)
+  const held = drive({
+    gateways,
+    headers: alice.headers,
+    count: 4,
+    request: () => ({ method: 'POST', path: '/held' }),
+  })
+  await expect.poll(() => origin.held).toBe(4)
   await nats.kill()
   // The second gateway has never seen this session, and cannot look it up now.
   const strangers = drive({ gateways: () => gateways().slice(1), headers: bob.headers, count: 2 })
@@ -63,6 +70,9 @@ test('requests fail clearly while the bus is away and go on when it is back, wit
     replies.filter(({ number, method }) => method === 'POST' && origin.timesSeen(number) > 1),
   ).toEqual([])
   expect(processes()).toEqual(before)
+  // Nobody waits for them any more, and they would take the place of others.
+  expect((await held).map(({ code }) => code)).toEqual(Array(4).fill('connector_lost'))
+  await expect.poll(() => origin.held).toBe(0)
 
   // A gateway that has nothing in memory knows the sessions from the bucket alone.
   const fresh = await system.add('gateway')

@@ -48,4 +48,12 @@ test('two gateways and three connectors share 10,000 requests of one session eve
   }
   expect(rotation).toHaveLength(1)
   expect(failures(await load.stop())).toEqual([])
+
+  // Nobody waits for what a gateway had under way that is killed, and it would take the place of others.
+  const request = () => ({ method: 'POST', path: '/held' })
+  const held = drive({ gateways: () => rotation, headers, count: 4, request })
+  await expect.poll(() => origin.held).toBe(4)
+  for (const last of system.services.of('gateway')) await system.kill(last)
+  await expect.poll(() => origin.held).toBe(0)
+  expect((await held).filter(({ error }) => error === undefined)).toEqual([])
 })

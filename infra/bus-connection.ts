@@ -93,6 +93,23 @@ export async function dial(options: DialOptions): Promise<NatsConnection> {
   return connection
 }
 
+/**
+ * Whether the bus lets this connection hear the subject. With the key of another role nothing would ever work, nor would
+ * anything say why.
+ */
+export async function mayHear(connection: NatsConnection, subject: string): Promise<boolean> {
+  let isRefused = false
+  const subscription = connection.subscribe(subject, {
+    callback: error => {
+      isRefused ||= error !== null
+    },
+  })
+  // What the server refuses it says before it answers this.
+  await connection.flush()
+  subscription.unsubscribe()
+  return !isRefused
+}
+
 /** Host and port of every server, for messages: without the seed. */
 export function addressesOf(url: string): string {
   return hostsOf(url)

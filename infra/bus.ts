@@ -11,7 +11,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Msg, MsgHdrs, NatsConnection, Subscription } from '@nats-io/transport-node'
 import type { z } from 'zod'
 import { answer, type CallOptions, call, type ServeOptions } from './bus-calls.ts'
-import { addressesOf, type BusAddress, dial, waitMsBefore } from './bus-connection.ts'
+import { addressesOf, type BusAddress, dial, mayHear, waitMsBefore } from './bus-connection.ts'
+import { ConfigurationError } from './config.ts'
 import { detailOf, SallyportError } from './errors.ts'
 import type { Logger } from './log.ts'
 import { type SeldomLog, seldom } from './seldom-log.ts'
@@ -213,6 +214,7 @@ export class Bus implements AsyncDisposable {
 /**
  * Connects, and keeps trying with jitter until it succeeds or `signal` aborts; each failure is logged with its
  * reason. Afterwards the connection comes back by itself, without end.
+ * @throws ConfigurationError for the key of another role.
  */
 export async function connectBus(options: BusOptions): Promise<Bus> {
   const { role, log, signal } = options
@@ -226,8 +228,10 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
         inboxPrefix: subjects.inbox(role, instance),
         onFailure: reason => log.warn(`the bus cannot be reached again yet (${reason})`),
       })
+      await refuseOtherKeys(connection, options, instance)
       return new Bus(connection, instance, log)
     } catch (error) {
+      if (error instanceof ConfigurationError) throw error
       const reason = detailOf(error)
       log.error(
         `the bus at ${addressesOf(options.url)} cannot be reached (${reason}); attempt ${attempt}, trying again`,
@@ -235,6 +239,26 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
       await sleep(waitMsBefore(options.url, attempt), undefined, signal ? { signal } : {})
     }
   }
+}
+
+/** Who came with a certificate has no key, and who answers the server's own questions hears nothing else. */
+async function refuseOtherKeys(
+  connection: NatsConnection,
+  { role, url }: BusOptions,
+  instance: string,
+): Promise<void> {
+  if (role === 'callout' || url.startsWith('wss:')) return
+  try {
+    if (await mayHear(connection, `${subjects.inbox(role, instance)}.>`)) return
+  } catch (error) {
+    await connection.close().catch(() => undefined)
+    throw error
+  }
+  await connection.close().catch(() => undefined)
+  throw new ConfigurationError(
+    `The bus at ${addressesOf(url)} does not let its user be a ${role}: SALLYPORT_BUS_URL has the key of another role.\n` +
+      'A variable that is set counts before a file of --environment.',
+  )
 }
 
 /** What the server knows a connection by. Whoever connects chooses it: it proves nothing. */

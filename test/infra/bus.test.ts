@@ -217,6 +217,19 @@ describe('a connection', () => {
     expect(bus.isConnected).toBe(true)
   })
 
+  it('with the key of another role is refused, and is not tried again', async () => {
+    const address = nats.server.addressFor('auditor')
+    const refused = connectBus({
+      ...address,
+      role: 'gateway',
+      log,
+      signal: AbortSignal.timeout(3_000),
+    })
+    await expect(refused).rejects.toThrow(
+      /does not let its user be a gateway: SALLYPORT_BUS_URL has the key of another role/,
+    )
+  })
+
   it('stops being tried at the signal', async () => {
     const stopping = new AbortController()
     const url = 'nats://policy:x@127.0.0.1:1'

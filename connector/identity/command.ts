@@ -62,6 +62,7 @@ async function enrolHost(source: string, environment: Environment): Promise<void
   const proxy = { HTTPS_PROXY, NO_PROXY }
   const known = await folder.read()
   try {
+    if (!known) refuseBusOfOthers(environment)
     const token = await readToken(source, environment)
     if (known && (await isKept(known, { token, proxy, log }))) {
       log.info({ connector: known.connectorId }, 'enrolled already: the token was not used')
@@ -143,6 +144,14 @@ function inWords(error: unknown): string {
     return `not enrolled. ${title} ${advice} (${error.code}: ${error.message})`
   }
   return (error as Error).message
+}
+
+/** A connector that enrols would not use what it gets then. */
+function refuseBusOfOthers({ SALLYPORT_BUS_URL: url }: Environment): void {
+  if (!url || url.startsWith('wss:')) return
+  throw new ConfigurationError(
+    'SALLYPORT_BUS_URL is set to a bus without enrolment, as administrators use it; so the token was not used. Unset it: a connector that is enrolled knows where the bus is.',
+  )
 }
 
 function exitStatus(error: unknown): number {

@@ -55,3 +55,14 @@ test('a file that is not there is refused with its name', async () => {
   expect(await command.exited).toBe(1)
   expect(command.errors).toMatch(/--environment: \/nowhere\/connector cannot be read/)
 })
+
+test('in a shell that follows the audit trail each says which variable is in the way, and a token stays unused', async () => {
+  const { url, caPath } = system.parts.nats.addressFor('auditor')
+  const auditor = { SALLYPORT_BUS_URL: url, ...(caPath && { SALLYPORT_BUS_CA_PATH: caPath }) }
+  const start = (role: string) =>
+    runCommand([role, '--environment', join(system.environmentFolder, role)], auditor)
+  const [gateway, connector] = [start('gateway'), start('connector')]
+  expect(await Promise.all([gateway.exited, connector.exited])).toEqual([78, 78])
+  expect(gateway.errors).toMatch(/does not let its user be a gateway: SALLYPORT_BUS_URL/)
+  expect(connector.errors).toMatch(/SALLYPORT_BUS_URL .* so the token was not used/)
+})

@@ -14,7 +14,7 @@ import {
 import { createServer as createSecureServer, type Server as SecureServer } from 'node:https'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import type { TlsOptions } from 'node:tls'
+import type { TLSSocket, TlsOptions } from 'node:tls'
 import { pairsOf, withLengthLast } from '#infra/http.ts'
 import {
   type Arrival,
@@ -74,12 +74,20 @@ export class Http1Response extends ServerResponse implements ClientResponse {
   abort(): void {
     // One that waits for those before it has no connection yet: it ends when its turn comes, with nothing of it said.
     if (!this.socket) this.once('socket', endGently)
-    this.destroy()
+    // Where the end of the connection may be that of the body, only a reset is another end (RFC 9112 §8).
+    if (this.req.httpVersionMinor === 0 && this.socket && !isTls(this.socket))
+      this.socket.resetAndDestroy()
+    else this.destroy()
   }
 
   closeConnection(): void {
     this.shouldKeepAlive = false
   }
+}
+
+/** TLS has an end of its own, which is missing then. */
+function isTls(socket: Socket): boolean {
+  return (socket as TLSSocket).encrypted === true
 }
 
 export type Http1Server =

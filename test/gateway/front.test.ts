@@ -410,12 +410,13 @@ test('an answer that is over before the upload is whole when the client is asked
   expect(await answerOf(stream)).toMatchObject(whole)
 })
 
+const breaking: RequestListener = (_req, res) => {
+  res.sendHead(200, 'OK', ['Content-Type', 'text/plain'])
+  res.write('half')
+  setImmediate(() => res.abort())
+}
+
 test('an answer that breaks off is no clean end in either version', async () => {
-  const breaking: RequestListener = (_req, res) => {
-    res.sendHead(200, 'OK', ['Content-Type', 'text/plain'])
-    res.write('half')
-    setImmediate(() => res.abort())
-  }
   const read = readCertificate(certificate, log)
   const front = createFront({ listener: breaking, certificate: read })
   const port = await front.listen('127.0.0.1', 0)
@@ -430,9 +431,18 @@ test('an answer that breaks off is no clean end in either version', async () => 
   read[Symbol.dispose]()
 })
 
+test('an answer to HTTP/1.0 that breaks off is none either, whose end is that of the connection', async () => {
+  const front = createFront({ listener: breaking })
+  const port = await front.listen('127.0.0.1', 0)
+  const socket = connectTcp({ port, host: '127.0.0.1' })
+  socket.write('GET / HTTP/1.0\r\nHost: a\r\n\r\n')
+  await expect(buffer(socket)).rejects.toThrow('ECONNRESET')
+  await front.close()
+})
+
 test('an answer that breaks off before its turn leaves those before it whole, and ends the connection', async () => {
   let answerFirst = () => {}
-  const breaking: RequestListener = ({ url }, res) => {
+  const overtaking: RequestListener = ({ url }, res) => {
     if (url === '/first') {
       answerFirst = () => res.sendWhole(200, 'OK', [], Buffer.from('whole'))
       return
@@ -442,7 +452,7 @@ test('an answer that breaks off before its turn leaves those before it whole, an
     res.abort()
     answerFirst()
   }
-  const front = createFront({ listener: breaking })
+  const front = createFront({ listener: overtaking })
   const port = await front.listen('127.0.0.1', 0)
   const socket = connectTcp({ port, host: '127.0.0.1' })
   for (const path of ['/first', '/second']) socket.write(`GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`)

@@ -33,15 +33,24 @@ export function answerUnreadable(refusal: Refusal): (error: Error, socket: Duple
     if (answered.has(socket)) return
     answered.add(socket)
     const fault = faultOf(error)
-    const open = openResponse(socket)
-    if (!fault || !socket.writable || open?.headersSent) return void socket.destroy()
-    // A request of which only the body is broken has an exchange, which has to end now.
-    if (open) {
-      socket.write(refusal(fault))
-      return void socket.destroy()
-    }
-    refuse(socket, refusal(fault))
+    if (!fault) return void socket.destroy()
+    inTurn(socket, open => {
+      if (!socket.writable || open?.headersSent) return void socket.destroy()
+      // A request of which only the body is broken has an exchange, which has to end now.
+      if (open) {
+        socket.write(refusal(fault))
+        return void socket.destroy()
+      }
+      refuse(socket, refusal(fault))
+    })
   }
+}
+
+/** Answers to requests that came whole are given first (RFC 9112 §9.3.2): what broke comes behind them. */
+function inTurn(socket: Duplex, answer: (open: ServerResponse | null | undefined) => void): void {
+  const open = openResponse(socket)
+  if (open?.req.complete) open.once('finish', () => inTurn(socket, answer))
+  else answer(open)
 }
 
 /** Answers, and closes the connection once the client has had time to read that. */

@@ -477,6 +477,15 @@ describe('passes as the rule says:', () => {
     expect(lengths).toHaveLength(5)
   })
 
+  test.each(['/bytes/3', '/ways/trickles'])(
+    'RFC 9112 §9.3.2: %s, in front of what cannot be read',
+    async path => {
+      const text = hosted(`POST ${path} HTTP/1.1`, 'Content-Length: 3')
+      const answer = await send(`${text}abcdefgh\r\n\r\n`)
+      expect(answer).toMatch(/^HTTP\/1\.1 200 .*\r\n\r\n.+HTTP\/1\.1 (400|501) /s)
+    },
+  )
+
   test('RFC 9110 §7.8: an upgrade behind a request without an answer yet, served as if it offered none', async () => {
     const upgrade = ['Connection: Upgrade, close', 'Upgrade: websocket']
     const answer = await send(

@@ -41,7 +41,7 @@ export class Http1Response extends ServerResponse implements ClientResponse {
   }
 
   sendHead(status: number, reason: string, headers: readonly string[]): void {
-    this.writeHead(status, reason, withLengthLast(headers as string[]))
+    this.#begin(status, reason, headers as string[])
     // flushHeaders would make UTF-8 of what is octets (RFC 9110 §5.5). Where there is no body the end brings the head.
     this.write('', 'latin1')
   }
@@ -50,7 +50,7 @@ export class Http1Response extends ServerResponse implements ClientResponse {
     const isEmpty = hasNoBody(this.req.method, status)
     if ((!isEmpty || body.length > 0) && !hasLength(headers))
       headers.push('Content-Length', `${body.length}`)
-    this.writeHead(status, reason, withLengthLast(lengthless(status, headers)))
+    this.#begin(status, reason, lengthless(status, headers))
     if (isEmpty || body.length === 0) this.end()
     else if (body.length <= joinedBytes) this.end(body.toString('latin1'), 'latin1')
     else this.end(body)
@@ -82,6 +82,13 @@ export class Http1Response extends ServerResponse implements ClientResponse {
 
   closeConnection(): void {
     this.shouldKeepAlive = false
+  }
+
+  #begin(status: number, reason: string, headers: string[]): void {
+    // Node finds that a field cannot be sent only after it has settled that there will be no body, in what comes instead
+    // neither: whoever read that would take the next answer for its body.
+    if (hasNoBody(undefined, status)) fieldLines(headers)
+    this.writeHead(status, reason, withLengthLast(headers))
   }
 }
 

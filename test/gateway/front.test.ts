@@ -459,3 +459,21 @@ test('an answer that breaks off before its turn leaves those before it whole, an
   expect((await buffer(socket)).toString()).toMatch(/\r\n\r\nwhole$/)
   await front.close()
 })
+
+test.each([204, 304])(
+  'a %i that cannot be said gives way to an answer with a body',
+  async status => {
+    const front = createFront({
+      listener(_req, res) {
+        expect(() => res.sendWhole(status, '', ['X-A', 'a\nb'], Buffer.alloc(0))).toThrow('X-A')
+        res.closeConnection()
+        res.sendWhole(502, 'Bad Gateway', [], Buffer.from('told'))
+      },
+    })
+    const port = await front.listen('127.0.0.1', 0)
+    const socket = connectTcp({ port, host: '127.0.0.1' })
+    socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+    expect((await buffer(socket)).toString()).toMatch(/^HTTP\/1\.1 502 .*\r\n\r\ntold$/s)
+    await front.close()
+  },
+)

@@ -49,8 +49,8 @@ export class BulkOffers {
       throw new SallyportError('bad_request', `Upgrade: ${bulkProtocol} is missing`)
     }
     this.#offers.delete(key)
-    const { socket, first } = upgrade
-    upgrade.takeOver()
+    const { socket } = upgrade
+    const first = upgrade.takeOver()
     res.closeConnection()
     spare(socket)
     socket.write(switching)

@@ -306,11 +306,11 @@ export class Exchange {
   #switchProtocols(frame: ResponseFrame): void {
     const { upgrade, incoming } = this.request
     if (!upgrade) throw new Error('an unasked switch of protocols')
-    const { socket, first, isRaw = false } = upgrade
+    const { socket, isRaw = false } = upgrade
     // What cannot be said is an error, of which the client is told while the connection still speaks HTTP.
     const head = isRaw ? '' : switchingHead(frame, incoming.requestId)
     this.#responded(frame.status)
-    upgrade.takeOver()
+    const first = upgrade.takeOver()
     if (!isRaw) socket.write(head, 'latin1')
     this.#upgraded = new UpgradedConnection({
       socket,

@@ -60,10 +60,8 @@ export interface Arrival {
 
 export interface Upgrade {
   readonly socket: Duplex
-  /** What the client sent together with its request. */
-  readonly first: Buffer
-  /** From here on the socket is no HTTP any more. */
-  takeOver(): void
+  /** From here on the socket is no HTTP any more. Answers what the client has sent behind its request. */
+  takeOver(): Buffer
   /** The origin's answers are bytes of the connection too, the first one included (front/raw.ts). */
   readonly isRaw?: boolean
 }

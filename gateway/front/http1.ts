@@ -97,6 +97,9 @@ function isTls(socket: Socket): boolean {
   return (socket as TLSSocket).encrypted === true
 }
 
+/** What a client may send after its request for a WebSocket and before the answer, to which it has to wait. */
+const maxEarlyBytes = 64 * 1024
+
 export type Http1Server =
   | Server<typeof IncomingMessage, typeof Http1Response>
   | SecureServer<typeof IncomingMessage, typeof Http1Response>
@@ -136,10 +139,44 @@ export function createHttp1Server(
     const res = new Http1Response(req)
     res.closeConnection()
     res.assignSocket(socket as Socket)
-    res.once('finish', () => endGently(socket))
-    const takeOver = () => res.detachSocket(socket as Socket)
-    begin(req, res, { upgrade: { socket, first, takeOver } })
+    const early = isWebSocket(req) ? readEarly(socket, res) : undefined
+    res.once('finish', () => {
+      early?.end()
+      endGently(socket)
+    })
+    const takeOver = () => {
+      res.detachSocket(socket as Socket)
+      return early ? Buffer.concat([first, early.end()]) : first
+    }
+    begin(req, res, { upgrade: { socket, takeOver } })
   })
   server.on('connect', (_req, socket: Duplex) => refuse(socket, refusal('method_not_allowed')))
   return server
+}
+
+function isWebSocket({ headers }: IncomingMessage): boolean {
+  return headers.upgrade?.toLowerCase() === 'websocket'
+}
+
+/**
+ * Reads a connection before it is switched, or nobody would hear of a client that leaves: one of WebSockets can use
+ * nothing of a connection whose end it has closed. Of other protocols it may have said all that it had to say.
+ */
+function readEarly(socket: Duplex, res: ServerResponse): { end(): Buffer } {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  const onData = (chunk: Buffer) => {
+    chunks.push(chunk)
+    bytes += chunk.length
+    if (bytes > maxEarlyBytes) socket.pause()
+  }
+  const onEnd = () => void (res.headersSent || socket.destroy())
+  socket.on('data', onData).on('end', onEnd)
+  return {
+    end() {
+      socket.off('data', onData).off('end', onEnd)
+      if (bytes > maxEarlyBytes) socket.resume()
+      return Buffer.concat(chunks.splice(0))
+    },
+  }
 }

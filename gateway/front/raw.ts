@@ -119,8 +119,9 @@ function begin(listener: RequestListener, socket: Socket, { head, rest }: Read):
   const takeOver = () => {
     res.detachSocket(socket)
     socket.resume()
+    return rest
   }
-  listener(req, res, { upgrade: { socket, first: rest, takeOver, isRaw: true } })
+  listener(req, res, { upgrade: { socket, takeOver, isRaw: true } })
 }
 
 /** The head in Node's shape; its body is never read as one. */

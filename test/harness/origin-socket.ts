@@ -2,7 +2,7 @@
  * The WebSocket side of the test origin: /ws echoes messages and answers `close CODE REASON` and `reset`; /ws/refused
  * answers 403 with a body and two cookies in place of the upgrade; /ws/cookies sets cookies on the 101;
  * /ws/first sends a message right after the 101; /ws/headers the request's raw headers; /ws/resets breaks the connection before it, /ws/hangs
- * never answers.
+ * never answers, /ws/late takes a moment for the agreement.
  */
 
 import type { IncomingMessage, Server } from 'node:http'
@@ -19,12 +19,15 @@ export function acceptWebSockets(server: Server): void {
   sockets.on('headers', (headers: string[], { url }) => {
     if (url === '/ws/cookies') headers.push('Set-Cookie: a=1; Path=/', 'Set-Cookie: b=2; Path=/')
   })
+  const agree = (req: IncomingMessage, socket: Socket, first: Buffer) =>
+    sockets.handleUpgrade(req, socket, first, ws => converse(ws, req, socket))
   server.on('upgrade', (req: IncomingMessage, socket: Socket, first: Buffer) => {
     socket.on('error', () => undefined)
-    if (req.url === '/ws/hangs') return
+    if (req.url === '/ws/hangs') return void socket.on('end', () => socket.end()).resume()
     if (req.url === '/ws/resets') socket.resetAndDestroy()
     else if (req.url === '/ws/refused') refuse(socket)
-    else sockets.handleUpgrade(req, socket, first, ws => converse(ws, req, socket))
+    else if (req.url === '/ws/late') setTimeout(() => agree(req, socket, first), 100)
+    else agree(req, socket, first)
   })
 }
 

@@ -67,6 +67,17 @@ async function refusal(path: string, options?: DialOptions) {
   }
 }
 
+/** The request as lines, without the empty one at its end. */
+const asked = (path: string) => [
+  `GET ${path} HTTP/1.1`,
+  `Host: ${host()}`,
+  `Cookie: ${visitor.headers.cookie}`,
+  'Connection: Upgrade',
+  'Upgrade: websocket',
+  'Sec-WebSocket-Version: 13',
+  'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+]
+
 const message = async (ws: WebSocket) => String((await once(ws, 'message'))[0])
 const closing = async (ws: WebSocket) => {
   const [code, reason] = await once(ws, 'close')
@@ -201,17 +212,26 @@ describe('an upgrade', () => {
     expect(status).toBe(502)
   })
 
+  test('whose client leaves before the origin has answered leaves nothing at the origin', async () => {
+    using connection = await connectRaw(gateway())
+    connection.write([...asked('/ws/hangs'), '', ''].join('\r\n'))
+    await expect.poll(() => origin.upgraded).toBe(1)
+    connection.socket.end()
+    await noneLeft()
+  })
+
+  test('may be followed by what the client says before it is answered', async () => {
+    using connection = await connectRaw(gateway())
+    connection.write([...asked('/ws/late'), '', ''].join('\r\n'))
+    await expect.poll(() => origin.upgraded).toBe(1)
+    // A ping, masked with zeros.
+    connection.write('\x89\x82\0\0\0\0hi')
+    await connection.until(/^HTTP\/1\.1 101 .*hi$/s)
+  })
+
   test('that carries a body is refused, and nothing of it reaches the origin', async () => {
     const before = origin.seen.length
-    const head = [
-      'GET /ws HTTP/1.1',
-      `Host: ${host()}`,
-      `Cookie: ${visitor.headers.cookie}`,
-      'Connection: Upgrade',
-      'Upgrade: websocket',
-      'Sec-WebSocket-Version: 13',
-      'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
-    ]
+    const head = asked('/ws')
     for (const framing of ['Content-Length: 30', 'Transfer-Encoding: chunked']) {
       const smuggled = 'GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n'
       const text = [...head, framing, '', smuggled].join('\r\n')
@@ -230,19 +250,7 @@ describe('a connection that is cut', () => {
 
   test('at the client is cut at the origin', async () => {
     using connection = await connectRaw(gateway())
-    connection.write(
-      [
-        'GET /ws HTTP/1.1',
-        `Host: ${host()}`,
-        `Cookie: ${visitor.headers.cookie}`,
-        'Connection: Upgrade',
-        'Upgrade: websocket',
-        'Sec-WebSocket-Version: 13',
-        'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
-        '',
-        '',
-      ].join('\r\n'),
-    )
+    connection.write([...asked('/ws'), '', ''].join('\r\n'))
     await connection.until(/^HTTP\/1\.1 101 /)
     await expect.poll(() => origin.upgraded).toBe(1)
     connection.socket.resetAndDestroy()

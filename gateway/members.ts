@@ -55,6 +55,8 @@ class Followed implements Members {
   readonly #groups = new Map<string, Map<string, number>>()
   /** A member serves one group: it leaves the one before when it is heard in another. */
   readonly #groupOf = new Map<string, string>()
+  /** When the process of each member started, by the clock of its host. */
+  readonly #startedAt = new Map<string, number>()
   readonly #listeners: GoneListener[] = []
   readonly #calledAt = new Map<string, number>()
   readonly #resources = new DisposableStack()
@@ -73,6 +75,7 @@ class Followed implements Members {
         const status = parseJson(ConnectorStatus, message.data, 'connector status')
         // The bus lets nobody use another's subject, and says nothing of what is in the message.
         if (message.subject !== subjects.connectorStatus(status.groupId, memberIdOf(status))) return
+        if (!this.#isOfYoungest(status)) return
         if (status.state === 'stopped') this.#forget(memberIdOf(status))
         else this.#heard(memberIdOf(status), status.groupId)
       },
@@ -108,6 +111,20 @@ class Followed implements Members {
     this.#bus.publish(subjects.wanted(groupId), new Uint8Array(0))
   }
 
+  /**
+   * Of two processes with one id the one that started later counts, as for registry. What the other had under way is lost:
+   * it was ended by force, and the bus has not noticed that its connection is gone.
+   */
+  #isOfYoungest(status: ConnectorStatus): boolean {
+    const memberId = memberIdOf(status)
+    const startedAt = Date.parse(status.startedDateTime)
+    const knownAt = this.#startedAt.get(memberId) ?? startedAt
+    if (startedAt < knownAt) return false
+    if (startedAt > knownAt) this.#forget(memberId)
+    this.#startedAt.set(memberId, startedAt)
+    return true
+  }
+
   #heard(memberId: string, groupId: string): void {
     const before = this.#groupOf.get(memberId)
     // What it has under way there goes on: it moves, and finishes first.
@@ -129,6 +146,7 @@ class Followed implements Members {
     const groupId = this.#groupOf.get(memberId)
     if (groupId !== undefined) this.#groups.get(groupId)?.delete(memberId)
     this.#groupOf.delete(memberId)
+    this.#startedAt.delete(memberId)
     for (const listener of this.#listeners) listener(memberId, isBarred)
   }
 

@@ -68,6 +68,26 @@ test('a connector that is gone takes all of its workers along, and nobody elseâ€
   expect(gone.toSorted()).toEqual(['several', 'several_1', 'several_2'])
 })
 
+test('a process that started later takes the place of the one before: what that had is lost, and it is not heard any more', async () => {
+  const [first, second] = ['2026-01-01T00:00:00.000Z', '2026-01-01T00:00:01.000Z']
+  const twin = { connectorId: 'twin', groupId: 'olten' }
+  say({ ...twin, startedDateTime: first })
+  say({ ...twin, startedDateTime: first })
+  say({ ...twin, startedDateTime: second })
+  await expect.poll(() => gone).toEqual(['twin'])
+  expect(members.liveIn('olten')).toBe(1)
+  say({ ...twin, startedDateTime: first, state: 'stopped' })
+  say({ connectorId: 'other', groupId: 'zug' })
+  await expect.poll(() => members.liveIn('zug')).toBe(1)
+  expect(members.liveIn('olten')).toBe(1)
+  expect(gone).toEqual(['twin'])
+  // Once it is gone, whoever comes counts: a clock may have been set back.
+  announceGone('twin')
+  await expect.poll(() => gone).toEqual(['twin', 'twin'])
+  say({ ...twin, startedDateTime: first })
+  await expect.poll(() => members.liveIn('olten')).toBe(1)
+})
+
 test('whoever is disabled or removed is barred, whoever stops is not', async () => {
   const barred: string[] = []
   members.onGone((memberId, isBarred) => isBarred && barred.push(memberId))

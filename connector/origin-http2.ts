@@ -7,7 +7,7 @@ import { STATUS_CODES } from 'node:http'
 import { type ClientHttp2Stream, constants } from 'node:http2'
 import type { Readable } from 'node:stream'
 import type { Application } from '#infra/contracts/application.ts'
-import { headerValue, isHopByHop } from '#infra/http.ts'
+import { headerValue, isHopByHop, recordOf } from '#infra/http.ts'
 import { destinationOf } from './destination.ts'
 import type { Dialer } from './dial.ts'
 import { type Http2Connection, Http2Connections, type Waiting } from './http2-connections.ts'
@@ -210,13 +210,7 @@ function isStreaming(body: Buffer | Readable | null): boolean {
 
 /** Without any, the stream ends with an empty frame. */
 function trailersOf({ trailers }: OriginRequest): Record<string, string[]> {
-  const list = trailers?.() ?? []
-  const fields: Record<string, string[]> = {}
-  for (let i = 0; i < list.length; i += 2) {
-    const name = (list[i] as string).toLowerCase()
-    fields[name] = [...(fields[name] ?? []), list[i + 1] as string]
-  }
-  return fields
+  return recordOf(trailers?.() ?? [])
 }
 
 function isBegun(body: Buffer | Readable | null): boolean {

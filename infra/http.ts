@@ -6,6 +6,7 @@
 /** RFC 9110 §7.6.1 and the fields that older software treats alike. */
 const hopByHop = new Set([
   'connection',
+  'http2-settings',
   'keep-alive',
   'proxy-authenticate',
   'proxy-authorization',
@@ -89,6 +90,18 @@ export function pairsOf(list: readonly string[]): [string, string][] {
   const pairs: [string, string][] = []
   for (let i = 0; i < list.length; i += 2) pairs.push([list[i] as string, list[i + 1] as string])
   return pairs
+}
+
+/** A flat list as the record that others want, its names in lower case. */
+export function recordOf(list: readonly string[]): Record<string, string[]> {
+  // With a prototype, what it has (`constructor`) would be taken for a field that stands there already.
+  const record: Record<string, string[]> = Object.create(null)
+  for (let i = 0; i < list.length; i += 2) {
+    const name = (list[i] as string).toLowerCase()
+    record[name] ??= []
+    record[name].push(list[i + 1] as string)
+  }
+  return record
 }
 
 /**

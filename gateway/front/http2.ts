@@ -21,6 +21,7 @@ import {
 } from 'node:http2'
 import type { ReadableOptions } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
+import { recordOf } from '#infra/http.ts'
 import {
   type Arrival,
   type ClientResponse,
@@ -247,13 +248,4 @@ function http2Headers(headers: readonly string[], fields: string[] = []): string
     fields.push(name, value)
   }
   return fields
-}
-
-function recordOf(fields: readonly string[]): Record<string, string[]> {
-  const record: Record<string, string[]> = {}
-  for (let i = 0; i < fields.length; i += 2) {
-    const name = fields[i] as string
-    record[name] = [...(record[name] ?? []), fields[i + 1] as string]
-  }
-  return record
 }

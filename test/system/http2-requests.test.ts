@@ -89,6 +89,15 @@ describe.each(['http1', 'http2'])('to an origin of %s', host => {
     },
   )
 
+  test('RFC 9110 §5.1: trailers may have any name', async () => {
+    const seen = await echo(bodyOf(5), { 'x-sum': '1', constructor: '2' }, {})
+    expect(seen.trailers).toEqual([
+      ['x-sum', '1'],
+      ['constructor', '2'],
+    ])
+    expect(system.services.of('connector')[0]?.restarts).toBe(0)
+  })
+
   test('RFC 9110 §6.5.1: trailers that frame, route or say who asks do not go on', async () => {
     const forbidden = { 'x-sallyport-user': 'admin', authorization: 'Basic eDp5', cookie: 'a=1' }
     const seen = await echo(bodyOf(5), { 'x-sum': '1', ...forbidden }, {})

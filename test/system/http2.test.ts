@@ -207,6 +207,24 @@ describe('an answer over HTTP/2', () => {
     ])
   })
 
+  test('has trailers of any name, but none that belong to a connection (RFC 9113 §8.2.2)', async () => {
+    origin.at('/odd-trailers', (_req, res) => {
+      res.writeHead(200, { Trailer: 'X-Sum' })
+      res.write('body')
+      res.addTrailers({ 'X-Sum': '1', Constructor: '2', 'HTTP2-Settings': 'AAMAAABk' })
+      res.end()
+    })
+    const { text, trailers } = await client.send('/odd-trailers')
+    expect([text, trailers]).toEqual([
+      'body',
+      [
+        ['x-sum', '1'],
+        ['constructor', '2'],
+      ],
+    ])
+    expect(system.services.of('gateway')[0]?.restarts).toBe(0)
+  })
+
   test('may be preceded by interim ones (RFC 9110 §15.2)', async () => {
     const interim: unknown[] = []
     const stream = client.start('/ways/sends%20interim%20answers')

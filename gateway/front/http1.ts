@@ -123,8 +123,10 @@ export function createHttp1Server(
   refusal: Refusal,
   tls?: TlsOptions,
 ): Http1Server {
+  const queued = new QueuedResponses()
   const begin = (req: IncomingMessage, res: Http1Response, how: Arrival) => {
     if (!server.listening) res.closeConnection()
+    if (!res.socket) queued.add(req.socket, res)
     listener(req, res, how)
   }
   const plainly = (req: IncomingMessage, res: Http1Response) => begin(req, res, {})
@@ -150,7 +152,11 @@ export function createHttp1Server(
     }
     begin(req, res, { upgrade: { socket, takeOver } })
   })
-  server.on('connect', (_req, socket: Duplex) => refuse(socket, refusal('method_not_allowed')))
+  server.on('connect', (_req, socket: Duplex) => {
+    // It would stand in the place of an answer that is still to come.
+    if (openResponse(socket)) queued.destroy(socket)
+    else refuse(socket, refusal('method_not_allowed'))
+  })
   return server
 }
 
@@ -178,5 +184,22 @@ function readEarly(socket: Duplex, res: ServerResponse): { end(): Buffer } {
       if (bytes > maxEarlyBytes) socket.resume()
       return Buffer.concat(chunks.splice(0))
     },
+  }
+}
+
+/** Answers that wait for an earlier one of their connection: behind CONNECT, Node would not tell them of its end. */
+class QueuedResponses {
+  readonly #queued = new WeakMap<Duplex, Set<Http1Response>>()
+
+  add(socket: Duplex, res: Http1Response): void {
+    const queue = this.#queued.get(socket) ?? new Set()
+    this.#queued.set(socket, queue.add(res))
+    res.once('close', () => queue.delete(res))
+  }
+
+  /** Ends a connection and all that is owed to it. */
+  destroy(socket: Duplex): void {
+    socket.destroy()
+    for (const res of this.#queued.get(socket) ?? []) res.destroy()
   }
 }

@@ -498,6 +498,20 @@ describe('passes as the rule says:', () => {
     expect(system.services.of('gateway')[0]?.restarts).toBe(0)
   })
 
+  test('RFC 9112 §9.5: CONNECT behind requests without an answer yet, as the end of all of them', async () => {
+    const open = new Set<unknown>()
+    origin.at('/waits', (_req, res) => {
+      open.add(res)
+      res.once('close', () => open.delete(res))
+    })
+    using connection = await connectRaw(gateway())
+    connection.write(hosted('GET /waits HTTP/1.1').repeat(3))
+    await expect.poll(() => open.size).toBe(3)
+    connection.write(hosted('CONNECT open.example:443 HTTP/1.1'))
+    expect(await connection.closed).toBe('')
+    await expect.poll(() => open.size).toBe(0)
+  })
+
   test('RFC 9112 §6.3: what follows a body of no length is the next request', async () => {
     const answer = await send(post('Content-Length: 0') + get())
     expect(answer.match(/HTTP\/1\.1 200 /g)).toHaveLength(2)

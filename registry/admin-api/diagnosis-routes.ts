@@ -22,6 +22,7 @@ export const DiagnosisView = z
   .object({
     application: z.string(),
     externalUrl: z.string(),
+    isOpen: z.boolean().describe('Whether it lets everybody in without signing in.'),
     hops: z.array(Hop),
     connectors: z.array(z.object({ id: z.string(), hops: z.array(Hop) })),
   })
@@ -50,9 +51,14 @@ export function diagnosisRoutes(app: AdminServer, context: AdminContext): void {
         policyHop(context, application, user),
         context.diagnose(application, user),
       ])
-      const { externalUrl } = application.onPremisesPublishing
-      const hops = [policy, groupHop(application, connectors.length)]
-      return { application: application.id, externalUrl, hops, connectors: copies(connectors) }
+      const { externalUrl, externalAuthenticationType } = application.onPremisesPublishing
+      return {
+        application: application.id,
+        externalUrl,
+        isOpen: externalAuthenticationType === 'passthru',
+        hops: [policy, groupHop(application, connectors.length)],
+        connectors: copies(connectors),
+      }
     },
   })
 }
@@ -64,7 +70,8 @@ const copies = (connectors: Connectors) =>
 
 function groupHop({ connectorGroupId: group }: Application, count: number): Hop {
   if (count > 0) {
-    return { hop: 'bus', outcome: 'ok', detail: `${count} connectors in the group ${group}` }
+    const connectors = count === 1 ? '1 connector' : `${count} connectors`
+    return { hop: 'bus', outcome: 'ok', detail: `${connectors} in the group ${group}` }
   }
   const detail = `the connector group ${group} has no connector`
   const fix = 'Enrol a connector into it, or move the application to another group.'
@@ -84,7 +91,10 @@ async function policyHop(
       signInConditions: {},
     }
     const { decision } = await whatIf(WhatIf.parse(asked))
-    if (user === null) return { hop: 'policy', outcome: 'ok', detail: 'the policy service answers' }
+    const { externalAuthenticationType } = application.onPremisesPublishing ?? {}
+    // No policy applies to an application without sign-in, nor an assignment.
+    if (user === null || externalAuthenticationType === 'passthru')
+      return { hop: 'policy', outcome: 'ok', detail: 'the policy service answers' }
     return decisionHop(application, user, decision)
   } catch (error) {
     const detail = asSallyportError(error).message
@@ -98,9 +108,22 @@ function decisionHop(
   user: string,
   { outcome, reasons }: { outcome: string; reasons: readonly string[] },
 ): Hop {
-  const detail = `${outcome} for ${user}: ${reasons.join(', ')}`
   const isKnown = isAssigned(application, { userPrincipalName: user, groups: [] })
+  const groups = isKnown ? [] : groupsOf(application)
+  if (!isKnown && groups.length === 0) {
+    const detail = `neither ${user} nor any group is assigned to ${application.id}`
+    const fix = `sallyport assign ${application.id} --user ${user}`
+    return { hop: 'policy', outcome: 'failed', detail, fix }
+  }
+  const decided = `${outcome} for ${user}: ${reasons.join(', ')}`
+  const detail = isKnown ? decided : `${decided}; only for members of ${groups.join(', ')}`
   if (outcome !== 'block' || !isKnown) return { hop: 'policy', outcome: 'ok', detail }
   const fix = 'sallyport explain SUPPORT-ID says what would have let a refused request through.'
   return { hop: 'policy', outcome: 'failed', detail, fix }
+}
+
+function groupsOf({ appRoleAssignments }: Application): string[] {
+  return appRoleAssignments
+    .filter(({ principalType }) => principalType === 'Group')
+    .map(({ principalId }) => principalId)
 }

@@ -9,10 +9,13 @@ import type { Hop, HopName } from '#infra/contracts/diagnosis.ts'
 
 const limitMs = 5_000
 
-export async function walkToGateway(externalUrl: URL): Promise<Hop[]> {
+export async function walkToGateway(
+  externalUrl: URL,
+  { isOpen }: { isOpen: boolean },
+): Promise<Hop[]> {
   const url = new URL(externalUrl.href.replace('//*.', '//any.'))
   const hops: Hop[] = []
-  for (const step of [name, health, signIn]) {
+  for (const step of [name, health, isOpen ? noSignIn : signIn]) {
     const found = await step(url)
     hops.push(...found)
     if (found.some(({ outcome }) => outcome === 'failed')) break
@@ -75,6 +78,11 @@ function certificateHops({ socket }: IncomingMessage): Hop[] {
   return [ok('tls', `the certificate is good for ${days} days`)]
 }
 
+/** Whoever asks comes to the application itself, which its connectors look at. */
+async function noSignIn(): Promise<Hop[]> {
+  return [skipped('sign-in', 'the application lets everybody in')]
+}
+
 /** A browser without a session is sent to the portal and on to the identity provider. */
 async function signIn(url: URL): Promise<Hop[]> {
   let next = url
@@ -92,7 +100,7 @@ async function signIn(url: URL): Promise<Hop[]> {
   } catch (error) {
     return [broken(`${next.host} cannot be reached (${reasonOf(error)})`)]
   }
-  if (hosts.length === 1) return [skipped('sign-in', 'the application lets everybody in')]
+  if (hosts.length === 1) return [skipped('sign-in', 'nobody is asked to sign in')]
   return [ok('sign-in', hosts.join(' leads to '))]
 }
 

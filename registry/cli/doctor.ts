@@ -26,7 +26,7 @@ export function addDoctorCommand(add: ClientCommand): void {
         const body = { ...(user !== undefined && { user }) }
         const answer = DiagnosisView
         const found = await client.call({ method: 'POST', path, body, answer })
-        const outside = await walkToGateway(new URL(found.externalUrl))
+        const outside = await walkToGateway(new URL(found.externalUrl), found)
         const diagnosis = { ...found, hops: [...outside, ...found.hops] }
         if (options.json) printJson(diagnosis)
         else print(textOf(diagnosis))

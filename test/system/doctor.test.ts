@@ -6,6 +6,9 @@ import { type Origin, startOrigin } from '../harness/origin.ts'
 import { runProgram } from '../harness/programs.ts'
 import { signedInApplication, startSystem, type TestSystem } from '../harness/system.ts'
 
+/** Nothing listens there. */
+const downUrl = 'http://127.0.0.1:9/'
+
 let origin: Origin
 let system: TestSystem
 
@@ -18,8 +21,10 @@ beforeAll(async () => {
       signedInApplication('typo', 'http://no-such-host.invalid/'),
       signedInApplication('lonely', origin.url),
       signedInApplication('intranet', origin.url),
+      { name: 'open', displayName: 'Open', internalUrl: downUrl, access: 'passthrough' },
     ],
   })
+  await administer(system, 'PATCH', '/applications/typo', { appRoleAssignmentRequired: true })
   await createGroup(system, 'empty')
   await moveToGroup(system, 'lonely', 'empty')
   await administer(system, 'PATCH', '/applications/intranet/onPremisesPublishing', {
@@ -65,6 +70,24 @@ test.each([
   expect(output).toMatch(fix)
   expect(output).toContain('Requests do not get through')
   expect(code).toBe(1)
+})
+
+test('who is assigned is looked at before it is said that requests get through', async () => {
+  const asAlice = ['typo', '--user', 'alice@sallyport.example']
+  expect((await doctor(...asAlice)).output).toMatch(
+    /FAILED +policy +neither alice@sallyport\.example nor any group is assigned to typo\n +sallyport assign typo --user alice/,
+  )
+  const assigned = { principalType: 'Group', principalId: 'warehouse' }
+  await administer(system, 'POST', '/servicePrincipals/typo/appRoleAssignedTo', assigned)
+  expect((await doctor(...asAlice)).output).toMatch(
+    /ok +policy +grant for alice@sallyport\.example: .*; only for members of warehouse/,
+  )
+})
+
+test('of an application without sign-in that is down, signing in is not what fails', async () => {
+  const { output } = await doctor('open')
+  expect(output).toMatch(/- +sign-in +the application lets everybody in/)
+  expect(output).toContain('Requests do not get through: origin connection')
 })
 
 test('an application that is down fails at every connector, until it is back', async () => {

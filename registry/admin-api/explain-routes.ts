@@ -63,9 +63,10 @@ export function explainRoutes(app: AdminServer, { explain }: AdminContext): void
 function explanationView(id: string, { access, policy, signIn }: Explained): ExplanationView {
   const event = policy ?? access ?? signIn
   if (!event) throw new TypeError('nothing was found and nothing was said')
-  const decision = policy?.decision ?? access?.decision
+  const decision = policy?.decision ?? access?.decision ?? undefined
   const reasons = decision?.reasons ?? signIn?.reasons ?? []
-  const broken = decision?.outcome === 'grant' ? brokenOff(access) : undefined
+  const isRefusedByPolicy = decision !== undefined && decision.outcome !== 'grant'
+  const broken = isRefusedByPolicy ? undefined : brokenOff(access)
   return {
     id,
     time: event.time,
@@ -79,11 +80,16 @@ function explanationView(id: string, { access, policy, signIn }: Explained): Exp
     policiesLeftOut: policy?.opinionsLeftOut ?? 0,
     inputs: policy?.inputs ?? null,
     timings: timingsOf({ access, policy, signIn }),
-    smallestChange: policy?.smallestChange ?? null,
+    smallestChange: policy?.smallestChange ?? wayIn(access, decision),
   }
 }
 
-/** What was granted and failed, or was ended while it was under way. */
+/** Who comes without a session is sent to sign in before policy is asked. */
+function wayIn(access: Explained['access'], decision: object | undefined): string[] | null {
+  return decision === undefined && access?.fault === 'unauthenticated' ? ['sign in'] : null
+}
+
+/** What failed before it was decided, was granted and failed, or was ended while it was under way. */
 function brokenOff(access: Explained['access']) {
   const { fault, outcome } = access ?? {}
   if (!outcome || !fault || !isFaultCode(fault)) return undefined

@@ -29,7 +29,7 @@ export function addExplainCommands(add: ClientCommand): void {
 }
 
 function explanationText(view: ExplanationView): string {
-  const { request, inputs, policies, timings, smallestChange } = view
+  const { request, inputs, policies, timings } = view
   const facts: [string, unknown][] = [
     ['when', view.time],
     ['who', view.user ?? 'nobody signed in'],
@@ -51,17 +51,18 @@ function explanationText(view: ExplanationView): string {
   return [
     `${view.outcome}\n`,
     ...reasons.map(line => `${printable(line)}\n`),
-    `\nwould have let it through: ${wayOut(smallestChange, view.outcome)}\n\n`,
+    `\nwould have let it through: ${wayOut(view)}\n\n`,
     ...facts.map(([name, value]) => `  ${name.padEnd(24)}${printable(textOf(value))}\n`),
     policies.length > 0 ? `\n${policyTable(policies)}` : '',
     view.policiesLeftOut > 0 ? `${view.policiesLeftOut} more do not apply\n` : '',
   ].join('')
 }
 
-function wayOut(changes: readonly string[] | null, outcome: string): string {
-  if (changes) return printable(changes.join(', and '))
-  const isRefused = outcome === 'block' || outcome === 'challenge'
-  return isRefused ? 'no one or two changes of this sign-in' : 'policy had granted it'
+function wayOut({ smallestChange, outcome, timings }: ExplanationView): string {
+  if (smallestChange) return printable(smallestChange.join(', and '))
+  if (outcome === 'block' || outcome === 'challenge') return 'no one or two changes of this sign-in'
+  const wasGranted = outcome === 'grant' || timings.decidedMs !== undefined
+  return wasGranted ? 'policy had granted it' : 'nothing of policy, which was not asked'
 }
 
 function policyTable(policies: ExplanationView['policies']): string {

@@ -541,6 +541,19 @@ test('the support id of a refusal is explained, with what would have let the use
   await expect(unknown).rejects.toThrow('no refusal has the support id')
 })
 
+test('of whom nobody has signed in yet it is not said that policy had granted anything', async () => {
+  const refused = await browser().request(hosted('mail'))
+  expect(refused.status).toBe(401)
+  const environment = {
+    SALLYPORT_ADMIN_URL: system.admin.url,
+    SALLYPORT_ADMIN_TOKEN: system.admin.token,
+  }
+  const supportId = refused.header('sallyport-request-id') ?? ''
+  const explain = async () => (await runCommand(['explain', supportId], environment)).stdout
+  await expect.poll(explain).toContain('would have let it through: sign in')
+  expect(await explain()).toContain('unauthenticated: You are not signed in.')
+})
+
 test('the command line imports an export, and asks what would be decided', async () => {
   const environment = {
     SALLYPORT_ADMIN_URL: system.admin.url,

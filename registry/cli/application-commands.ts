@@ -170,6 +170,7 @@ function publishBody(options: PublishOptions, internalUrl: string) {
       internalUrl,
       ...(externalUrl !== undefined && { externalUrl }),
       ...(passthrough && { externalAuthenticationType: 'passthru' }),
+      ...(allUsers && !passthrough && { externalAuthenticationType: 'aadPreAuthentication' }),
       ...(http2 && { originHttpVersion: 'http2' }),
       ...originTlsOf(options),
       ...timeoutsOf(options),

@@ -106,6 +106,8 @@ describe('publishing', () => {
     })
     const assigned = await registry.send('GET', '/servicePrincipals/shop/appRoleAssignedTo')
     expect(assigned.body.value).toHaveLength(3)
+    const signedIn = await run('publish', 'shop=http://moved.internal/', '--all-users')
+    expect(signedIn.stdout).toContain('all signed-in users')
   })
 
   test('an application that is not published yet is listed as such, and publish publishes it', async () => {

@@ -143,7 +143,18 @@ function inWords(error: unknown): string {
     const { title, advice } = error.fault
     return `not enrolled. ${title} ${advice} (${error.code}: ${error.message})`
   }
+  if (isForbidden(error)) {
+    const fix =
+      'let its user write there, or name another folder in SALLYPORT_CONNECTOR_IDENTITY_PATH'
+    return `not enrolled: the identity of the connector cannot be kept (${error.message}); ${fix}`
+  }
   return (error as Error).message
+}
+
+const forbidden = new Set(['EACCES', 'EPERM', 'EROFS'])
+
+function isForbidden(error: unknown): error is NodeJS.ErrnoException {
+  return forbidden.has((error as NodeJS.ErrnoException).code ?? '')
 }
 
 /** A connector that enrols would not use what it gets then. */
@@ -156,7 +167,7 @@ function refuseBusOfOthers({ SALLYPORT_BUS_URL: url }: Environment): void {
 
 function exitStatus(error: unknown): number {
   if (error instanceof SecretInArguments) return wrongUsage
-  if (error instanceof ConfigurationError) return exitConfiguration
+  if (error instanceof ConfigurationError || isForbidden(error)) return exitConfiguration
   // Nobody answered: whoever starts services may try again.
   if (error instanceof SallyportError && !error.fault.retryable) return exitConfiguration
   return failed

@@ -140,9 +140,12 @@ export class IdentityFolder {
 
   readonly #unreadable = (cause: unknown): never => {
     const reason = cause instanceof z.ZodError ? z.prettifyError(cause) : (cause as Error).message
+    const isForbidden = /^E(?:ACCES|PERM)$/.test((cause as NodeJS.ErrnoException).code ?? '')
+    const fix = isForbidden
+      ? 'start the connector as the user whom the folder belongs to'
+      : 'move the folder away and enrol the connector again'
     throw new ConfigurationError(
-      `${this.path}: the identity of the connector cannot be used (${reason}); ` +
-        'move the folder away and enrol the connector again',
+      `${this.path}: the identity of the connector cannot be used (${reason}); ${fix}`,
       { cause },
     )
   }

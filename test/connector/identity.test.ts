@@ -2,7 +2,8 @@
 
 import { spawn, spawnSync } from 'node:child_process'
 import { createPublicKey } from 'node:crypto'
-import { readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { type IncomingMessage, request } from 'node:http'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
@@ -319,6 +320,19 @@ describe('the folder', () => {
   )
 
   // The power may fail between any two steps.
+  // A file that not even root may read.
+  const unreadable = '/proc/sys/vm/compact_memory'
+  it.skipIf(!existsSync(unreadable))(
+    'that belongs to another user need not be moved away',
+    async () => {
+      await using folder = await temporaryFolder()
+      await symlink(unreadable, join(folder.path, 'certificate.pem'))
+      await expect(new IdentityFolder(folder.path).read()).rejects.toThrow(
+        /EACCES.*; start the connector as the user whom the folder belongs to$/,
+      )
+    },
+  )
+
   it('has a key and a certificate that belong together wherever a renewal is interrupted', async () => {
     await using enrolled = await enrolledFolder('interrupted')
     const { folder } = enrolled

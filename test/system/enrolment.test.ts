@@ -216,6 +216,18 @@ test('a host that is not enrolled says how it would be', async () => {
   expect(command.errors).toContain('This host is not enrolled')
 })
 
+// Nobody may make a folder there, not even root.
+test.skipIf(process.platform !== 'linux')(
+  'where the identity cannot be kept that is said, and starting again is of no use',
+  async () => {
+    const token = await connectorToken()
+    const from = ['--enroll-with-token-from', await tokenFile(token)]
+    const command = connector(from, { SALLYPORT_CONNECTOR_IDENTITY_PATH: '/sys/sallyport' })
+    expect(await command.exited).toBe(exitConfiguration)
+    expect(command.errors).toMatch(/cannot be kept \(E.*SALLYPORT_CONNECTOR_IDENTITY_PATH$/m)
+  },
+)
+
 test('a host whose connector was removed ends for good, and can be enrolled anew', async () => {
   const enrol = async () => {
     const file = await tokenFile(await connectorToken())

@@ -319,7 +319,6 @@ describe('the folder', () => {
     },
   )
 
-  // The power may fail between any two steps.
   // A file that not even root may read.
   const unreadable = '/proc/sys/vm/compact_memory'
   it.skipIf(!existsSync(unreadable))(
@@ -333,6 +332,7 @@ describe('the folder', () => {
     },
   )
 
+  // The power may fail between any two steps.
   it('has a key and a certificate that belong together wherever a renewal is interrupted', async () => {
     await using enrolled = await enrolledFolder('interrupted')
     const { folder } = enrolled

@@ -44,6 +44,8 @@ export class Http1Response extends ServerResponse implements ClientResponse {
     this.#begin(status, reason, headers as string[])
     // flushHeaders would make UTF-8 of what is octets (RFC 9110 §5.5). Where there is no body the end brings the head.
     this.write('', 'latin1')
+    // At once: an answer may break off before the end of this turn.
+    this.socket?.uncork()
   }
 
   sendWhole(status: number, reason: string, headers: string[], body: Buffer): void {

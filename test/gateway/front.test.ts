@@ -372,6 +372,20 @@ test('without a certificate it speaks HTTP/1.1 over plain TCP', async () => {
   await front.close()
 })
 
+test('the head of an answer is out before its body, however soon that breaks off', async () => {
+  const front = createFront({
+    listener(_req, res) {
+      res.sendHead(200, 'OK', [])
+      res.abort()
+    },
+  })
+  const port = await front.listen('127.0.0.1', 0)
+  const socket = connectTcp({ port, host: '127.0.0.1' })
+  socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+  expect((await buffer(socket)).toString()).toMatch(/^HTTP\/1\.1 200 OK\r\n.*\r\n\r\n$/s)
+  await front.close()
+})
+
 test.each([
   ['an upgrade', 'GET / HTTP/1.1\r\nHost: app\r\nConnection: Upgrade\r\nUpgrade: any\r\n\r\n'],
   ['a raw connection', 'RDG_OUT_DATA / HTTP/1.1\r\nHost: app\r\n\r\n'],

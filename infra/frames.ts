@@ -96,7 +96,10 @@ function decodeResponse(message: Buffer): ResponseFrame {
   if (message.length < 8) throw new WireError('response cut short')
   const flags = message[1] ?? 0
   const status = message.readUInt16BE(2)
-  if (status < 100 || status > 999) throw new WireError(`response with status ${status}`)
+  const isUpgrade = (flags & upgrade) !== 0
+  // What is interim goes as INFORMATION: after such an answer a client would take the next one for its own.
+  const isFinal = status >= 200 || (status === 101 && isUpgrade)
+  if (!isFinal || status > 999) throw new WireError(`response with status ${status}`)
   const { head, body } = headAndBody(message, 4)
   const items = head.split(separator)
   return {
@@ -106,7 +109,7 @@ function decodeResponse(message: Buffer): ResponseFrame {
     headers: pairs(items.slice(1)),
     body,
     bodyFollows: (flags & bodyFollows) !== 0,
-    isUpgrade: (flags & upgrade) !== 0,
+    isUpgrade,
   }
 }
 

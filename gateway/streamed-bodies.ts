@@ -7,6 +7,7 @@
 
 import { BodyReceiver } from '#infra/body-receiver.ts'
 import { BodySender } from '#infra/body-sender.ts'
+import { detailOf } from '#infra/errors.ts'
 import { headerValue, isMessageStream } from '#infra/http.ts'
 import type { StreamBudget } from '#infra/stream-budget.ts'
 import { allowedTrailers } from '#infra/trailers.ts'
@@ -58,7 +59,7 @@ export class StreamedBodies implements Awaited {
 
   /** The head of the answer has been sent; `first` came with it. */
   answer(first: Buffer, headers: readonly string[]): void {
-    const { request, budget, send, onAnswered } = this.#options
+    const { request, budget, send, onAnswered, broken } = this.#options
     const { res } = request
     const receiver = new BodyReceiver({
       budget,
@@ -70,7 +71,14 @@ export class StreamedBodies implements Awaited {
       },
     })
     this.#receiver = receiver
-    res.on('drain', () => receiver.drained())
+    res.on('drain', () => {
+      try {
+        receiver.drained()
+      } catch (error) {
+        // What has waited is no HTTP. As with what did not have to wait, there is nobody else to take it.
+        broken(detailOf(error))
+      }
+    })
     receiver.first(first)
     if (isMessageStream(headers)) return
     this.#mayBeLarge = true

@@ -4,7 +4,14 @@
  */
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { decodeRequest, encodeRefused, encodeResponse } from '#infra/frames.ts'
+import { encodeBatch } from '#infra/frame-batch.ts'
+import {
+  decodeRequest,
+  encodeData,
+  encodeEnd,
+  encodeRefused,
+  encodeResponse,
+} from '#infra/frames.ts'
 import type { RequestFrame, ResponseFrame } from '#infra/wire.ts'
 import {
   changeConnector,
@@ -183,6 +190,24 @@ describe('what the bus cannot refuse is discarded, and the connector cut off and
     expect(await answer).toMatchObject({ status: 502 })
   })
 
+  test('trailers that are no HTTP behind a body that had to wait, and the gateway goes on', async () => {
+    await takeExchanges()
+    const broken = expect(trap.send('/trailers')).rejects.toThrow('aborted')
+    const { gatewayId, exchangeId } = await nextRequest('/trailers')
+    // In one message, so that the client has had no time to take anything.
+    const frames = [
+      encodeResponse({ ...whole, body: Buffer.alloc(100_000), bodyFollows: true }),
+      encodeData(Buffer.alloc(10_000)),
+      encodeEnd(110_000, ['X-Sum', 'a\r\nb']),
+    ]
+    const batch = encodeBatch(frames.map(frame => ({ exchangeId, frame })))
+    await say({ gatewayId, exchangeId: '-' }, batch)
+    await broken
+    const next = trap.send('/after-trailers')
+    await respond(await nextRequest('/after-trailers'), 'next')
+    expect((await next).text).toBe('next')
+  })
+
   test('an answer to what another connector was asked', async () => {
     const bus = await system.connect('registry')
     const asked = Promise.withResolvers<RequestFrame>()
@@ -313,7 +338,7 @@ async function respond(
 }
 
 async function say(
-  { gatewayId, exchangeId }: RequestFrame,
+  { gatewayId, exchangeId }: Pick<RequestFrame, 'gatewayId' | 'exchangeId'>,
   frame: Buffer,
   by = rogue,
 ): Promise<void> {

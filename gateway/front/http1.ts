@@ -36,6 +36,9 @@ const keepAliveTimeoutMs = 65_000
 const joinedBytes = 8 * 1024
 
 export class Http1Response extends ServerResponse implements ClientResponse {
+  /** A body that is longer than its length says would go on as the answer to the next request of the connection. */
+  override strictContentLength = true
+
   get isGone(): boolean {
     return this.destroyed
   }

@@ -190,6 +190,19 @@ describe('what the bus cannot refuse is discarded, and the connector cut off and
     expect(await answer).toMatchObject({ status: 502 })
   })
 
+  test.each([
+    ['longer', '2'],
+    ['shorter', '9'],
+  ])(
+    'an answer that is %s than it says, and the connection of the client ends',
+    async (how, length) => {
+      await takeExchanges()
+      const broken = expect(trap.send(`/${how}`)).rejects.toThrow(/hang up|ECONNRESET/)
+      await respond(await nextRequest(`/${how}`), 'four', { headers: ['Content-Length', length] })
+      await broken
+    },
+  )
+
   test('trailers that are no HTTP behind a body that had to wait, and the gateway goes on', async () => {
     await takeExchanges()
     const broken = expect(trap.send('/trailers')).rejects.toThrow('aborted')

@@ -159,6 +159,7 @@ export function createHttp2Front(
   const begin = (how: Arrival) => (req: Http2Request, res: Http2Response) => {
     downloads.add(res)
     req.stream.once('close', () => downloads.delete(res))
+    endWhenReset(req.stream)
     listener(req, res, how)
   }
   server.on('request', begin({}))
@@ -183,6 +184,13 @@ export function createHttp2Front(
       for (const session of sessions) session.destroy()
     },
   }
+}
+
+/** For Node a reset without an error ends nothing while the answer waits for room; but its client has left. */
+function endWhenReset(stream: ServerHttp2Stream): void {
+  stream.once('aborted', () => {
+    if (stream.rstCode === NGHTTP2_NO_ERROR) setImmediate(() => stream.destroy())
+  })
 }
 
 /** A connection without a stream is closed after a while. */

@@ -337,6 +337,24 @@ describe('whoever breaks off', () => {
     },
   )
 
+  test('a client that leaves while its answer waits for room, and says no error, has left', async () => {
+    origin.at('/unfinished', (_req, res) => res.write(bodyOf(300_000)))
+    using socket = await connectFrames()
+    let received = Buffer.alloc(0)
+    socket.on('data', chunk => {
+      received = Buffer.concat([received, chunk])
+    })
+    // It takes nothing of an answer but its head (RFC 9113 §6.5.2).
+    const noRoom = Buffer.from([0, 4, 0, 0, 0, 0])
+    socket.write(frames.frame(frames.types.settings, 0, 0, noRoom))
+    socket.write(frames.headers(1, fieldsOf('/unfinished')))
+    socket.write(frames.data(1, 'hello'))
+    const head = Buffer.from([frames.types.headers, 4, 0, 0, 0, 1])
+    await expect.poll(() => received.includes(head)).toBe(true)
+    socket.write(frames.reset(1, constants.NGHTTP2_NO_ERROR))
+    await expect.poll(() => origin.latest('/unfinished')?.end).toBe('broken')
+  })
+
   test('a hundred streams at once are a hundred requests', async () => {
     const paths = Array.from({ length: 100 }, (_, i) => `/echo?${i}`)
     const answers = await Promise.all(paths.map(path => echo(path)))

@@ -6,6 +6,7 @@
  */
 
 import { hash, randomBytes } from 'node:crypto'
+import type { KV } from '@nats-io/kv'
 import { z } from 'zod'
 import { type Bucket, type BucketOptions, openBucket } from '#infra/bucket.ts'
 import type { Bus } from '#infra/bus.ts'
@@ -49,9 +50,11 @@ export class HandoverCodes {
   async issue(handover: Omit<Handover, 'expiresAtMs'>): Promise<string> {
     const record: Handover = { ...handover, expiresAtMs: Date.now() + codeLifetimeMs }
     const { value, recordKey, sealed } = await newTicket(record)
-    await this.#bucket.kv.create(recordKey, sealed).catch(cause => {
-      throw new SallyportError('sign_in_unavailable', 'a code cannot be stored', { cause })
-    })
+    await this.#bucket
+      .write(kv => kv.create(recordKey, sealed))
+      .catch(cause => {
+        throw new SallyportError('sign_in_unavailable', 'a code cannot be stored', { cause })
+      })
     return value
   }
 
@@ -64,7 +67,8 @@ export class HandoverCodes {
     })
     if (!entry) return undefined
     // Compare-and-set: of two gateways that take the same code at the same time, one fails here.
-    const isTaken = await this.#bucket.kv.delete(recordKey, { previousSeq: entry.revision }).then(
+    const take = (kv: KV) => kv.delete(recordKey, { previousSeq: entry.revision })
+    const isTaken = await this.#bucket.write(take).then(
       () => true,
       () => false,
     )

@@ -78,7 +78,7 @@ export class SessionStore {
   /** Stores a session and answers the value of its cookie. */
   async create(record: SessionRecord): Promise<string> {
     const { value, recordKey, sealed } = await newTicket(record)
-    await this.#bucket.kv.create(recordKey, sealed).catch(unavailable('stored'))
+    await this.#bucket.write(kv => kv.create(recordKey, sealed)).catch(unavailable('stored'))
     this.#remembered.set(value, { session: { ...record, recordKey } })
     return value
   }
@@ -112,7 +112,7 @@ export class SessionStore {
     const recordKey = recordKeyOf(cookie)
     if (recordKey === undefined) return
     this.#remembered.set(cookie, { session: undefined })
-    await this.#bucket.kv.delete(recordKey).catch(unavailable('ended'))
+    await this.#bucket.write(kv => kv.delete(recordKey)).catch(unavailable('ended'))
   }
 
   async #load(cookie: string): Promise<Session | undefined> {

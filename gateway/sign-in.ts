@@ -118,15 +118,23 @@ export class SignIn {
 
   async #signIn(incoming: Incoming, idToken: string): Promise<PortalSession> {
     const { facts } = clientOf(incoming)
-    const reply = await this.#context.bus.call(
-      subjects.signIn,
-      { idToken, requestId: incoming.requestId, facts },
-      { reply: SignInReply, timeoutMs: signInTimeoutMs, unavailable: 'sign_in_unavailable' },
-    )
+    const question = { idToken, requestId: incoming.requestId, facts }
+    const reply = await this.#ask(subjects.signIn, question, SignInReply)
     if (reply.outcome === 'refused') {
       throw new SallyportError('sign_in_failed', reply.reasons.join(', '))
     }
     return portalSession(reply.sessionId, reply.principal, reply.expiresAtMs, this.#portal.hostname)
+  }
+
+  #ask<Reply extends z.ZodType>(
+    subject: string,
+    question: object,
+    reply: Reply,
+  ): Promise<z.output<Reply>> {
+    const { bus } = this.#context
+    const unavailable = 'sign_in_unavailable'
+    const options = { reply, timeoutMs: signInTimeoutMs, unavailable } as const
+    return bus.whileConnected(() => bus.call(subject, question, options), unavailable)
   }
 
   portalSession(incoming: Incoming): Promise<Session | undefined> {
@@ -172,11 +180,8 @@ export class SignIn {
     const cookie = incoming.cookies.get(sessionCookie)
     const session = await this.portalSession(incoming)
     if (session) {
-      await this.#context.bus.call(
-        subjects.signOut,
-        { sessionId: session.sessionId, requestId: incoming.requestId },
-        { reply: z.unknown(), timeoutMs: signInTimeoutMs, unavailable: 'sign_in_unavailable' },
-      )
+      const question = { sessionId: session.sessionId, requestId: incoming.requestId }
+      await this.#ask(subjects.signOut, question, z.unknown())
     }
     if (cookie !== undefined) await this.#context.sessions.delete(cookie)
     const signedOut = new URL('.sallyport/signed-out', this.#portal).href

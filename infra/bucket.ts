@@ -6,7 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type JetStreamManager, jetstream, jetstreamManager } from '@nats-io/jetstream'
 import { type KV, Kvm } from '@nats-io/kv'
-import type { Bus } from './bus.ts'
+import { type Bus, busWaitMs } from './bus.ts'
 import { detailOf } from './errors.ts'
 import type { Logger } from './log.ts'
 import { bucketEntry } from './subjects.ts'
@@ -28,15 +28,14 @@ export interface Bucket {
   readonly kv: KV
   /** The entry, or undefined when there is none: a miss is read once more from the leader. */
   read(key: string): Promise<StoredEntry | undefined>
+  /** One change, which fails as soon as the bus is lost, whether or not it was made. */
+  write<Result>(change: (kv: KV) => Promise<Result>): Promise<Result>
 }
 
 const retryMs = 500
 
 /** Any replica answers a reading, in milliseconds; one that hangs answers never, so another one is asked then. */
 const readWithinMs = 1_500
-
-/** Readers wait so long for a bus that is away. */
-const busWaitMs = 1_000
 
 export async function openBucket(bus: Bus, name: string, options: BucketOptions): Promise<Bucket> {
   const { log, timeoutMs, signal } = options
@@ -52,6 +51,7 @@ export async function openBucket(bus: Bus, name: string, options: BucketOptions)
       return {
         kv,
         read: key => asking(bus, () => readOnce(key).catch(() => readOnce(key))),
+        write: change => bus.whileConnected(() => change(kv)),
       }
     } catch (error) {
       const line = { bucket: name, reason: detailOf(error) }

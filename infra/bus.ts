@@ -13,7 +13,7 @@ import type { z } from 'zod'
 import { answer, type CallOptions, call, type ServeOptions } from './bus-calls.ts'
 import { addressesOf, type BusAddress, dial, mayHear, waitMsBefore } from './bus-connection.ts'
 import { ConfigurationError } from './config.ts'
-import { detailOf, SallyportError } from './errors.ts'
+import { detailOf, type FaultCode, SallyportError } from './errors.ts'
 import type { Logger } from './log.ts'
 import { type SeldomLog, seldom } from './seldom-log.ts'
 import { subjects } from './subjects.ts'
@@ -38,6 +38,9 @@ export interface SubscribeOptions {
   queue?: string
   callback: (message: Message) => void
 }
+
+/** Whoever asks for something waits so long for a bus that is away. */
+export const busWaitMs = 1_000
 
 /** Queued bytes above which a batch leaves at once. */
 const flushBytes = 64 * 1024
@@ -95,6 +98,23 @@ export class Bus implements AsyncDisposable {
       clearTimeout(late)
       off()
     })
+  }
+
+  /**
+   * Asks something over this connection, when it is there or comes soon. The client library lets what is asked while it is
+   * away, and what is under way when it breaks, wait until the time-out. @throws SallyportError `otherwise` in both cases
+   */
+  async whileConnected<Answer>(
+    ask: () => Promise<Answer>,
+    otherwise: FaultCode = 'bus_unavailable',
+  ): Promise<Answer> {
+    const away = () => new SallyportError(otherwise, 'the bus is away, or was lost meanwhile')
+    await this.untilConnected(busWaitMs).catch(() => {
+      throw away()
+    })
+    const { promise: lost, reject } = Promise.withResolvers<never>()
+    const off = this.onStatus(status => status === 'disconnected' && reject(away()))
+    return await Promise.race([ask(), lost]).finally(off)
   }
 
   /**

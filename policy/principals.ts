@@ -5,6 +5,7 @@
  */
 
 import { createHash, randomBytes } from 'node:crypto'
+import type { KV } from '@nats-io/kv'
 import { LRUCache } from 'lru-cache'
 import { type Bucket, type BucketOptions, openBucket } from '#infra/bucket.ts'
 import type { Bus } from '#infra/bus.ts'
@@ -50,7 +51,8 @@ export class Principals {
   ): Promise<NewSession> {
     const sessionId = randomBytes(16).toString('base64url')
     const session = { ...facts, signedInAtMs: nowMs, expiresAtMs: nowMs + sessionLifetimeMs }
-    await this.#bucket.kv.create(keyOf(sessionId), JSON.stringify(session)).catch(cause => {
+    const store = (kv: KV) => kv.create(keyOf(sessionId), JSON.stringify(session))
+    await this.#bucket.write(store).catch(cause => {
       throw new SallyportError('sign_in_unavailable', 'a session cannot be stored', { cause })
     })
     this.#remembered.set(sessionId, { session })
@@ -83,7 +85,7 @@ export class Principals {
   /** Removes a session for good. Rejects when the store does not answer. */
   async delete(sessionId: string): Promise<void> {
     this.forget(sessionId)
-    await this.#bucket.kv.delete(keyOf(sessionId))
+    await this.#bucket.write(kv => kv.delete(keyOf(sessionId)))
   }
 
   /** Drops a session from memory alone. */

@@ -205,6 +205,34 @@ describe('a connection', () => {
     expect(changes).toEqual(['disconnected', 'connected'])
   })
 
+  it('that breaks or is away ends what waits for an answer, at once or within a second', async () => {
+    await using own = await startTestNats()
+    const client = await own.connect('registry')
+    const server = await own.connect('registry')
+    const { promise: asked, resolve } = Promise.withResolvers<void>()
+    const handle = () => {
+      resolve()
+      return new Promise(() => undefined)
+    }
+    server.serve(subject, { request: Question, handle })
+    await server.connection.flush()
+    const patient = { ...options, timeoutMs: 10_000 }
+    const ask = () =>
+      failure(
+        client.whileConnected(
+          () => client.call(subject, { question: 'why' }, patient),
+          'sign_in_unavailable',
+        ),
+      )
+    const underWay = ask()
+    await asked
+    const startedMs = performance.now()
+    await own.kill()
+    expect((await underWay).code).toBe('sign_in_unavailable')
+    expect((await ask()).code).toBe('sign_in_unavailable')
+    expect(performance.now() - startedMs).toBeLessThan(5_000)
+  })
+
   it('is tried until the server is there', async () => {
     await using own = await startTestNats()
     const { storeDirectory } = own

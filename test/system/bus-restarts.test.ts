@@ -50,6 +50,9 @@ test('requests fail clearly while the bus is away and go on when it is back, wit
   })
   await expect.poll(() => origin.held).toBe(4)
   await nats.kill()
+  const killedMs = Date.now()
+  await expect(signInTo(system, 'wiki', 'carol@sallyport.example')).rejects.toThrow('503')
+  expect(Date.now() - killedMs).toBeLessThan(answersWithinMs)
   // The second gateway has never seen this session, and cannot look it up now.
   const strangers = drive({ gateways: () => gateways().slice(1), headers: bob.headers, count: 2 })
   await load.untilAnswered(40)

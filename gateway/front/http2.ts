@@ -52,6 +52,9 @@ const options = {
   strictSingleValueFields: false,
 }
 
+/** Frames that wait on a connection before interim answers are left out. */
+const mostQueuedFrames = 100
+
 /** How long requests may still arrive after a client was told to send no more (RFC 9113 §6.8). */
 const lastRequestsMs = 500
 const highestStreamId = 2 ** 31 - 1
@@ -111,6 +114,8 @@ class Http2Response extends Http2ServerResponse<Http2Request> implements ClientR
 
   sendInformation(status: number, headers: readonly string[]): void {
     if (this.isGone || this.stream.headersSent) return
+    // Whoever does not read has no use for them either.
+    if ((this.stream.session?.state.outboundQueueSize ?? 0) > mostQueuedFrames) return
     const fields = recordOf(http2Headers(headers))
     this.stream.additionalHeaders({ ...fields, ':status': status })
   }

@@ -362,6 +362,18 @@ describe('a front that stops', () => {
   })
 })
 
+test('interim answers that a client of HTTP/2 does not read are left out', async () => {
+  let queued: number | undefined
+  await using informing = await start(certificate, (req, res) => {
+    for (let i = 0; i < 5_000; i++) res.sendInformation(103, ['Link', '</a.css>'])
+    queued = req.stream?.session?.state.outboundQueueSize
+    res.sendWhole(200, 'OK', [], Buffer.from('ok'))
+  })
+  using client = new Http2Client({ gateway: informing.url, ca: certificate.cert, host: 'app' })
+  expect((await client.send('/')).text).toBe('ok')
+  expect(queued).toBeLessThan(200)
+})
+
 test('without a certificate it speaks HTTP/1.1 over plain TCP', async () => {
   const front = createFront({ listener })
   const port = await front.listen('127.0.0.1', 0)

@@ -46,6 +46,10 @@ export interface Switch {
 /** How long an answer of known, small length may take to become one message. */
 const wholeWithinMs = 20
 
+/** Of interim answers within a second, which no credit holds back; each counts as so much at least. */
+const mostInterimBytes = initialCreditBytes
+const leastInterimBytes = 64
+
 const unknownCoding = new OriginError('origin_protocol_error', 'an unasked transfer coding', true)
 
 export class Answer implements OriginSink {
@@ -64,6 +68,8 @@ export class Answer implements OriginSink {
   /** Waits for room on its way to the client. */
   #isHeldBack = false
   #headers: readonly string[] = []
+  #interimBytes = 0
+  #interimSince = 0
   /** May be quiet for long. It is looked up when somebody asks, which is never for the short ones. */
   #isStream: boolean | undefined
   #bytes = 0
@@ -106,9 +112,14 @@ export class Answer implements OriginSink {
   }
 
   information(status: number, headers: string[]): void {
+    if (this.#isClosed) return
     this.#bytes++
-    if (status === 101 || status === 100) return
-    this.#options.send(encodeInformation(status, responseHeaders(this.#translation, headers)))
+    const frame = encodeInformation(status, responseHeaders(this.#translation, headers))
+    if (this.#isFlood(frame.length)) {
+      const detail = 'interim answers without end'
+      return this.failed(new OriginError('origin_protocol_error', detail, true))
+    }
+    if (status !== 101 && status !== 100) this.#options.send(frame)
   }
 
   head(status: number, reason: string, headers: string[], control: OriginControl): void {
@@ -170,6 +181,16 @@ export class Answer implements OriginSink {
 
   #mayHaveBody(status: number): boolean {
     return this.#options.frame.method !== 'HEAD' && status !== 204 && status !== 304
+  }
+
+  #isFlood(bytes: number): boolean {
+    const now = performance.now()
+    if (now - this.#interimSince > 1_000) {
+      this.#interimSince = now
+      this.#interimBytes = 0
+    }
+    this.#interimBytes += Math.max(bytes, leastInterimBytes)
+    return this.#interimBytes > mostInterimBytes
   }
 
   #holdBack(): void {

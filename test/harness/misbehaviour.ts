@@ -74,6 +74,9 @@ export const misbehaviours = {
     socket.write(head('103 Early Hints', 'Link: no link at all'))
     res.writeHead(200, { 'content-length': 2 }).end('ok')
   },
+  'sends interim answers without end': raw(
+    `${head('102 Processing').repeat(50_000)}${head('200 OK', 'Content-Length: 2')}ok`,
+  ),
   trickles: async (_req, res) => {
     res.writeHead(200, { 'content-length': 20 })
     for (let i = 0; i < 20 && !res.destroyed; i++) {

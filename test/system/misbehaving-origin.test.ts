@@ -54,6 +54,7 @@ describe('an origin that', () => {
     ['sends length and chunks', 'origin_protocol_error'],
     ['sends status 99', 'origin_protocol_error'],
     ['switches protocols unasked', 'origin_protocol_error'],
+    ['sends interim answers without end', 'origin_protocol_error'],
   ])('%s is a 502 %s that names nothing internal', async (way, code) => {
     const answer = await client.send(pathOf(way))
     expect(answer.status).toBe(502)

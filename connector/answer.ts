@@ -46,6 +46,9 @@ export interface Switch {
 /** How long an answer of known, small length may take to become one message. */
 const wholeWithinMs = 20
 
+/** Smaller ones wait for what else comes in this turn: a message for every octet costs everybody more than the octets. */
+const gatheredBytes = 1024
+
 /** Of interim answers within a second, which no credit holds back; each counts as so much at least. */
 const mostInterimBytes = initialCreditBytes
 const leastInterimBytes = 64
@@ -68,6 +71,7 @@ export class Answer implements OriginSink {
   /** Waits for room on its way to the client. */
   #isHeldBack = false
   #headers: readonly string[] = []
+  #gathered: Buffer[] = []
   #interimBytes = 0
   #interimSince = 0
   /** May be quiet for long. It is looked up when somebody asks, which is never for the short ones. */
@@ -146,7 +150,7 @@ export class Answer implements OriginSink {
     if (this.#isClosed) return
     this.#bytes += chunk.length
     if (this.#sender) {
-      if (!this.#sender.write(chunk)) this.#holdBack()
+      this.#gather(chunk)
       return
     }
     this.#collected.push(chunk)
@@ -158,6 +162,7 @@ export class Answer implements OriginSink {
     if (this.#isClosed) return
     if (!this.#sender && trailers.length > 0) this.#stream()
     if (this.#sender) {
+      this.#passGathered()
       this.#sender.end(trailers)
       return
     }
@@ -166,6 +171,8 @@ export class Answer implements OriginSink {
   }
 
   failed(error: OriginError): void {
+    // What came before may say why.
+    this.#passGathered()
     this.#answered.failed(error)
   }
 
@@ -191,6 +198,25 @@ export class Answer implements OriginSink {
     }
     this.#interimBytes += Math.max(bytes, leastInterimBytes)
     return this.#interimBytes > mostInterimBytes
+  }
+
+  #gather(chunk: Buffer): void {
+    if (this.#gathered.length === 0) {
+      if (chunk.length >= gatheredBytes) return this.#pass(chunk)
+      setImmediate(() => this.#passGathered())
+    }
+    this.#gathered.push(chunk)
+  }
+
+  #passGathered(): void {
+    const [first, ...others] = this.#gathered
+    this.#gathered = []
+    if (first && !this.#isClosed)
+      this.#pass(others.length > 0 ? Buffer.concat([first, ...others]) : first)
+  }
+
+  #pass(chunk: Buffer): void {
+    if (!this.#sender?.write(chunk)) this.#holdBack()
   }
 
   #holdBack(): void {

@@ -3,16 +3,24 @@
  * now, for this application and this group. A gateway can send whatever it likes.
  */
 
+import type { Writable } from 'node:stream'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { Bus } from '#infra/bus.ts'
 import type { Application } from '#infra/contracts/application.ts'
 import { type LeaseClaims, leaseIssuer, leaseLifetimeMs } from '#infra/contracts/policy.ts'
+import { decodeBatch } from '#infra/frame-batch.ts'
 import { decodeUp, encodeLease, encodeRequest } from '#infra/frames.ts'
 import { createLeaseVerifier } from '#infra/lease.ts'
 import { createLogger } from '#infra/log.ts'
 import { StreamBudget } from '#infra/stream-budget.ts'
 import { subjects } from '#infra/subjects.ts'
-import { leaseReference, type RefusedFrame, type RequestFrame, type UpFrame } from '#infra/wire.ts'
+import {
+  frameTypes,
+  leaseReference,
+  type RefusedFrame,
+  type RequestFrame,
+  type UpFrame,
+} from '#infra/wire.ts'
 import { Carried } from '../../connector/carried.ts'
 import { createDialer } from '../../connector/dial.ts'
 import { LastLeases } from '../../connector/last-leases.ts'
@@ -97,7 +105,10 @@ async function collect() {
   gateway.subscribe(subjects.upTo('g'), {
     callback: ({ subject, data }) => {
       const id = subject.slice(subject.lastIndexOf('.') + 1)
-      answers.set(id, [...(answers.get(id) ?? []), decodeUp(data)])
+      const isBatch = data[0] === frameTypes.batch
+      const sent = isBatch ? decodeBatch(data) : [{ exchangeId: id, frame: data }]
+      for (const { exchangeId, frame } of sent)
+        answers.set(exchangeId, [...(answers.get(exchangeId) ?? []), decodeUp(frame)])
     },
   })
   await gateway.connection.flush()
@@ -162,6 +173,24 @@ test('a good lease takes a request to the origin, whole or by its reference', as
   expect((await send(lease)).first).toMatchObject({ type: 'response', status: 200 })
   const again = await send(leaseReference(lease), { isReference: true })
   expect(again.first).toMatchObject({ type: 'response', status: 200 })
+})
+
+test('what an origin says octet by octet goes on in frames of many', async () => {
+  const octets = 3_000
+  const { promise: begun, resolve: begin } = Promise.withResolvers<Writable>()
+  origin.at('/octets', ({ socket }) => {
+    socket.write(
+      'HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n',
+    )
+    begin(socket)
+  })
+  const { first, answers } = await send(signer.sign(claims()), { target: '/octets' })
+  expect(first).toMatchObject({ type: 'response', bodyFollows: true })
+  const rest = `${'1\r\na\r\n'.repeat(octets)}0\r\n\r\n`
+  ;(await begun).end(rest)
+  await expect.poll(() => answers().at(-1)?.type).toBe('end')
+  expect(answers().at(-1)).toMatchObject({ bodyBytes: 1 + octets })
+  expect(answers().length).toBeLessThan(100)
 })
 
 describe('the origin hears nothing of a request whose lease', () => {

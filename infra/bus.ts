@@ -201,7 +201,9 @@ export class Bus implements AsyncDisposable {
     }
   }
 
+  /** The library tells a loss once more with every dial that is refused, and the return as often in the end. */
   #turn(status: Status): void {
+    if (this.#isConnected === (status === 'connected')) return
     this.#isConnected = status === 'connected'
     if (status === 'disconnected') {
       this.#queue = []

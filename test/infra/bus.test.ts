@@ -7,7 +7,7 @@ import { type Bus, connectBus } from '#infra/bus.ts'
 import { startNatsServer } from '#infra/embedded/nats-server.ts'
 import { SallyportError } from '#infra/errors.ts'
 import { createLogger } from '#infra/log.ts'
-import { startTestNats, type TestNats } from '../harness/nats.ts'
+import { binary, startTestNats, type TestNats } from '../harness/nats.ts'
 
 let nats: TestNats
 
@@ -231,6 +231,27 @@ describe('a connection', () => {
     expect((await underWay).code).toBe('sign_in_unavailable')
     expect((await ask()).code).toBe('sign_in_unavailable')
     expect(performance.now() - startedMs).toBeLessThan(5_000)
+  })
+
+  it('that was refused many times is lost once and back once', async () => {
+    await using own = await startTestNats()
+    await using other = await startTestNats()
+    await using bus = await own.connect('registry')
+    const changes: string[] = []
+    bus.onStatus(status => changes.push(status))
+    const errors: unknown[] = []
+    void (async () => {
+      for await (const { type } of bus.connection.status()) if (type === 'error') errors.push(type)
+    })()
+    const { storeDirectory } = other
+    await own.kill()
+    const stranger = await startNatsServer({ storeDirectory, port: own.server.port, binary })
+    await expect.poll(() => errors.length, { timeout: 5_000 }).toBeGreaterThan(3)
+    await stranger[Symbol.asyncDispose]()
+    await own.restart()
+    await expect.poll(() => bus.isConnected, { timeout: 5_000 }).toBe(true)
+    await bus.connection.flush()
+    expect(changes).toEqual(['disconnected', 'connected'])
   })
 
   it('is tried until the server is there', async () => {

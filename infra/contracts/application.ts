@@ -27,13 +27,9 @@ const HttpUrl = z.url({
 const DirectoryUrl = HttpUrl.refine(
   value => {
     const url = URL.parse(value)
-    return (
-      url !== null &&
-      url.search === '' &&
-      url.hash === '' &&
-      url.username === '' &&
-      url.password === ''
-    )
+    // That it is none has been said.
+    if (url === null) return true
+    return url.search === '' && url.hash === '' && url.username === '' && url.password === ''
   },
   { error: 'must have no query, fragment, user or password' },
 ).transform(value => {

@@ -127,6 +127,10 @@ describe('publishing', () => {
     const unknownGroup = await run('publish', 'x=http://x.internal/', '--group', 'nowhere')
     expect(unknownGroup).toMatchObject({ status: 1, stdout: '' })
     expect(unknownGroup.stderr).toContain('there is no connector group "nowhere"')
+    const noUrl = await run('publish', 'x=http://x.internal:99999/')
+    expect(noUrl.stderr).toBe(
+      'sallyport: onPremisesPublishing.internalUrl: must be an http:// or https:// URL\n',
+    )
     const unknown = await run('show', 'nothing')
     expect(unknown).toMatchObject({ status: 1 })
     expect(unknown.stderr).toContain('there is no application "nothing"')

@@ -45,10 +45,13 @@ function reasonOf(error: unknown): string {
   }
   const tunnel = /tunnel.* HTTP\/[\d.]+ ([345]\d\d)/i.exec(message)
   if (tunnel) return `the proxy does not connect to it (${tunnel[1]})`
-  for (const code of codesIn(error)) {
+  for (const { code, address, port } of failuresIn(error)) {
     if (foreignCertificate.has(code)) {
       return 'its certificate is not from the expected authority: another bus, or something in between that inspects TLS'
     }
+    // It may be a proxy's, not that of the bus.
+    if (code === 'ECONNREFUSED' && address !== undefined)
+      return `connection refused: nothing listens at ${address} port ${port}`
     const reason = reasons[code]
     if (reason !== undefined) return reason
   }
@@ -56,9 +59,15 @@ function reasonOf(error: unknown): string {
   return message || 'it gave no reason'
 }
 
-function* codesIn(error: unknown): Iterable<string> {
+interface Failure {
+  code: string
+  address?: string
+  port?: number
+}
+
+function* failuresIn(error: unknown): Iterable<Failure> {
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    if ('code' in cause && typeof cause.code === 'string') yield cause.code
-    if (cause instanceof AggregateError) for (const one of cause.errors) yield* codesIn(one)
+    if ('code' in cause && typeof cause.code === 'string') yield cause as Error & Failure
+    if (cause instanceof AggregateError) for (const one of cause.errors) yield* failuresIn(one)
   }
 }

@@ -97,7 +97,9 @@ describe('through an HTTP proxy', () => {
   test('a proxy that is not there is named as the reason', async () => {
     await using client = await startRogue(system, 'no-proxy', 'default')
     const settings = { HTTPS_PROXY: 'http://127.0.0.1:1' }
-    await expect(client.come(undefined, settings)).rejects.toThrow(/refused/)
+    await expect(client.come(undefined, settings)).rejects.toThrow(
+      /refused: nothing listens at 127\.0\.0\.1 port 1$/,
+    )
   })
 })
 

@@ -29,6 +29,8 @@ import type { SignIn } from './sign-in.ts'
 import type { EndpointVisit } from './visit.ts'
 
 export const controlPrefix = '/.sallyport/'
+/** At every host, also where nothing is published. */
+export const healthPath = '/.sallyport/health'
 
 export interface PortalContext {
   portalUrl: string

@@ -24,7 +24,7 @@ import type { RequestListener } from './front/client.ts'
 import type { Grant } from './leases.ts'
 import { mayForward } from './max-forwards.ts'
 import { requireMethod } from './methods.ts'
-import { isControl, serveControl, servePortal } from './portal.ts'
+import { healthPath, isControl, serveControl, servePortal } from './portal.ts'
 import { sendProblem } from './problem.ts'
 import { applicationAt } from './publish.ts'
 import { type Question, questionOf } from './question.ts'
@@ -54,6 +54,8 @@ async function handle(context: ServerContext, visit: Visit, portalHostname: stri
   if (isPortal || isControl(incoming)) limits.admit('sign-in', incoming.clientAddress)
   if (isPortal) return servePortalSafely(context, visit)
   const paths = context.publication().at(incoming.hostname)
+  // Many balancers ask for it by the gateway's address, and can do no other.
+  if (!paths && incoming.path === healthPath) return serveControl(context.portal, visit)
   if (!paths) throw new SallyportError('unknown_host', incoming.hostname)
   if (isControl(incoming)) return serveControl(context.portal, visit)
   if (paths.length > 1 && isAmbiguousBetweenPaths(incoming.path)) {

@@ -282,6 +282,14 @@ test.each([
   expect(answer).toContain('Open the portal')
 })
 
+test('a balancer that knows the address of a gateway alone may ask for its health, and for nothing else', async () => {
+  const ask = (path: string) =>
+    send(`GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n`)
+  const [health, other] = await Promise.all([ask('/.sallyport/health'), ask('/.sallyport/session')])
+  expect(health).toMatch(/^HTTP\/1\.1 200 /)
+  expect(codeOf(other)).toBe('unknown_host')
+})
+
 describe('passes as the rule says:', () => {
   type Passed = [rule: string, text: () => string, expected: object]
   const chunked = (body: string, ...more: string[]) =>

@@ -1,8 +1,8 @@
 /**
  * The WebSocket side of the test origin: /ws echoes messages and answers `close CODE REASON` and `reset`; /ws/refused
- * answers 403 with a body and two cookies in place of the upgrade; /ws/cookies sets cookies on the 101;
- * /ws/first sends a message right after the 101; /ws/headers the request's raw headers; /ws/resets breaks the connection before it, /ws/hangs
- * never answers, /ws/late takes a moment for the agreement.
+ * answers 403 with a body and two cookies in place of the upgrade; /ws/cookies sets cookies on the 101, /ws/long a long
+ * field; /ws/first sends a message right after the 101; /ws/headers the request's raw headers; /ws/resets breaks the
+ * connection before it, /ws/hangs never answers, /ws/late takes a moment for the agreement.
  */
 
 import type { IncomingMessage, Server } from 'node:http'
@@ -17,6 +17,7 @@ export function acceptWebSockets(server: Server): void {
     handleProtocols: offered => (offered.has('chat.v2') ? 'chat.v2' : false),
   })
   sockets.on('headers', (headers: string[], { url }) => {
+    if (url === '/ws/long') headers.push(`X-Long: ${'x'.repeat(50_000)}`)
     if (url === '/ws/cookies') headers.push('Set-Cookie: a=1; Path=/', 'Set-Cookie: b=2; Path=/')
   })
   const agree = (req: IncomingMessage, socket: Socket, first: Buffer) =>

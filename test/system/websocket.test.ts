@@ -164,6 +164,12 @@ describe('a WebSocket', () => {
     ws.terminate()
   })
 
+  test('may be agreed on with as long a head as that of any answer', async () => {
+    using connection = await connectRaw(gateway())
+    connection.write([...asked('/ws/long'), '', ''].join('\r\n'))
+    await connection.until(/^HTTP\/1\.1 101 .*x{50000}\r\n.*\r\n\r\n/s)
+  })
+
   test('shows the origin the forwarded headers and none of ours', async () => {
     const ws = dial('/ws/headers', { headers: { 'X-Forwarded-User': 'spoofed' } })
     const seen = await message(ws)

@@ -120,7 +120,13 @@ export class Services implements AsyncDisposable {
     role: ServiceRole,
     { name, isFirst, asked }: { name: string; isFirst: boolean; asked: Environment },
   ): Promise<Environment> {
-    const common = { ...this.#common(role), SALLYPORT_LOG_LEVEL: this.#options.logLevel }
+    // Whoever starts it may have the bus of another system set, or an auditor's key, as `tail` wants it.
+    const common = {
+      SALLYPORT_BUS_URL: '',
+      SALLYPORT_BUS_CA_PATH: '',
+      ...this.#common(role),
+      SALLYPORT_LOG_LEVEL: this.#options.logLevel,
+    }
     if (role === 'connector') return { ...common, ...(await this.#connector(name, asked)) }
     if (role === 'policy') return { ...common, ...this.#policy(name) }
     // A process that is started again must listen where it did before: the port is chosen here.

@@ -10,12 +10,19 @@ import { drive, failures } from '../harness/load.ts'
 import { signedInApplication, startSystem, type TestSystem } from '../harness/system.ts'
 import { signInTo } from '../harness/visitor.ts'
 
+/** Set where somebody followed its audit trail. */
+const anotherSystem = { SALLYPORT_BUS_URL: 'tls://127.0.0.1:1', SALLYPORT_BUS_CA_PATH: 'root.pem' }
+
 let origin: CountingOrigin
 let system: TestSystem
 
 beforeAll(async () => {
   origin = await startCountingOrigin()
-  system = await startSystem({ connectors: 0, publish: [signedInApplication('wiki', origin.url)] })
+  system = await startSystem({
+    connectors: 0,
+    publish: [signedInApplication('wiki', origin.url)],
+    environment: anotherSystem,
+  })
 })
 afterAll(async () => {
   await system[Symbol.asyncDispose]()
@@ -65,4 +72,9 @@ test('in a shell that follows the audit trail each says which variable is in the
   expect(await Promise.all([gateway.exited, connector.exited])).toEqual([78, 78])
   expect(gateway.errors).toMatch(/does not let its user be a gateway: SALLYPORT_BUS_URL/)
   expect(connector.errors).toMatch(/SALLYPORT_BUS_URL .* so the token was not used/)
+})
+
+test('a system and its connectors have their own bus, whatever the shell has set', async () => {
+  const connector = await system.add('connector')
+  expect(connector.details).toMatchObject({ group: 'default' })
 })

@@ -35,7 +35,7 @@ async function refusalsSince(count: number): Promise<string[]> {
 const calls: WebClientCalls = {
   async connect({ url, folder, name, proxy }) {
     // It would come back by itself, with all its subscriptions, as soon as it may.
-    await connection?.close()
+    await leave()
     const file = (one: string) => readFile(join(folder, one), 'utf8')
     const identity = async () => ({
       key: await file('key.pem'),
@@ -73,9 +73,14 @@ const calls: WebClientCalls = {
   },
   state: async () => ({ isClosed: live().isClosed(), statuses }),
   async close() {
-    await connection?.close()
+    await leave()
     connection = undefined
   },
+}
+
+/** The library trips over a connection that was cut and that it is just about to make anew. */
+async function leave(): Promise<void> {
+  await connection?.close().catch(() => undefined)
 }
 
 async function follow(nats: NatsConnection): Promise<void> {

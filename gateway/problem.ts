@@ -10,7 +10,7 @@ import { reasonSentence } from '#infra/contracts/reasons.ts'
 import { FAULTS, type FaultCode, shownCode } from '#infra/errors.ts'
 import { errorPage, type Hop, linkButton, pageHeaders } from '#infra/page.ts'
 import { discardBody } from './discard.ts'
-import { type ClientRequest, type ClientResponse, flatHeaders } from './front/client.ts'
+import { type ClientResponse, flatHeaders } from './front/client.ts'
 import type { Incoming } from './incoming.ts'
 
 export interface Problem {
@@ -80,16 +80,17 @@ export function sendProblem(res: ClientResponse, problem: Problem): void {
   const body = Buffer.from(wantsPage ? pageOf(problem) : JSON.stringify(jsonOf(problem)))
   const fields = flatHeaders({ ...headers, ...(wantsPage ? pageHeaders : jsonHeaders) })
   const reason = STATUS_CODES[status] ?? ''
-  if (!incoming || !isStillSending(res.req)) return res.sendWhole(status, reason, fields, body)
+  if (!incoming || !isStillSending(res)) return res.sendWhole(status, reason, fields, body)
   res.sendHead(status, reason, [...fields, 'Content-Length', `${body.length}`])
   if (incoming.method !== 'HEAD') res.write(body)
   discardBody(res.req, () => res.end())
 }
 
 /** The rest of the body is on its way; whoever waits for "100 Continue" has not begun it. */
-function isStillSending({ complete, headers, stream }: ClientRequest): boolean {
+function isStillSending({ req, isContinued }: ClientResponse): boolean {
+  const { complete, headers, stream } = req
   if (complete || stream?.endAfterHeaders) return false
-  return headers.expect === undefined && headers.upgrade === undefined
+  return (headers.expect === undefined || isContinued) && headers.upgrade === undefined
 }
 
 /** A whole answer as it is written to a connection whose request could not be read; it is the last one there. */

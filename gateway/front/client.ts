@@ -46,6 +46,8 @@ export interface ClientResponse extends Writable {
   /** No further request on this connection. HTTP/2 says so for the connection, not with an answer. */
   closeConnection(): void
   writeContinue(): unknown
+  /** The client was told to send the body with which it had waited. */
+  readonly isContinued: boolean
   /** An interim answer (RFC 9110 §15.2), if the client can take one now. Throws for what is no HTTP. */
   sendInformation(status: number, headers: readonly string[]): void
 }

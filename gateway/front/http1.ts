@@ -36,6 +36,7 @@ const keepAliveTimeoutMs = 65_000
 const joinedBytes = 8 * 1024
 
 export class Http1Response extends ServerResponse implements ClientResponse {
+  isContinued = false
   /** A body that is longer than its length says would go on as the answer to the next request of the connection. */
   override strictContentLength = true
 
@@ -69,6 +70,11 @@ export class Http1Response extends ServerResponse implements ClientResponse {
     if (this.socket.writableNeedDrain) return
     const line = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n`
     this.socket.write(`${line}${fieldLines(headers)}\r\n`, 'latin1')
+  }
+
+  override writeContinue(): void {
+    this.isContinued = true
+    super.writeContinue()
   }
 
   endWith(trailers: readonly string[]): void {

@@ -71,6 +71,7 @@ class Http2Request extends Http2ServerRequest {
 }
 
 class Http2Response extends Http2ServerResponse<Http2Request> implements ClientResponse, Awaited {
+  isContinued = false
   #writtenBytes = 0
 
   get isClientsTurn(): boolean {
@@ -118,6 +119,11 @@ class Http2Response extends Http2ServerResponse<Http2Request> implements ClientR
     if ((this.stream.session?.state.outboundQueueSize ?? 0) > mostQueuedFrames) return
     const fields = recordOf(http2Headers(headers))
     this.stream.additionalHeaders({ ...fields, ':status': status })
+  }
+
+  override writeContinue(): void {
+    this.isContinued = true
+    super.writeContinue()
   }
 
   endWith(trailers: readonly string[]): void {

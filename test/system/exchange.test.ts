@@ -389,12 +389,12 @@ describe('an application below a path', () => {
 })
 
 describe('Expect: 100-continue', () => {
-  const upload = (headers: Readonly<Record<string, string>>, path = '/echo') =>
+  const upload = (headers: Readonly<Record<string, string>>, path = '/echo', bytes = 5) =>
     [
       `POST ${path} HTTP/1.1`,
       ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
       'Expect: 100-continue',
-      'Content-Length: 5',
+      `Content-Length: ${bytes}`,
       'Connection: close',
       '',
       '',
@@ -409,6 +409,19 @@ describe('Expect: 100-continue', () => {
     const answer = await connection.closed
     expect(answer).toContain('HTTP/1.1 200 OK')
     expect(answer).toContain(digestOf(Buffer.from('hello')).sha256)
+  })
+
+  test('and then a failure reaches the client, who is still sending', async () => {
+    using connection = await connectRaw(gateway())
+    const path = `/ways/${encodeURIComponent('resets before the head')}`
+    connection.write(upload(visitor.headers, path, 20_000_000))
+    await connection.until(/^HTTP\/1\.1 100 /)
+    // It reads again only when it has sent all.
+    connection.socket.pause()
+    connection.socket.write(bodyOf(20_000_000))
+    await Promise.race([once(connection.socket, 'drain'), connection.closed])
+    connection.socket.resume()
+    expect(await connection.closed).toContain('HTTP/1.1 502 ')
   })
 
   test('without a session is answered 401 and never 100', async () => {

@@ -29,12 +29,14 @@ const dialOptions = { protocols: ['h2'] }
 export class Http2Connections {
   readonly #dialer: Dialer
   readonly #destination: Destination
+  readonly #keepAliveMs: number
   readonly #open = new Set<Http2Connection>()
 
   /** Without TLS it is HTTP/2 from the first byte (h2c). */
-  constructor(dialer: Dialer, destination: Destination) {
+  constructor(dialer: Dialer, destination: Destination, keepAliveMs = keepAliveTimeoutMs) {
     this.#dialer = dialer
     this.#destination = destination
+    this.#keepAliveMs = keepAliveMs
   }
 
   /** Gives a connection with room for one more stream, at once where there is one. */
@@ -45,7 +47,7 @@ export class Http2Connections {
     for (const connection of this.#open) {
       if (connection.isConnecting) return connection.wait(waiting)
     }
-    const connection = new Http2Connection(this.#destination, {
+    const connection = new Http2Connection(this.#destination, this.#keepAliveMs, {
       ready: waiters => this.#ready(connection, waiters),
       gone: () => this.#open.delete(connection),
     })
@@ -72,6 +74,7 @@ interface Listener {
 
 export class Http2Connection {
   readonly #destination: Destination
+  readonly #keepAliveMs: number
   readonly #listener: Listener
   readonly #late: NodeJS.Timeout
   #session: ClientHttp2Session | undefined
@@ -81,8 +84,9 @@ export class Http2Connection {
   #giveUp: (() => void) | undefined
   #error: Error | undefined
 
-  constructor(destination: Destination, listener: Listener) {
+  constructor(destination: Destination, keepAliveMs: number, listener: Listener) {
     this.#destination = destination
+    this.#keepAliveMs = keepAliveMs
     this.#listener = listener
     const { connectTimeoutMs } = destination
     const detail = connectTimeoutDetail(connectTimeoutMs)
@@ -119,7 +123,11 @@ export class Http2Connection {
   /** Counts a stream; the returned function counts it out. */
   enter(): () => void {
     this.#streams++
-    return () => this.#streams--
+    return () => {
+      this.#streams--
+      // A reset alone is no activity to Node.
+      this.#session?.setTimeout(this.#keepAliveMs)
+    }
   }
 
   destroy(): void {
@@ -145,7 +153,9 @@ export class Http2Connection {
     session.on('error', error => {
       this.#error = error
     })
-    session.setTimeout(keepAliveTimeoutMs, () => this.#streams === 0 && session.close())
+    session.setTimeout(this.#keepAliveMs)
+    // Given to setTimeout it would be called once, and not again when a stream was open then.
+    session.on('timeout', () => this.#streams === 0 && session.close())
     session.once('close', () => this.#gone())
   }
 

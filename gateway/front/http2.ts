@@ -169,7 +169,11 @@ export function createHttp2Front(
   })
   const begin = (how: Arrival) => (req: Http2Request, res: Http2Response) => {
     downloads.add(res)
-    req.stream.once('close', () => downloads.delete(res))
+    req.stream.once('close', () => {
+      downloads.delete(res)
+      // Of HEAD Node says so only when it has been answered.
+      if (req.method === 'HEAD' && !res.writableEnded) res.emit('close')
+    })
     endWhenReset(req.stream)
     listener(req, res, how)
   }

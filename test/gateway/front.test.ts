@@ -362,6 +362,15 @@ describe('a front that stops', () => {
   })
 })
 
+test.each(['GET', 'HEAD'])('a client of HTTP/2 that leaves a %s is heard of', async method => {
+  using leaving = new Http2Client({ gateway: running.url, ca: certificate.cert, host: 'app' })
+  const stream = leaving.start('/held', { headers: { ':method': method } })
+  stream.on('error', () => undefined)
+  await expect.poll(() => held.size).toBe(1)
+  leaving.session.destroy()
+  await expect.poll(() => held.size).toBe(0)
+})
+
 test('interim answers that a client of HTTP/2 does not read are left out', async () => {
   let queued: number | undefined
   await using informing = await start(certificate, (req, res) => {

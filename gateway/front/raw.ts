@@ -17,7 +17,7 @@ import {
   RequestHeadError,
 } from '#infra/request-head.ts'
 import type { RequestListener } from './client.ts'
-import { Http1Response } from './http1.ts'
+import { Http1Response } from './http1-response.ts'
 import { endGently, type Refusal, refuse } from './unreadable.ts'
 
 export interface RawFront {

@@ -8,8 +8,9 @@ import { BodySender } from '#infra/body-sender.ts'
 import { encodeInformation, encodeResponse } from '#infra/frames.ts'
 import { headerValue, isMessageStream } from '#infra/http.ts'
 import { initialCreditBytes, type RequestFrame, singleMessageBytes } from '#infra/wire.ts'
+import { endlessInterim, InterimAnswers, isCoded, unknownCoding } from './answer-faults.ts'
 import type { OriginControl, OriginSink } from './origin.ts'
-import { OriginError } from './origin-error.ts'
+import type { OriginError } from './origin-error.ts'
 import type { Owed } from './silence.ts'
 import { responseHeaders, type Translation, upgradeHeaders } from './translate.ts'
 
@@ -49,12 +50,6 @@ const wholeWithinMs = 20
 /** Smaller ones wait for what else comes in this turn: a message for every octet costs everybody more than the octets. */
 const gatheredBytes = 1024
 
-/** Of interim answers within a second, which no credit holds back; each counts as so much at least. */
-const mostInterimBytes = initialCreditBytes
-const leastInterimBytes = 64
-
-const unknownCoding = new OriginError('origin_protocol_error', 'an unasked transfer coding', true)
-
 export class Answer implements OriginSink {
   readonly #options: AnswerOptions
   readonly #translation: Translation
@@ -72,8 +67,7 @@ export class Answer implements OriginSink {
   #isHeldBack = false
   #headers: readonly string[] = []
   #gathered: Buffer[] = []
-  #interimBytes = 0
-  #interimSince = 0
+  #interim: InterimAnswers | undefined
   /** May be quiet for long. It is looked up when somebody asks, which is never for the short ones. */
   #isStream: boolean | undefined
   #bytes = 0
@@ -119,10 +113,8 @@ export class Answer implements OriginSink {
     if (this.#isClosed) return
     this.#bytes++
     const frame = encodeInformation(status, responseHeaders(this.#translation, headers))
-    if (this.#isFlood(frame.length)) {
-      const detail = 'interim answers without end'
-      return this.failed(new OriginError('origin_protocol_error', detail, true))
-    }
+    this.#interim ??= new InterimAnswers()
+    if (this.#interim.isTooMuch(frame.length)) return this.failed(endlessInterim)
     if (status !== 101 && status !== 100) this.#options.send(frame)
   }
 
@@ -190,16 +182,6 @@ export class Answer implements OriginSink {
     return this.#options.frame.method !== 'HEAD' && status !== 204 && status !== 304
   }
 
-  #isFlood(bytes: number): boolean {
-    const now = performance.now()
-    if (now - this.#interimSince > 1_000) {
-      this.#interimSince = now
-      this.#interimBytes = 0
-    }
-    this.#interimBytes += Math.max(bytes, leastInterimBytes)
-    return this.#interimBytes > mostInterimBytes
-  }
-
   #gather(chunk: Buffer): void {
     if (this.#gathered.length === 0) {
       if (chunk.length >= gatheredBytes) return this.#pass(chunk)
@@ -265,20 +247,3 @@ export class Answer implements OriginSink {
     clearTimeout(this.#flushLater)
   }
 }
-
-/**
- * Whether the body is compressed for this connection alone, by a field that goes no further (RFC 9112 §6.1): what a
- * client got could not be read. Nobody asked for that.
- */
-function isCoded(headers: readonly string[]): boolean {
-  return headers.some(
-    (name, i) =>
-      i % 2 === 0 &&
-      name.length === 17 &&
-      name.toLowerCase() === 'transfer-encoding' &&
-      !plainCodings.test(headers[i + 1] as string),
-  )
-}
-
-/** The second is what HTTP/1.1 once called none. */
-const plainCodings = /^(?:[\s,]*(?:chunked|identity))*[\s,]*$/i

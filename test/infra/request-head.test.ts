@@ -21,6 +21,14 @@ test('a head comes back with order, duplicates, octets and without the blanks ar
   expect(parseRequestHead(text.slice(0, -4))).toEqual(head)
 })
 
+test('a line of blanks alone takes no longer than any other', () => {
+  const begun = performance.now()
+  const line = `X-A:${' '.repeat(3_000)}`
+  expect(parse('A / HTTP/1.1', line).headers).toEqual(['X-A', ''])
+  expect(() => parse('A / HTTP/1.1', `${line}\0`)).toThrow(RequestHeadError)
+  expect(performance.now() - begun).toBeLessThan(1_000)
+})
+
 describe('is refused:', () => {
   test.each([
     ['RFC 9112 §3: two blanks', ['A  / HTTP/1.1']],

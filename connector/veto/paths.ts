@@ -53,7 +53,7 @@ function decoded(path: string): string[] {
 function simple(path: string): string {
   return path
     .replace(/;[^/]*/g, '')
-    .replace(/[. ]+(?=\/|$)/g, '')
+    .replace(/(?<![. ])[. ]+(?=\/|$)/g, '')
     .replace(/\/{2,}/g, '/')
 }
 

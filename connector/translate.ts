@@ -130,7 +130,7 @@ function responseValue(translation: Translation, name: string, value: string): s
         (_, before, quote, url) => `${before}${quote}${toExternal(translation, url)}${quote}`,
       )
     case 'link':
-      return value.replace(/<([^>]*)>/g, (_, url) => `<${toExternal(translation, url)}>`)
+      return value.replace(/<([^<>]*)>/g, (_, url) => `<${toExternal(translation, url)}>`)
     case 'set-cookie':
       return setCookie(translation, value)
     case 'strict-transport-security':

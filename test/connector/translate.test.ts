@@ -121,6 +121,15 @@ test('headers that name the origin are translated wherever HTTP puts URLs', () =
   ])
 })
 
+test('a link that has no end takes no longer than any other', () => {
+  const begun = performance.now()
+  const link = `${'<'.repeat(60_000)}http://wiki.corp:3000/b>`
+  const [, translated = ''] = responseHeaders(root, ['Link', link])
+  expect(translated.slice(60_000)).toBe('https://wiki.example.com/b>')
+  responseHeaders(root, ['Link', '<'.repeat(60_000)])
+  expect(performance.now() - begun).toBeLessThan(500)
+})
+
 test('what belongs to the connection with the origin does not reach the client', () => {
   const headers = [
     'Connection',

@@ -7,8 +7,8 @@ import { ServerResponse, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
-import { pairsOf, withLengthLast } from '#infra/http.ts'
-import { type ClientResponse, fieldLines, hasLength, hasNoBody, lengthless } from './client.ts'
+import { headerValue, pairsOf, withLengthLast } from '#infra/http.ts'
+import { type ClientResponse, fieldLines, hasNoBody, lengthless } from './client.ts'
 import { endGently } from './unreadable.ts'
 
 /** A body up to this size is one string with its head, and one plain write: that is cheaper than a gathered one. */
@@ -16,14 +16,14 @@ const joinedBytes = 8 * 1024
 
 export class Http1Response extends ServerResponse implements ClientResponse {
   isContinued = false
-  /** A body that is longer than its length says would go on as the answer to the next request of the connection. */
-  override strictContentLength = true
 
   get isGone(): boolean {
     return this.destroyed
   }
 
   sendHead(status: number, reason: string, headers: readonly string[]): void {
+    // A body that is longer than its length says would go on as the answer to the next request of the connection.
+    this.strictContentLength = true
     this.#begin(status, reason, headers as string[])
     // flushHeaders would make UTF-8 of what is octets (RFC 9110 §5.5). Where there is no body the end brings the head.
     this.write('', 'latin1')
@@ -33,8 +33,12 @@ export class Http1Response extends ServerResponse implements ClientResponse {
 
   sendWhole(status: number, reason: string, headers: string[], body: Buffer): void {
     const isEmpty = hasNoBody(this.req.method, status)
-    if ((!isEmpty || body.length > 0) && !hasLength(headers))
-      headers.push('Content-Length', `${body.length}`)
+    const length = headerValue(headers, 'content-length')
+    if (length === undefined) {
+      if (!isEmpty || body.length > 0) headers.push('Content-Length', `${body.length}`)
+    } else if (!isEmpty && Number(length) !== body.length) {
+      throw new Error(`a body of ${body.length} octets where the head says ${length}`)
+    }
     this.#begin(status, reason, lengthless(status, headers))
     if (isEmpty || body.length === 0) this.end()
     else if (body.length <= joinedBytes) this.end(body.toString('latin1'), 'latin1')

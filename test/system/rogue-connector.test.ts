@@ -193,15 +193,21 @@ describe('what the bus cannot refuse is discarded, and the connector cut off and
   test.each([
     ['longer', '2'],
     ['shorter', '9'],
-  ])(
-    'an answer that is %s than it says, and the connection of the client ends',
-    async (how, length) => {
-      await takeExchanges()
-      const broken = expect(trap.send(`/${how}`)).rejects.toThrow(/hang up|ECONNRESET/)
-      await respond(await nextRequest(`/${how}`), 'four', { headers: ['Content-Length', length] })
-      await broken
-    },
-  )
+  ])('an answer that is %s than it says', async (how, length) => {
+    await takeExchanges()
+    const answer = trap.send(`/${how}`)
+    await respond(await nextRequest(`/${how}`), 'four', { headers: ['Content-Length', length] })
+    expect(await answer).toMatchObject({ status: 502 })
+  })
+
+  test('a body that streams and is longer than it says, and the connection of the client ends', async () => {
+    await takeExchanges()
+    const broken = expect(trap.send('/streams')).rejects.toThrow(/aborted|ECONNRESET|hang up/)
+    const request = await nextRequest('/streams')
+    await respond(request, 'four', { headers: ['Content-Length', '6'], bodyFollows: true })
+    await say(request, encodeData(Buffer.from('five')))
+    await broken
+  })
 
   test('trailers that are no HTTP behind a body that had to wait, and the gateway goes on', async () => {
     await takeExchanges()

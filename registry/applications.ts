@@ -11,6 +11,7 @@ import { enforcedNames } from './application-input.ts'
 import { checkApplication, checkGroups, type GroupRules } from './application-rules.ts'
 import { defaultExternalUrl } from './external-url.ts'
 import { invalid, parseOrRefuse, Refusal } from './refusal.ts'
+import { toSlug } from './slug.ts'
 import type { State, Store, Versioned } from './store.ts'
 
 export interface ApplicationOptions extends GroupRules {
@@ -217,16 +218,6 @@ function slugOf({ uniqueName, displayName }: NewApplication): string {
   const id = toSlug(name)
   if (Slug.safeParse(id).success) return id
   throw invalid('id', 'cannot be made from the name, which has no Latin letter or digit; give one')
-}
-
-/** "Wiki (Paris)" becomes `wiki-paris`. */
-export function toSlug(name: string): string {
-  const plain = name.normalize('NFKD').replace(/\p{M}/gu, '').toLowerCase()
-  return plain
-    .replace(/[^a-z0-9]+/g, '-')
-    .replace(/^-+/, '')
-    .slice(0, 63)
-    .replace(/-+$/, '')
 }
 
 /** Names of properties that differ; of publishing that goes on, those within it with their path. */

@@ -15,8 +15,9 @@ import {
   defaultConnectorGroupId,
 } from '#infra/contracts/connector.ts'
 import { annotated } from '#infra/contracts/graph.ts'
-import { type Changed, type Precondition, toSlug } from './applications.ts'
+import type { Changed, Precondition } from './applications.ts'
 import { invalid, Refusal } from './refusal.ts'
+import { toSlug } from './slug.ts'
 import type { State, Store, Versioned } from './store.ts'
 
 /** Graph's region says which of Microsoft's data centres serves the group; here there is nothing to choose. */

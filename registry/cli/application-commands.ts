@@ -9,8 +9,8 @@ import {
   type AppRoleAssignmentView,
   AppRoleAssignmentView as AssignmentAnswer,
 } from '../admin-api/views.ts'
-import { toSlug } from '../applications.ts'
 import type { PrincipalReference } from '../assignments.ts'
+import { toSlug } from '../slug.ts'
 import { type AdminClient, RefusedBySystem } from './client.ts'
 import type { ClientCommand } from './command.ts'
 import { CommandFailure, UsageError } from './failure.ts'

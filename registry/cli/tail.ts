@@ -9,7 +9,7 @@ import { type Command, Option } from 'commander'
 import type { BusAddress } from '#infra/bus-connection.ts'
 import { BusUrl, type Environment } from '#infra/config.ts'
 import { type AuditCategory, auditCategories, subjects } from '#infra/subjects.ts'
-import { connectAuditor, follow, replay, type Show } from './audit-feed.ts'
+import type { Show } from './audit-feed.ts'
 import { readSecret } from './client.ts'
 import { addRefusedSecret, baseCommand, ending, refuseSecret } from './command.ts'
 import { eventLine } from './event-line.ts'
@@ -66,6 +66,8 @@ async function tail(
   const subject = subjectOf(filter, options)
   const from = options.since === undefined ? undefined : startOf(options.since)
   if (!options.follow && !from) throw new UsageError('--no-follow shows nothing without --since')
+  // The client of the bus is most of what it takes to start, and no other command needs it.
+  const { connectAuditor, follow, replay } = await import('./audit-feed.ts')
   await using bus = closing(await connectAuditor(busAddress(options, environment)))
   const { promise: ended, resolve, reject } = Promise.withResolvers<void>()
   process.once('SIGINT', resolve).once('SIGTERM', resolve)

@@ -21,7 +21,10 @@ export const transientCookieSeconds = 3_600
 export const Destination = z.object({
   /** Empty for the portal. */
   hostname: z.string().max(253),
-  target: z.string().max(4_096).startsWith('/'),
+  target: z
+    .string()
+    .max(4_096)
+    .regex(/^\/[\t -~\x80-\xff]*$/, 'must be a path that a Location can carry'),
   /** Hash of the nonce that the application's host keeps in the browser. */
   nonceHash: z.string().max(64),
   /** How often this sign-in was started over. */
@@ -103,8 +106,9 @@ function mac(secret: string, text: string): string {
   return createHmac('sha256', secret).update(text).digest('base64url')
 }
 
-function isEqual(a: string, b: string): boolean {
-  return a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b))
+function isEqual(said: string, right: string): boolean {
+  const [a, b] = [Buffer.from(said), Buffer.from(right)]
+  return a.length === b.length && timingSafeEqual(a, b)
 }
 
 function decode(payload: string): unknown {

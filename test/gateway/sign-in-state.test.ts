@@ -43,6 +43,10 @@ test.each([
     'a state without its tag',
     (state: string) => returnedSignIn(state.split('.')[0] as string, secret),
   ],
+  [
+    'a state whose tag is none',
+    (state: string) => returnedSignIn(`${state.split('.')[0]}.${'é'.repeat(43)}`, secret),
+  ],
 ])('%s gets no parameters, so no code can be exchanged', (_name, attempt) => {
   expect(attempt(beginSignIn(secret, destination).state)?.parameters).toBeUndefined()
 })
@@ -57,7 +61,11 @@ test.each([
   expect(returnedSignIn(state, secret)).toBeUndefined()
 })
 
-test('a target of another site never comes out of a state', () => {
-  const foreign = beginSignIn(secret, { ...destination, target: 'https://evil.example/' })
+test.each([
+  ['of another site', 'https://evil.example/'],
+  ['with a control character, which no redirect can carry', '/\0'],
+  ['with what is no octet', '/\u20ac'],
+])('a target %s never comes out of a state', (_what, target) => {
+  const foreign = beginSignIn(secret, { ...destination, target })
   expect(returnedSignIn(foreign.state, secret)).toBeUndefined()
 })

@@ -12,6 +12,7 @@ import {
   statusTimeoutMs,
 } from '#infra/contracts/connector.ts'
 import { parseJson } from '#infra/json.ts'
+import { Standstill } from '#infra/standstill.ts'
 import { subjects } from '#infra/subjects.ts'
 
 export interface Members extends Disposable {
@@ -62,7 +63,7 @@ class Followed implements Members {
   readonly #resources = new DisposableStack()
   /** Silence before this moment proves nothing: this gateway was not listening. */
   #listeningSince = performance.now()
-  #sweptAt = performance.now()
+  readonly #standstill = new Standstill(sweepMs)
 
   constructor(bus: Bus) {
     this.#bus = bus
@@ -152,9 +153,7 @@ class Followed implements Members {
 
   #sweep(): void {
     const now = performance.now()
-    // While this process stood still it has heard nobody: what came meanwhile is read after this.
-    const stoodStillMs = Math.max(0, now - this.#sweptAt - sweepMs)
-    this.#sweptAt = now
+    const stoodStillMs = this.#standstill.lastedMs(now)
     // While the bus is away nobody can be heard, which says nothing about anybody.
     if (!this.#bus.isConnected) return
     const silentSince = now - statusTimeoutMs - stoodStillMs

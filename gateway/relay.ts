@@ -5,13 +5,14 @@
  */
 
 import type { Subscription } from '@nats-io/transport-node'
-import type { Bus } from '#infra/bus.ts'
+import { type Bus, busWaitMs } from '#infra/bus.ts'
 import type { Application } from '#infra/contracts/application.ts'
 import { connectorIdOf } from '#infra/contracts/connector.ts'
 import { decodeBatch } from '#infra/frame-batch.ts'
 import { decodeUp, encodeCancel } from '#infra/frames.ts'
 import type { Logger } from '#infra/log.ts'
 import { PassingMap } from '#infra/passing-map.ts'
+import { Standstill } from '#infra/standstill.ts'
 import type { StreamBudget } from '#infra/stream-budget.ts'
 import { subjects } from '#infra/subjects.ts'
 import { lostAfterMs, type UpFrame } from '#infra/wire.ts'
@@ -38,9 +39,6 @@ const silenceSweepMs = 50
 /** Stands in the subject of answers to several exchanges in place of their ids. */
 const batched = subjects.up('', '', '').slice(-1)
 
-/** Requests wait so long for a bus that is away before they fail. */
-const busWaitMs = 1_000
-
 /** After a reconnection connectors may not be back for so long: a registry has to be there before they are let in. */
 const settleMs = 3_000
 
@@ -61,7 +59,7 @@ export class Relay implements Disposable {
   readonly #offStatus: () => void
   readonly #waiting = new Set<() => void>()
   #connectedAt = Number.NEGATIVE_INFINITY
-  #sweptAt = performance.now()
+  readonly #standstill = new Standstill(silenceSweepMs)
 
   constructor(context: RelayContext) {
     this.context = context
@@ -221,10 +219,7 @@ export class Relay implements Disposable {
 
   #sweepSilent(): void {
     const now = performance.now()
-    // While this process stood still it has heard nobody: what came meanwhile is read after this.
-    const stoodStillMs = Math.max(0, now - this.#sweptAt - silenceSweepMs)
-    this.#sweptAt = now
-    const lostBefore = now - lostAfterMs - stoodStillMs
+    const lostBefore = now - lostAfterMs - this.#standstill.lastedMs(now)
     for (const [exchangeId, exchange] of this.#silent) {
       if (exchange.sentAt > lostBefore) break
       this.#silent.delete(exchangeId)

@@ -16,6 +16,7 @@ import {
 import { parseJson } from '#infra/json.ts'
 import type { Logger } from '#infra/log.ts'
 import { type SeldomLog, seldom } from '#infra/seldom-log.ts'
+import { Standstill } from '#infra/standstill.ts'
 import { subjects } from '#infra/subjects.ts'
 import { type ConnectorChange, ConnectorRecords } from './connector-records.ts'
 import { afterSilence, afterStatus, isOfOlderProcess, type Transition } from './presence.ts'
@@ -75,7 +76,7 @@ class Presence implements Connectors {
   readonly #resources = new DisposableStack()
   /** Silence before this moment proves nothing: this registry was not listening. */
   #listeningSinceMs = performance.now()
-  #sweptAtMs = performance.now()
+  readonly #standstill = new Standstill(sweepIntervalMs)
 
   constructor(options: ConnectorsOptions) {
     this.#options = options
@@ -209,10 +210,7 @@ class Presence implements Connectors {
 
   #sweep(): void {
     const { bus, store } = this.#options
-    const nowMs = performance.now()
-    // While this process stood still it has heard nobody: what came meanwhile is read after this.
-    const stoodStillMs = Math.max(0, nowMs - this.#sweptAtMs - sweepIntervalMs)
-    this.#sweptAtMs = nowMs
+    const stoodStillMs = this.#standstill.lastedMs(performance.now())
     if (!bus.isConnected) return
     for (const connector of store.entries.values()) {
       const { id } = connector

@@ -61,15 +61,11 @@ export async function openBucket(bus: Bus, name: string, options: BucketOptions)
   }
 }
 
-/** The client library lets a question that was under way when the connection broke wait until its time-out. */
+/** What was under way when the connection broke is asked once more. */
 async function asking<Answer>(bus: Bus, ask: () => Promise<Answer>): Promise<Answer> {
   for (;;) {
     await bus.untilConnected(busWaitMs)
-    const { promise: lost, resolve } = Promise.withResolvers<undefined>()
-    const off = bus.onStatus(status => status === 'disconnected' && resolve(undefined))
-    const answer = ask().then(value => ({ value }))
-    answer.catch(() => undefined)
-    const answered = await Promise.race([answer, lost]).finally(off)
+    const answered = await bus.untilLost(ask)
     if (answered) return answered.value
   }
 }

@@ -112,9 +112,16 @@ export class Bus implements AsyncDisposable {
     await this.untilConnected(busWaitMs).catch(() => {
       throw away()
     })
-    const { promise: lost, reject } = Promise.withResolvers<never>()
-    const off = this.onStatus(status => status === 'disconnected' && reject(away()))
-    return await Promise.race([ask(), lost]).finally(off)
+    const answered = await this.untilLost(ask)
+    if (!answered) throw away()
+    return answered.value
+  }
+
+  /** The answer, or undefined when the connection broke first. */
+  async untilLost<Answer>(ask: () => Promise<Answer>): Promise<{ value: Answer } | undefined> {
+    const { promise: lost, resolve } = Promise.withResolvers<undefined>()
+    const off = this.onStatus(status => status === 'disconnected' && resolve(undefined))
+    return await Promise.race([ask().then(value => ({ value })), lost]).finally(off)
   }
 
   /**

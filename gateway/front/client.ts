@@ -7,6 +7,7 @@ import { type IncomingHttpHeaders, validateHeaderName, validateHeaderValue } fro
 import type { ServerHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { Duplex, Readable, Writable } from 'node:stream'
+import { headerValue } from '#infra/http.ts'
 
 export interface ClientRequest extends Readable {
   readonly method?: string | undefined
@@ -77,12 +78,8 @@ export function hasNoBody(method: string | undefined, status: number): boolean {
 
 /** 204 must not have a length (RFC 9110 §8.6), whatever an origin says. */
 export function lengthless(status: number, headers: string[]): string[] {
-  if (status !== 204 || !hasLength(headers)) return headers
+  if (status !== 204 || headerValue(headers, 'content-length') === undefined) return headers
   return headers.filter((_, i) => headers[i & ~1]?.toLowerCase() !== 'content-length')
-}
-
-export function hasLength(headers: readonly string[]): boolean {
-  return headers.some((name, i) => i % 2 === 0 && name.toLowerCase() === 'content-length')
 }
 
 /** Field lines as HTTP/1.1 writes them, in Latin-1. Throws for what could not stand in a message. */

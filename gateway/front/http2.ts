@@ -21,11 +21,10 @@ import {
 } from 'node:http2'
 import type { ReadableOptions } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
-import { recordOf } from '#infra/http.ts'
+import { headerValue, recordOf } from '#infra/http.ts'
 import {
   type Arrival,
   type ClientResponse,
-  hasLength,
   hasNoBody,
   lengthless,
   type RequestListener,
@@ -101,7 +100,8 @@ class Http2Response extends Http2ServerResponse<Http2Request> implements ClientR
 
   sendWhole(status: number, _reason: string, headers: string[], body: Buffer): void {
     const isEmpty = hasNoBody(this.req.method, status) || body.length === 0
-    if (body.length > 0 && !hasLength(headers)) headers.push('Content-Length', `${body.length}`)
+    const hasLength = headerValue(headers, 'content-length') !== undefined
+    if (body.length > 0 && !hasLength) headers.push('Content-Length', `${body.length}`)
     this.#respond(status, lengthless(status, headers), { endStream: isEmpty })
     if (isEmpty) this.end()
     else this.end(body)

@@ -16,7 +16,7 @@ import { asSallyportError, type FaultCode, SallyportError } from '#infra/errors.
 import { exitConfiguration } from '#infra/lifecycle.ts'
 import { createLogger, type Logger } from '#infra/log.ts'
 import { enrol } from './enrol.ts'
-import { type Identity, IdentityFolder, identityPathOf } from './folder.ts'
+import { type Identity, IdentityFolder, identityPathOf, isForbidden } from './folder.ts'
 import { RegistryTime } from './registry-time.ts'
 import { standingOf } from './standing.ts'
 
@@ -149,12 +149,6 @@ function inWords(error: unknown): string {
     return `not enrolled: the identity of the connector cannot be kept (${error.message}); ${fix}`
   }
   return (error as Error).message
-}
-
-const forbidden = new Set(['EACCES', 'EPERM', 'EROFS'])
-
-function isForbidden(error: unknown): error is NodeJS.ErrnoException {
-  return forbidden.has((error as NodeJS.ErrnoException).code ?? '')
 }
 
 /** A connector that enrols would not use what it gets then. */

@@ -140,8 +140,7 @@ export class IdentityFolder {
 
   readonly #unreadable = (cause: unknown): never => {
     const reason = cause instanceof z.ZodError ? z.prettifyError(cause) : (cause as Error).message
-    const isForbidden = /^E(?:ACCES|PERM)$/.test((cause as NodeJS.ErrnoException).code ?? '')
-    const fix = isForbidden
+    const fix = isForbidden(cause)
       ? 'start the connector as the user whom the folder belongs to'
       : 'move the folder away and enrol the connector again'
     throw new ConfigurationError(
@@ -149,4 +148,11 @@ export class IdentityFolder {
       { cause },
     )
   }
+}
+
+const forbidden = new Set(['EACCES', 'EPERM', 'EROFS'])
+
+/** The operating system does not let this user read or write there. */
+export function isForbidden(error: unknown): error is NodeJS.ErrnoException {
+  return forbidden.has((error as NodeJS.ErrnoException).code ?? '')
 }

@@ -4,6 +4,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { onTestFinished, vi } from 'vitest'
 import type { Environment } from '#infra/config.ts'
+import { compileCache } from './compile-cache.ts'
 
 export interface RunningCommand {
   readonly process: ChildProcess
@@ -17,13 +18,13 @@ export interface RunningCommand {
   readonly exited: Promise<number | null>
 }
 
-/** Runs with nothing of this process's environment but the path. */
+/** Runs with nothing of this process's environment but the path, and what was compiled. */
 export function runCommand(
   words: readonly string[],
   environment: Environment = {},
 ): RunningCommand {
   const child = spawn(process.execPath, ['sallyport.ts', ...words], {
-    env: { PATH: process.env.PATH, ...environment },
+    env: { PATH: process.env.PATH, ...compileCache, ...environment },
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
   })
   let errors = ''

@@ -8,6 +8,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import type { Environment } from '#infra/config.ts'
+import { compileCache } from './compile-cache.ts'
 
 /** Those of the given programs, by name or by absolute path, that are not on this machine. */
 export function missingOf(...programs: readonly string[]): string[] {
@@ -40,7 +41,7 @@ export interface RunOptions {
 /** Longer than any of them may take. */
 const hangsAfterMs = 45_000
 
-/** Runs a program with nothing of this process's environment but the path. */
+/** Runs a program with nothing of this process's environment but the path, and what was compiled. */
 export async function runProgram(
   command: string,
   words: readonly string[],
@@ -48,7 +49,7 @@ export async function runProgram(
 ): Promise<Ended> {
   const child = spawn(command, words, {
     cwd: folder,
-    env: { PATH: process.env.PATH, LC_ALL: 'C', ...environment },
+    env: { PATH: process.env.PATH, LC_ALL: 'C', ...compileCache, ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
     signal: AbortSignal.timeout(limitMs),
     killSignal: 'SIGKILL',

@@ -3,6 +3,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
+import { compileCache } from '../harness/compile-cache.ts'
 
 const program = fileURLToPath(new URL('./cli-program.ts', import.meta.url))
 
@@ -20,11 +21,11 @@ export interface Running extends AsyncDisposable {
   ended(): Promise<Run>
 }
 
-/** The environment is exactly what is given, so that nothing of the machine decides a test. */
+/** The environment is what is given, and what was compiled, so that nothing of the machine decides a test. */
 export function startCommand(args: string[], environment: Record<string, string> = {}): Running {
   const child = spawn(process.execPath, [program, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: environment,
+    env: { ...compileCache, ...environment },
   })
   const closed = once(child, 'close')
   const running: Running = {

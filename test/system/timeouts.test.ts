@@ -14,7 +14,7 @@ import type { AccessEvent } from '#infra/contracts/audit.ts'
 import { administer } from '../harness/admin.ts'
 import { accessEvents, readAudit } from '../harness/audit-trail.ts'
 import { bodyStream, digestOfBody, digestOfStream } from '../harness/bodies.ts'
-import { Client, connectRaw } from '../harness/client.ts'
+import { Client, connectRaw, type Whole } from '../harness/client.ts'
 import { type Http2Origin, startHttp2Origin } from '../harness/http2-origin.ts'
 import { mib } from '../harness/memory.ts'
 import { type Origin, startOrigin } from '../harness/origin.ts'
@@ -58,9 +58,8 @@ beforeAll(async () => {
   await publish('http1', http1.url, short)
   await publish('http2', http2.url, { ...short, originHttpVersion: 'http2' })
   await publish('strict', http1.url, { ...short, streamIdleTimeoutInSeconds: 1 })
-  const isUnknown = async (kind: Kind) =>
-    (await client.send(`/${kind}/none`)).header('content-type') === 'application/problem+json'
-  for (const kind of kinds) while (await isUnknown(kind)) await pass(20)
+  for (const kind of kinds)
+    while (!(await isOf(kind, await client.send(`/${kind}/none`)))) await pass(20)
 })
 afterAll(async () => {
   client[Symbol.dispose]()
@@ -134,6 +133,10 @@ const eventOf = (requestId: string | undefined): Promise<AccessEvent> =>
   until(async () =>
     accessEvents(await readAudit(auditor)).find(event => event.requestId === requestId),
   )
+
+/** What a gateway has not heard of yet below `/`, the application there answers. */
+const isOf = async (application: string, answer: Whole) =>
+  (await eventOf(answer.header('sallyport-request-id'))).application === application
 
 async function took<T>(work: Promise<T>) {
   const startedAt = performance.now()
@@ -313,7 +316,7 @@ describe.concurrent('an origin that takes connections and never says a word of T
       await publish(id, `https://127.0.0.1:${silent.port}`, { ...short, ...more })
       const ask = () => client.send(`/${id}/`, { headers: Object.entries(upgrade) })
       let { result, ms } = await took(ask())
-      for (; result.status === 404; { result, ms } = await took(ask())) await pass(20)
+      for (; !(await isOf(id, result)); { result, ms } = await took(ask())) await pass(20)
       expect(result).toMatchObject({ status: 502 })
       expect(result.json()).toMatchObject({ code: 'origin_unreachable' })
       expect(ms).toBeGreaterThan(1_800)

@@ -8,6 +8,7 @@ import { allowHeader } from '#infra/contracts/http-methods.ts'
 import type { Challenge } from '#infra/contracts/policy.ts'
 import { reasonSentence } from '#infra/contracts/reasons.ts'
 import { FAULTS, type FaultCode, shownCode } from '#infra/errors.ts'
+import { headerValue } from '#infra/http.ts'
 import { errorPage, type Hop, linkButton, pageHeaders } from '#infra/page.ts'
 import { discardBody } from './discard.ts'
 import { type ClientResponse, flatHeaders } from './front/client.ts'
@@ -88,9 +89,10 @@ export function sendProblem(res: ClientResponse, problem: Problem): void {
 
 /** The rest of the body is on its way; whoever waits for "100 Continue" has not begun it. */
 function isStillSending({ req, isContinued }: ClientResponse): boolean {
-  const { complete, headers, stream } = req
+  const { complete, rawHeaders, stream } = req
   if (complete || stream?.endAfterHeaders) return false
-  return (headers.expect === undefined || isContinued) && headers.upgrade === undefined
+  const isBegun = isContinued || headerValue(rawHeaders, 'expect') === undefined
+  return isBegun && headerValue(rawHeaders, 'upgrade') === undefined
 }
 
 /** A whole answer as it is written to a connection whose request could not be read; it is the last one there. */

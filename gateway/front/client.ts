@@ -1,12 +1,13 @@
 /**
- * A client's request and the answer to it, whichever HTTP version carries them. Both are Node's own objects with a few
- * methods more (http1.ts, http2.ts), for what the versions do differently: heads, trailers, breaking off.
+ * A client's request and the answer to it, whichever HTTP version carries them. Most are Node's own objects with a few
+ * methods more (http1-response.ts, http2.ts), for what the versions do differently: heads, trailers, breaking off.
  */
 
-import { type IncomingHttpHeaders, validateHeaderName, validateHeaderValue } from 'node:http'
+import type { EventEmitter } from 'node:events'
+import { STATUS_CODES, validateHeaderName, validateHeaderValue } from 'node:http'
 import type { ServerHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
-import type { Duplex, Readable, Writable } from 'node:stream'
+import type { Duplex, Readable } from 'node:stream'
 import { headerValue } from '#infra/http.ts'
 
 export interface ClientRequest extends Readable {
@@ -14,11 +15,10 @@ export interface ClientRequest extends Readable {
   readonly url?: string | undefined
   readonly httpVersionMajor: number
   readonly httpVersionMinor: number
-  readonly headers: IncomingHttpHeaders
   /** Names and values in turn, as HTTP/1.1 would have them: Host first for HTTP/2, no pseudo-headers. */
-  readonly rawHeaders: string[]
+  readonly rawHeaders: readonly string[]
   /** What followed the body, once it has ended. */
-  readonly rawTrailers: string[]
+  readonly rawTrailers: readonly string[]
   readonly socket: Socket
   /** The client broke off: an `end` after that is not the end of the body. */
   readonly aborted: boolean
@@ -28,7 +28,8 @@ export interface ClientRequest extends Readable {
   readonly stream?: ServerHttp2Stream
 }
 
-export interface ClientResponse extends Writable {
+/** Emits `close` when its client has left, and `drain` when it takes more again. */
+export interface ClientResponse extends EventEmitter {
   readonly req: ClientRequest
   readonly headersSent: boolean
   statusCode: number
@@ -41,6 +42,9 @@ export interface ClientResponse extends Writable {
   sendHead(status: number, reason: string, headers: readonly string[]): void
   /** Sends a whole answer and its length, but no body where there is none (HEAD, 204, 304). Throws likewise. */
   sendWhole(status: number, reason: string, headers: string[], body: Buffer): void
+  /** Writes more of a body; false: it should wait for `drain`. */
+  write(chunk: Buffer | string): boolean
+  end(): unknown
   endWith(trailers: readonly string[]): void
   /** Breaks the answer off so that the client cannot take it for whole. */
   abort(): void
@@ -80,6 +84,31 @@ export function hasNoBody(method: string | undefined, status: number): boolean {
 export function lengthless(status: number, headers: string[]): string[] {
   if (status !== 204 || headerValue(headers, 'content-length') === undefined) return headers
   return headers.filter((_, i) => headers[i & ~1]?.toLowerCase() !== 'content-length')
+}
+
+/**
+ * The fields of a whole answer, with the length of its body.
+ * @throws where they say another length: what is missing or too much would be taken from the next answer.
+ */
+export function withLength(
+  method: string | undefined,
+  status: number,
+  headers: string[],
+  body: Buffer,
+): string[] {
+  const isEmpty = hasNoBody(method, status)
+  const length = headerValue(headers, 'content-length')
+  if (length === undefined) {
+    if (!isEmpty || body.length > 0) headers.push('Content-Length', `${body.length}`)
+  } else if (!isEmpty && Number(length) !== body.length) {
+    throw new Error(`a body of ${body.length} octets where the head says ${length}`)
+  }
+  return lengthless(status, headers)
+}
+
+/** An interim answer as HTTP/1.1 writes it. Throws for what could not stand in a message. */
+export function informationHead(status: number, headers: readonly string[]): string {
+  return `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${fieldLines(headers)}\r\n`
 }
 
 /** Field lines as HTTP/1.1 writes them, in Latin-1. Throws for what could not stand in a message. */

@@ -1,7 +1,7 @@
 /**
  * The first two octets of a connection decide who reads it. Node's parser has a fixed list of methods, and gives up on
- * those of the Remote Desktop Gateway; no method of that list begins with RD or RP, theirs all do. Once per connection,
- * whose own reader then finds its bytes as if nobody had looked. Nothing is made for a connection but an entry in a map.
+ * those of the Remote Desktop Gateway; no method of that list begins with RD or RP, theirs all do. Once per connection.
+ * Nothing is made for it but an entry in a map.
  */
 
 import type { Socket } from 'node:net'
@@ -9,8 +9,8 @@ import type { Socket } from 'node:net'
 export interface FirstBytesOptions {
   /** A connection that says nothing for so long is closed. */
   silenceSeconds: number
-  /** Takes an ordinary connection. */
-  ordinary: (socket: Socket) => void
+  /** Takes an ordinary connection, with what has arrived. */
+  ordinary: (socket: Socket, first: Buffer) => void
   /** Takes a connection of a method that the parser does not know, with what has arrived. */
   raw: (socket: Socket, first: Buffer) => void
 }
@@ -63,9 +63,7 @@ export class FirstBytes {
     if (first.length === 1 && first[0] === letterR) return void this.#held.set(socket, first)
     this.#forget(socket)
     if (isRaw(first)) return this.#options.raw(socket, first)
-    // The reader listens before it is given back what was read.
-    this.#options.ordinary(socket)
-    socket.unshift(first)
+    this.#options.ordinary(socket, first)
   }
 
   #forget(socket: Socket): void {

@@ -1,7 +1,7 @@
 /**
  * The listening socket: plain TCP for HTTP/1.1, or TLS with ALPN. A TLS client that negotiated `h2` speaks HTTP/2,
  * everybody else HTTP/1.1. HTTP/2 over plain TCP is not offered: browsers do not speak it. Of HTTP/1.1 the first two
- * octets tell whether Node's parser can read it.
+ * octets tell whether Node's parser can read it; as long as requests are plain, it need not.
  */
 
 import { randomUUID } from 'node:crypto'
@@ -16,6 +16,7 @@ import { createHttp1Server, type Http1Server } from './http1.ts'
 import { createHttp2Front, type Http2Front } from './http2.ts'
 import { listen } from './listen.ts'
 import { followConnections, Patience, usualPatience } from './patience.ts'
+import { PlainConnections } from './plain.ts'
 import { createRawFront, type RawFront } from './raw.ts'
 import type { Refusal } from './unreadable.ts'
 
@@ -55,6 +56,7 @@ interface Parts {
   readonly http1: Http1Server
   readonly http2: Http2Front | undefined
   readonly raw: RawFront
+  readonly plain: PlainConnections
   readonly firstBytes: FirstBytes
 }
 
@@ -70,7 +72,7 @@ export function createFront({ listener, certificate, ...options }: FrontOptions)
   http1.headersTimeout = patience.head * 1_000
   http1.keepAliveTimeout = patience.keepAlive * 1_000
   const raw = createRawFront(listener, { refusal, headSeconds: patience.head })
-  const firstBytes = shareConnections({ http1, http2, raw }, patience.head)
+  const { plain, firstBytes } = shareConnections({ http1, http2, raw, listener, patience })
   followConnections(http1, downloads)
   certificate?.onChange(pair => {
     if (http1 instanceof TlsServer) http1.setSecureContext({ ...tlsOptions, ...pair })
@@ -79,38 +81,50 @@ export function createFront({ listener, certificate, ...options }: FrontOptions)
     server: http1,
     listen: (host, port, isShared) => listen(http1, host, port, isShared),
     close: () =>
-      close({ http1, http2, raw, firstBytes }).finally(() => downloads[Symbol.dispose]()),
+      close({ http1, http2, raw, plain, firstBytes }).finally(() => downloads[Symbol.dispose]()),
     destroy() {
       http2?.destroy()
       raw.close()
+      plain.destroy()
       http1.closeAllConnections()
     },
   }
 }
 
+interface Readers extends Pick<Parts, 'http1' | 'http2' | 'raw'> {
+  listener: RequestListener
+  patience: typeof usualPatience
+}
+
 /** Each connection goes to whoever can read it: by the protocol that was negotiated, then by its first bytes. */
-function shareConnections(
-  { http1, http2, raw }: Omit<Parts, 'firstBytes'>,
-  silenceSeconds: number,
-): FirstBytes {
+function shareConnections(readers: Readers): Pick<Parts, 'plain' | 'firstBytes'> {
+  const { http1, http2, raw, listener, patience } = readers
   const event = http1 instanceof TlsServer ? 'secureConnection' : 'connection'
   const serveHttp1 = http1.listeners(event)
   http1.removeAllListeners(event)
-  const firstBytes = new FirstBytes({
-    silenceSeconds,
-    ordinary(socket) {
+  const plain = new PlainConnections({
+    listener,
+    keepAliveSeconds: patience.keepAlive,
+    isOpen: () => http1.listening,
+    handOver(socket, octets) {
       for (const serve of serveHttp1) serve.call(http1, socket)
+      // The reader listens before it is given back what was read.
+      socket.unshift(octets)
     },
+  })
+  const firstBytes = new FirstBytes({
+    silenceSeconds: patience.head,
+    ordinary: (socket, first) => plain.accept(socket, first),
     raw: (socket, first) => raw.accept(socket, first),
   })
   http1.on(event, (socket: Socket) => {
     if (http2 && (socket as TLSSocket).alpnProtocol === 'h2') http2.accept(socket as TLSSocket)
     else firstBytes.accept(socket)
   })
-  return firstBytes
+  return { plain, firstBytes }
 }
 
-async function close({ http1, http2, raw, firstBytes }: Parts): Promise<void> {
+async function close({ http1, http2, raw, plain, firstBytes }: Parts): Promise<void> {
   const closed = once(http1, 'close')
   // The close of HTTP would cut idle connections at once, and with them whatever has just been sent on one. Each is told
   // with its next answer that there will be no other.
@@ -120,12 +134,17 @@ async function close({ http1, http2, raw, firstBytes }: Parts): Promise<void> {
   const last = setTimeout(() => {
     firstBytes.close()
     raw.close()
-    http1.closeIdleConnections()
+    const closeIdle = () => {
+      plain.closeIdle()
+      http1.closeIdleConnections()
+    }
+    closeIdle()
     // One that becomes idle only now is of no more use either.
-    sweeper = setInterval(() => http1.closeIdleConnections(), idleSweepMs)
+    sweeper = setInterval(closeIdle, idleSweepMs)
   }, lastRequestsMs)
   await closed
   clearTimeout(last)
   clearInterval(sweeper)
   firstBytes.close()
+  plain[Symbol.dispose]()
 }

@@ -3,16 +3,22 @@
  * taken by a client for another answer, or half of one for a whole.
  */
 
-import { ServerResponse, STATUS_CODES } from 'node:http'
+import { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
-import { headerValue, pairsOf, withLengthLast } from '#infra/http.ts'
-import { type ClientResponse, fieldLines, hasNoBody, lengthless } from './client.ts'
+import { pairsOf, withLengthLast } from '#infra/http.ts'
+import {
+  type ClientResponse,
+  fieldLines,
+  hasNoBody,
+  informationHead,
+  withLength,
+} from './client.ts'
 import { endGently } from './unreadable.ts'
 
 /** A body up to this size is one string with its head, and one plain write: that is cheaper than a gathered one. */
-const joinedBytes = 8 * 1024
+export const joinedBytes = 8 * 1024
 
 export class Http1Response extends ServerResponse implements ClientResponse {
   isContinued = false
@@ -32,15 +38,9 @@ export class Http1Response extends ServerResponse implements ClientResponse {
   }
 
   sendWhole(status: number, reason: string, headers: string[], body: Buffer): void {
-    const isEmpty = hasNoBody(this.req.method, status)
-    const length = headerValue(headers, 'content-length')
-    if (length === undefined) {
-      if (!isEmpty || body.length > 0) headers.push('Content-Length', `${body.length}`)
-    } else if (!isEmpty && Number(length) !== body.length) {
-      throw new Error(`a body of ${body.length} octets where the head says ${length}`)
-    }
-    this.#begin(status, reason, lengthless(status, headers))
-    if (isEmpty || body.length === 0) this.end()
+    const { method } = this.req
+    this.#begin(status, reason, withLength(method, status, headers, body))
+    if (hasNoBody(method, status) || body.length === 0) this.end()
     else if (body.length <= joinedBytes) this.end(body.toString('latin1'), 'latin1')
     else this.end(body)
   }
@@ -51,8 +51,7 @@ export class Http1Response extends ServerResponse implements ClientResponse {
     if (this.headersSent || !this.socket?.writable || httpVersionMinor === 0) return
     // Whoever does not read has no use for them either.
     if (this.socket.writableNeedDrain) return
-    const line = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n`
-    this.socket.write(`${line}${fieldLines(headers)}\r\n`, 'latin1')
+    this.socket.write(informationHead(status, headers), 'latin1')
   }
 
   override writeContinue(): void {

@@ -5,7 +5,6 @@
  * request. What else the client sends on it, the connector holds to what was granted (connector/raw-connection.ts).
  */
 
-import { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FaultCode } from '#infra/errors.ts'
 import {
@@ -18,6 +17,7 @@ import {
 } from '#infra/request-head.ts'
 import type { RequestListener } from './client.ts'
 import { Http1Response } from './http1-response.ts'
+import { nodeRequest } from './node-request.ts'
 import { endGently, type Refusal, refuse } from './unreadable.ts'
 
 export interface RawFront {
@@ -111,7 +111,7 @@ function readHead(received: Buffer): Read | FaultCode | undefined {
 }
 
 function begin(listener: RequestListener, socket: Socket, { head, rest }: Read): void {
-  const req = requestOf(socket, head)
+  const req = nodeRequest(socket, head)
   const res = new Http1Response(req)
   res.closeConnection()
   res.assignSocket(socket)
@@ -122,18 +122,4 @@ function begin(listener: RequestListener, socket: Socket, { head, rest }: Read):
     return rest
   }
   listener(req, res, { upgrade: { socket, takeOver, isRaw: true } })
-}
-
-/** The head in Node's shape; its body is never read as one. */
-function requestOf(socket: Socket, { method, target, headers }: RequestHead): IncomingMessage {
-  const req = new IncomingMessage(socket)
-  req.httpVersion = '1.1'
-  req.httpVersionMajor = 1
-  req.httpVersionMinor = 1
-  req.method = method
-  req.url = target
-  req.rawHeaders = [...headers]
-  req.complete = true
-  req.push(null)
-  return req
 }

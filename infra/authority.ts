@@ -16,13 +16,12 @@ import {
   type KeyObject,
   type X509Certificate,
 } from 'node:crypto'
-import { mkdir } from 'node:fs/promises'
 import { isIP } from 'node:net'
 import { join } from 'node:path'
 import { checkChain, isRoot, pinOf, readChain, trustDomainOf } from './certificates.ts'
 import { ConfigurationError } from './config.ts'
 import { detailOf } from './errors.ts'
-import { createFile, readIfThere, replaceFile } from './files.ts'
+import { createFile, createFolder, readIfThere, replaceFile } from './files.ts'
 import {
   chainPem,
   createIntermediate,
@@ -63,7 +62,9 @@ export async function keepAuthority(
   folder: string,
   { busNames, nowMs = Date.now() }: AuthorityOptions = {},
 ): Promise<Authority> {
-  await mkdir(folder, { recursive: true, mode: 0o700 })
+  await createFolder(folder).catch(cause => {
+    throw unusable(folder, cause)
+  })
   const files = new AuthorityFiles(folder, nowMs)
   const root = await files.root()
   const trustDomain = trustDomainOf(root.certificate)

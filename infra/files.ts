@@ -4,8 +4,34 @@
  */
 
 import { randomBytes } from 'node:crypto'
-import { link, open, readFile, rename, rm } from 'node:fs/promises'
+import { link, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
+
+const ownFolder = 0o700
+
+/**
+ * Makes a folder and those above it, unless they are there. Node's own way never comes to an end where nobody may make
+ * one, as below /proc.
+ */
+export async function createFolder(path: string, mode = ownFolder): Promise<void> {
+  try {
+    await mkdir(path, { mode })
+  } catch (error) {
+    if (await isFolder(path)) return
+    const above = dirname(path)
+    const isAboveMissing = (error as NodeJS.ErrnoException).code === 'ENOENT' && above !== path
+    if (!isAboveMissing || (await isFolder(above))) throw error
+    await createFolder(above, mode)
+    await createFolder(path, mode)
+  }
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return await stat(path).then(
+    found => found.isDirectory(),
+    () => false,
+  )
+}
 
 /** Puts a new content in the place of the old one; a failure leaves the old one as it was. */
 export async function replaceFile(path: string, content: string): Promise<void> {

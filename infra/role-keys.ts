@@ -4,9 +4,10 @@
  * and enrolment the same secrets are passwords, which every NATS client takes as they stand in the URL.
  */
 
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
+import { createFolder } from './files.ts'
 import { createSeed, deriveSeed, signerOf } from './nkey.ts'
 import { type BusRole, busRoles } from './permissions.ts'
 
@@ -23,7 +24,7 @@ export async function keepRoleKeys(
   directory: string,
   given: Partial<RoleKeys> = {},
 ): Promise<RoleKeys> {
-  await mkdir(directory, { recursive: true, mode: 0o700 })
+  await createFolder(directory)
   const file = join(directory, fileName)
   const keys = completed({ ...(await readRoleKeys(file)), ...given })
   await writeFile(file, `${JSON.stringify(keys, null, 2)}\n`, { mode: 0o600 })

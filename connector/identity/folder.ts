@@ -17,14 +17,14 @@ import {
   type KeyObject,
   type X509Certificate,
 } from 'node:crypto'
-import { mkdir, rename } from 'node:fs/promises'
+import { rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
 import type { ClientIdentity } from '#infra/bus-connection.ts'
 import { connectorIn, isRoot, readChain, trustDomainOf } from '#infra/certificates.ts'
 import { ConfigurationError, type Environment } from '#infra/config.ts'
 import { Standing } from '#infra/contracts/enrolment.ts'
-import { createFile, readIfThere, replaceFile } from '#infra/files.ts'
+import { createFile, createFolder, readIfThere, replaceFile } from '#infra/files.ts'
 import { chainPem, createKey, keyPem } from '#infra/pki.ts'
 
 const Place = Standing.pick({ connectorId: true, connectorGroupId: true, busUrls: true }).extend({
@@ -102,7 +102,11 @@ export class IdentityFolder {
 
   /** The key of the next certificate: made and kept before anybody is asked for a certificate. */
   async nextKey(): Promise<KeyObject> {
-    await mkdir(this.path, { recursive: true, mode: 0o700 })
+    await createFolder(this.path).catch(cause => {
+      if (isForbidden(cause)) throw cause
+      const reason = `${this.path} cannot be created (${cause.code}); name another folder`
+      throw new ConfigurationError(`SALLYPORT_CONNECTOR_IDENTITY_PATH: ${reason}`, { cause })
+    })
     const path = this.#file('next-key.pem')
     const known = (await readIfThere(path)) ?? (await createFile(path, keyPem(createKey())))
     return createPrivateKey(known)

@@ -7,10 +7,11 @@
  */
 
 import { randomBytes } from 'node:crypto'
-import { chmod, mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
+import { chmod, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { keepAuthority } from '../authority.ts'
+import { createFolder } from '../files.ts'
 import { busRoles } from '../permissions.ts'
 import { busUrlOf, keepRoleKeys } from '../role-keys.ts'
 import { clientPort, clusterConfig } from './nats-config.ts'
@@ -32,7 +33,7 @@ export async function prepare(
   folder: string,
   { nodes, names = [] }: Preparation,
 ): Promise<string[]> {
-  await mkdir(folder, { recursive: true, mode: folderMode })
+  await createFolder(folder, folderMode)
   await chmod(folder, folderMode)
   await prepareAuthority(join(folder, 'authority'), [...nodes, ...names])
   const keys = await keepRoleKeys(folder)

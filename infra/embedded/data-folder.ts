@@ -6,10 +6,11 @@
 
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { readFile, rm, writeFile } from 'node:fs/promises'
 import { connect, createServer, type Server } from 'node:net'
 import { join, relative, resolve } from 'node:path'
 import { ConfigurationError } from '../config.ts'
+import { createFolder } from '../files.ts'
 
 export interface DataFolder extends AsyncDisposable {
   readonly directory: string
@@ -27,7 +28,7 @@ export interface DataFolder extends AsyncDisposable {
 /** Creates the folder if need be. Refuses one that a running system uses. */
 export async function openDataFolder(path: string): Promise<DataFolder> {
   const directory = resolve(path)
-  await mkdir(directory, { recursive: true, mode: 0o700 }).catch(error => {
+  await createFolder(directory).catch(error => {
     throw new ConfigurationError(
       `--data: ${directory} cannot be created (${error.code}); name another folder`,
     )
@@ -40,7 +41,7 @@ export async function openDataFolder(path: string): Promise<DataFolder> {
   return {
     directory,
     part: async name => {
-      await mkdir(file(name), { recursive: true, mode: 0o700 })
+      await createFolder(file(name))
       return file(name)
     },
     secret: async name => {

@@ -2,11 +2,14 @@
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { existsSync } from 'node:fs'
 import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { keepAuthority } from '#infra/authority.ts'
 import { openDataFolder } from '#infra/embedded/data-folder.ts'
+import { IdentityFolder } from '../../connector/identity/folder.ts'
 
 async function temporaryFolder(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'sallyport-test-'))
@@ -58,5 +61,13 @@ describe('a data folder', () => {
     const path = await temporaryFolder()
     await writeFile(path, '')
     await expect(openDataFolder(path)).rejects.toThrow(/--data: .*(EEXIST|ENOTDIR)/)
+    await expect(openDataFolder(join(path, 'below'))).rejects.toThrow(/--data: .*ENOTDIR/)
+  })
+
+  it.runIf(existsSync('/proc/self'))('is refused where nobody may make one', async () => {
+    await expect(openDataFolder('/proc/one/two')).rejects.toThrow(/--data: .*ENOENT.* another/)
+    const identity = new IdentityFolder('/proc/one/two')
+    await expect(identity.nextKey()).rejects.toThrow(/IDENTITY_PATH: .*ENOENT.* another folder/)
+    await expect(keepAuthority('/proc/one/two')).rejects.toThrow(/\/proc\/one\/two: .*ENOENT/)
   })
 })

@@ -4,10 +4,11 @@
  */
 
 import { randomBytes } from 'node:crypto'
-import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { chmod, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { calculateJwkThumbprint, exportJWK, generateKeyPair } from 'jose'
 import { z } from 'zod'
+import { createFolder } from '../../files.ts'
 
 const ProviderKeys = z.object({
   signingKeys: z.array(z.looseObject({ kty: z.literal('RSA'), d: z.string() })).min(1),
@@ -16,7 +17,7 @@ const ProviderKeys = z.object({
 export type ProviderKeys = z.output<typeof ProviderKeys>
 
 export async function openKeys(directory: string): Promise<ProviderKeys> {
-  await mkdir(directory, { recursive: true, mode: 0o700 })
+  await createFolder(directory)
   const path = join(directory, 'keys.json')
   const text = await readIfThere(path)
   if (text !== undefined) return parseKeys(text, path)

@@ -40,6 +40,7 @@ const mostOfAKind = 64
 
 const Numbers = z.object({
   port: Port,
+  data: z.string().min(1, 'must name a folder, as in .sallyport'),
   connectors: WholeNumber(0, mostOfAKind),
   gateways: WholeNumber(1, mostOfAKind),
   workers: WorkerCount.optional(),
@@ -66,10 +67,11 @@ export function readUpOptions(raw: RawUpOptions): UpOptions {
     )
   }
   const { identityProvider: issuer, clientId, clientSecretFile } = raw
+  const { data: dataDirectory, ...parsed } = numbers.data
   return {
-    ...numbers.data,
-    workers: numbers.data.workers,
-    dataDirectory: raw.data,
+    ...parsed,
+    workers: parsed.workers,
+    dataDirectory,
     publish,
     isJson: raw.json ?? false,
     isBusPlain: raw.plainBus ?? false,

@@ -92,6 +92,7 @@ describe('options', () => {
   it('are refused all together, each named', () => {
     const message = refusal({
       port: '99999',
+      data: '',
       connectors: 'many',
       gateways: '0',
       logLevel: 'loud',
@@ -100,6 +101,7 @@ describe('options', () => {
     })
     for (const expected of [
       '--port: must be a port number',
+      '--data: must name a folder',
       '--connectors: must be a whole number from 0 to 64',
       '--gateways: must be a whole number from 1 to 64',
       '--log-level: must be one of',

@@ -44,6 +44,17 @@ export const GroupReference = z.union(
 )
 
 function lastSegment(reference: string): string {
-  const path = reference.replace(/[?#].*$/, '').replace(/\/+$/, '')
-  return decodeURIComponent(path.slice(path.lastIndexOf('/') + 1)).replace(/^.*\('(.+)'\)$/, '$1')
+  const [path = ''] = reference.split(/[?#]/, 1)
+  const segment = path.split('/').findLast(part => part !== '') ?? ''
+  const id = decoded(segment)
+  return /\('([^']+)'\)$/.exec(id)?.[1] ?? id
+}
+
+/** What is no encoding is no id either, and is looked for as it stands. */
+function decoded(segment: string): string {
+  try {
+    return decodeURIComponent(segment)
+  } catch {
+    return segment
+  }
 }

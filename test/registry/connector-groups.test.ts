@@ -89,6 +89,14 @@ test('a group with applications is not deleted, and the answer names them', asyn
   const moved = await registry.send('PUT', '/applications/wiki/connectorGroup/$ref', reference)
   expect(moved.status).toBe(204)
   expect((await registry.send('GET', '/applications/wiki/connectorGroup')).body.id).toBe('default')
+  for (const id of [`${groupsPath}/paris///?a=b`, "connectorGroups('paris')"]) {
+    const again = await registry.send('PUT', '/applications/wiki/connectorGroup/$ref', {
+      '@odata.id': id,
+    })
+    expect([id, again.status]).toEqual([id, 204])
+    expect((await registry.send('GET', '/applications/wiki/connectorGroup')).body.id).toBe('paris')
+  }
+  await registry.send('PUT', '/applications/wiki/connectorGroup/$ref', reference)
   expect((await registry.send('DELETE', `${groupsPath}/paris`)).status).toBe(204)
   expect((await registry.send('GET', `${groupsPath}/paris`)).status).toBe(404)
 })
@@ -100,6 +108,10 @@ test('a reference to a group that does not exist, or to nothing, moves no applic
   const nothing = await registry.send('PUT', `${path}/$ref`, { href: 'x' })
   expect(nothing.status).toBe(400)
   expect(nothing.body.detail).toContain('@odata.id')
+  for (const id of ['https://h/%zz', "connectorGroups('%')", 'nowhere////', '////', '']) {
+    const refused = await registry.send('PUT', `${path}/$ref`, { '@odata.id': id })
+    expect([id, refused.status]).toEqual([id, 404])
+  }
   expect((await registry.send('GET', path)).body.id).toBe('default')
 })
 

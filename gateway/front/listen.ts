@@ -7,6 +7,7 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Server } from 'node:net'
 import { SallyportError } from '#infra/errors.ts'
+import { listenProblem } from '#infra/listen-problem.ts'
 
 const backlog = 4_096
 
@@ -23,9 +24,7 @@ export async function listen(
   try {
     await once(server, 'listening')
   } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException
-    const reason =
-      code === 'EADDRINUSE' ? 'another program uses this port' : (code ?? 'unknown error')
+    const reason = listenProblem(cause, 'SALLYPORT_GATEWAY')
     throw new SallyportError('internal', `cannot listen on ${host}:${port}: ${reason}`, { cause })
   }
   return (server.address() as AddressInfo).port

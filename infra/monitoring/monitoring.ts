@@ -9,8 +9,11 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net'
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import { ConfigurationError } from '../config.ts'
+import { listenProblem } from '../listen-problem.ts'
 import type { Logger } from '../log.ts'
 import { version } from '../version.ts'
+
+const highestPort = 65_535
 
 export interface MonitoringPlace {
   host: string
@@ -88,13 +91,18 @@ async function listen(
   { service, slot = 1 }: MonitoringOptions,
 ): Promise<number> {
   const port = firstPort === 0 ? 0 : firstPort + slot - 1
+  const variables = `SALLYPORT_${service.toUpperCase()}_MONITORING`
+  if (port > highestPort) {
+    const problem = `leaves no port for worker ${slot}, since each has the next one; choose a lower one`
+    throw new ConfigurationError(`${variables}_PORT: ${firstPort} ${problem}`)
+  }
   server.listen(port, host)
   try {
     await once(server, 'listening')
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
-    const name = `SALLYPORT_${service.toUpperCase()}_MONITORING_PORT`
-    throw new ConfigurationError(`${name}: ${host}:${port} cannot be listened on (${code})`)
+    const problem = `${host}:${port} cannot be listened on (${code}): ${listenProblem(error, variables)}`
+    throw new ConfigurationError(`${variables}_PORT: ${problem}`)
   }
   return (server.address() as AddressInfo).port
 }

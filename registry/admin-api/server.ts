@@ -11,6 +11,8 @@ import {
   validatorCompiler,
   type ZodTypeProvider,
 } from 'fastify-type-provider-zod'
+import { SallyportError } from '#infra/errors.ts'
+import { listenProblem } from '#infra/listen-problem.ts'
 import { version } from '#infra/version.ts'
 import { Refusal } from '../refusal.ts'
 import { applicationRoutes } from './application-routes.ts'
@@ -56,7 +58,10 @@ export async function startAdminApi(options: AdminApiOptions): Promise<AdminApi>
       { prefix },
     )
   }
-  await app.listen({ host, port })
+  await app.listen({ host, port }).catch(cause => {
+    const reason = listenProblem(cause, 'SALLYPORT_REGISTRY')
+    throw new SallyportError('internal', `cannot listen on ${host}:${port}: ${reason}`, { cause })
+  })
   const address = app.server.address()
   const name = host.includes(':') ? `[${host}]` : host
   return {

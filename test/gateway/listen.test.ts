@@ -16,7 +16,8 @@ function server(): Server {
   return created
 }
 
-const refused = /cannot listen on 127\.0\.0\.1:\d+: another program uses this port/
+const refused =
+  /cannot listen on 127\.0\.0\.1:\d+: another program uses this port; stop it, or set SALLYPORT_GATEWAY_PORT/
 
 test('workers share a port, and a gateway that does not belong to them is refused', async () => {
   const port = await freePort()

@@ -52,6 +52,20 @@ test('a port that is taken is refused with the name of its variable', async () =
   await using first = await open()
   const second = openMonitoring({ host: '127.0.0.1', port: first.port }, { service: 'policy', log })
   await expect(second).rejects.toThrow(/SALLYPORT_POLICY_MONITORING_PORT: .* \(EADDRINUSE\)/)
+  await expect(second).rejects.toThrow('another program uses this port')
+})
+
+test('a host that this machine does not have is refused with the name of its variable', async () => {
+  const elsewhere = openMonitoring({ host: '192.0.2.1', port: 0 }, { service: 'policy', log })
+  await expect(elsewhere).rejects.toThrow(/no such address; set SALLYPORT_POLICY_MONITORING_HOST/)
+})
+
+test('a worker for which no port is left names the variable', async () => {
+  const third = openMonitoring(
+    { host: '127.0.0.1', port: 65_534 },
+    { service: 'gateway', slot: 3, log },
+  )
+  await expect(third).rejects.toThrow(/SALLYPORT_GATEWAY_MONITORING_PORT: 65534 leaves no port/)
 })
 
 test('each of several workers has the next port', async () => {

@@ -1,10 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { subjects } from '#infra/subjects.ts'
+import { startRegistry } from '../../registry/registry.ts'
 import {
   adminToken,
   listen,
   publish,
   type Received,
+  registryConfig,
   startTestRegistry,
   type TestRegistry,
 } from './fixture.ts'
@@ -143,6 +145,14 @@ describe('paths', () => {
     const answer = await registry.send('GET', `/applications?$top=${size}`)
     expect(answer.body.errors).toMatchObject([{ property: '$top' }])
   })
+})
+
+test('a port that is taken is refused with the name of its variable', async () => {
+  const { port } = new URL(registry.url)
+  const config = registryConfig(registry.nats, { SALLYPORT_REGISTRY_PORT: port })
+  await expect(startRegistry(config)).rejects.toThrow(
+    `cannot listen on 127.0.0.1:${port}: another program uses this port; stop it, or set SALLYPORT_REGISTRY_PORT`,
+  )
 })
 
 test('while the bus is away, reading goes on and a change is refused at once', async () => {

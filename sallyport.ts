@@ -8,11 +8,12 @@ import { Command } from 'commander'
 import { variablesHelp } from './infra/embedded/service-help.ts'
 import type { ServiceRole } from './infra/embedded/service-process.ts'
 import { logLevels } from './infra/log.ts'
+import { nearest } from './infra/nearest.ts'
 import { version } from './infra/version.ts'
-import { addRefusedSecret } from './registry/cli/command.ts'
+import { addRefusedSecret, endWrongCalls } from './registry/cli/command.ts'
 import { addClientCommands } from './registry/cli/commands.ts'
 
-const program = new Command('sallyport')
+const program = endWrongCalls(new Command('sallyport'), '')
   .description(
     'Publishes web applications of a private network at external URLs, through a gateway, NATS and connectors that only dial out.',
   )
@@ -26,13 +27,15 @@ Examples:
   sallyport tail                                      what happens, as it happens
   sallyport gateway --help                            one service: the variables it reads
 
+Exit status: 0 all went well, 1 refused or failed, 2 called wrongly; of services and of "up" also 78 for a configuration
+that cannot be used, and 77 for a connector that was removed.
+
 In a checkout the command is: npm run -s sallyport --`,
   )
 
 const collect = (value: string, before: string[] = []) => [...before, value]
 
-program
-  .command('up')
+endWrongCalls(program.command('up'), 'up')
   .description('start a whole system here, to try it or to develop')
   .option('--port <number>', 'port of the portal and of all applications', '8080')
   .option('--data <folder>', 'where data is kept between runs', '.sallyport')
@@ -102,18 +105,30 @@ interface ServiceOptions {
 }
 
 for (const [name, { description, load }] of Object.entries(services)) {
-  const service = program
-    .command(name)
+  const service = endWrongCalls(program.command(name), name)
     .description(description)
+    // What is no command below it is told apart from an argument.
+    .allowExcessArguments()
     .option('--environment <file>', 'read variables that are not set from lines NAME=value')
   if (name === 'connector') addEnrolment(service)
   service
     .addHelpText('after', variablesHelp(name as ServiceRole))
     .action(async (options: ServiceOptions, command: Command) => {
+      refuseArguments(command)
       if (options.environment !== undefined) readEnvironment(options.environment, command)
       if (name === 'connector') await enrolBefore(options)
       await load()
     })
+}
+
+function refuseArguments(command: Command): void {
+  const [word] = command.args
+  if (word === undefined) return
+  const known = command.commands.map(below => below.name())
+  if (known.length === 0) command.error(`error: ${command.name()} takes no argument "${word}"`)
+  const meant = nearest(word, known)
+  const hint = meant === undefined ? '' : `\n(Did you mean ${meant}?)`
+  command.error(`error: unknown command '${command.name()} ${word}'${hint}`)
 }
 
 function addEnrolment(connector: Command): void {
@@ -141,8 +156,7 @@ function readEnvironment(file: string, command: Command): void {
   }
 }
 
-program
-  .command('veto')
+endWrongCalls(program.command('veto'), 'veto')
   .description("the site owner's veto file of a connector (SALLYPORT_CONNECTOR_VETO_PATH)")
   .command('check <file>')
   .description('say whether a connector could use it')

@@ -56,10 +56,15 @@ export function clientCommands(program: Command, environment: Environment): Clie
 export function baseCommand(program: Command, usage: string, description: string): Command {
   const [name = ''] = usage.split(' ')
   const whole = program.parent ? `${program.name()} ${name}` : name
-  return program
-    .command(usage)
-    .description(description)
-    .showHelpAfterError(`(sallyport ${whole} --help says how it is called)`)
+  const command = program.command(usage).description(description).allowExcessArguments(false)
+  return endWrongCalls(command, whole)
+}
+
+/** Has wrong calls of a command, and of those that are added to it afterwards, end with status 2. */
+export function endWrongCalls(command: Command, name: string): Command {
+  const called = ['sallyport', name].filter(Boolean).join(' ')
+  return command
+    .showHelpAfterError(`(${called} --help says how it is called)`)
     .exitOverride(error => process.exit(error.exitCode === 0 ? 0 : wrongUsage))
 }
 

@@ -366,8 +366,21 @@ describe('sallyport', () => {
 
   it('suggests the command that was meant', async () => {
     const { code, said } = await refused(sallyport('gatway'))
-    expect(code).toBe(1)
-    expect(said).toContain('gateway')
+    expect(code).toBe(2)
+    expect(said).toContain('Did you mean gateway?')
+  })
+
+  it.each([
+    ['frob', "unknown command 'frob'"],
+    ['policy lst', 'Did you mean list?'],
+    ['policy list extra', 'too many arguments'],
+    ['gateway extra', 'gateway takes no argument "extra"'],
+    ['up --prt 1', 'Did you mean --port?'],
+    ['veto chek x', 'Did you mean check?'],
+    ['connector --environment /not/there', '--environment: /not/there cannot be read'],
+  ])('ends with status 2 when it is called as: %s', async (words, reason) => {
+    const { code, said } = await refused(sallyport(...words.split(' ')))
+    expect([code, said]).toEqual([2, expect.stringContaining(reason)])
   })
 
   it('says which variables a service needs when they are missing', async () => {

@@ -59,7 +59,7 @@ test('one more of each joins, serves, and ends with exit code 0 at SIGTERM', asy
 // Not `--env-file`: Node itself reads that one, wherever it stands on the command line.
 test('a file that is not there is refused with its name', async () => {
   const command = runCommand(['connector', '--environment', '/nowhere/connector'])
-  expect(await command.exited).toBe(1)
+  expect(await command.exited).toBe(2)
   expect(command.errors).toMatch(/--environment: \/nowhere\/connector cannot be read/)
 })
 

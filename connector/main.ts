@@ -1,8 +1,8 @@
 /** Starts one connector from its environment, or the workers that it consists of. */
 
-import { readConfig } from '#infra/config.ts'
 import { run } from '#infra/lifecycle.ts'
 import { createLogger } from '#infra/log.ts'
+import { readServiceConfig } from '#infra/service-config.ts'
 import { thisWorker } from '#infra/worker.ts'
 import { startWorkers } from '#infra/workers.ts'
 import { ConnectorConfig } from './config.ts'
@@ -10,7 +10,11 @@ import { startConnector } from './connector.ts'
 import { enrolledEnvironment } from './identity/environment.ts'
 
 await run(async signal => {
-  const config = readConfig(ConnectorConfig, await enrolledEnvironment(process.env))
+  const config = readServiceConfig(
+    'connector',
+    ConnectorConfig,
+    await enrolledEnvironment(process.env),
+  )
   const worker = thisWorker(process.env)
   if (worker || config.workers === 1) return startConnector(config, { signal, worker })
   const { connectorId, drainGraceMs, logLevel, workers } = config

@@ -1,8 +1,8 @@
 /** Starts one gateway from its environment, or the workers that it consists of. */
 
-import { readConfig } from '#infra/config.ts'
 import { run } from '#infra/lifecycle.ts'
 import { createLogger } from '#infra/log.ts'
+import { readServiceConfig } from '#infra/service-config.ts'
 import { thisWorker } from '#infra/worker.ts'
 import { startWorkers } from '#infra/workers.ts'
 import { GatewayConfig } from './config.ts'
@@ -10,7 +10,7 @@ import { checkPort } from './front/listen.ts'
 import { startGateway } from './gateway.ts'
 
 await run(async signal => {
-  const config = readConfig(GatewayConfig, process.env)
+  const config = readServiceConfig('gateway', GatewayConfig, process.env)
   const worker = thisWorker(process.env)
   if (worker || config.workers === 1) return startGateway(config, { signal, worker })
   if (config.port !== 0) await checkPort(config.host, config.port)

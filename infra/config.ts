@@ -14,13 +14,14 @@ export type Environment = Record<string, string | undefined>
 
 /**
  * Parses the environment with a schema of variable names. `NAME_FILE` in place of `NAME` reads the value from a file
- * (without its last line break), for secrets. Empty values count as not set.
+ * (without its last line break), for secrets. Empty values count as not set. `found` are problems that are known already.
  */
 export function readConfig<Schema extends z.ZodType>(
   schema: Schema,
   environment: Environment,
+  found: readonly string[] = [],
 ): Readonly<z.output<Schema>> {
-  const problems: string[] = []
+  const problems = [...found]
   const result = schema.safeParse(withFiles(environment, problems))
   if (!result.success) problems.push(...result.error.issues.map(describe))
   if (!result.success || problems.length > 0) {

@@ -6,6 +6,7 @@
 import { ConfigurationError, type Environment } from '../config.ts'
 import { exitConfiguration } from '../lifecycle.ts'
 import { createLogger } from '../log.ts'
+import { unknownNames } from '../variable-names.ts'
 import { announcementJson, announcementText } from './announcement.ts'
 import { portProblem } from './ports.ts'
 import { type System, type SystemOptions, startSystem } from './system.ts'
@@ -46,8 +47,18 @@ async function start(
   surroundings: Pick<SystemOptions, 'environment' | 'log' | 'signal'>,
 ): Promise<System> {
   await checkPort(options.port)
-  const environment = { ...surroundings.environment, ...workersOf(workers) }
+  const environment = { ...knownOf(surroundings), ...workersOf(workers) }
   return startSystem({ ...options, ...surroundings, environment, counts: { connector, gateway } })
+}
+
+/** What is misspelt is said once, and not by every service. */
+function knownOf({ environment, log }: Pick<SystemOptions, 'environment' | 'log'>): Environment {
+  const { refused, doubtful } = unknownNames(environment)
+  if (refused.length > 0)
+    throw new ConfigurationError(`sallyport up cannot start:\n  ${refused.join('\n  ')}`)
+  for (const { name, says } of doubtful) log.warn({ variable: name }, `${name}: ${says}`)
+  const unknown = new Set(doubtful.map(({ name }) => name))
+  return Object.fromEntries(Object.entries(environment).filter(([name]) => !unknown.has(name)))
 }
 
 function workersOf(workers: number | undefined): Environment {

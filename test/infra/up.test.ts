@@ -350,6 +350,15 @@ describe('sallyport', () => {
     expect(said).toContain('--connectors: must be')
   })
 
+  it('refuses a variable that no service has, before it starts anything', async () => {
+    const child = spawn(process.execPath, ['sallyport.ts', 'up', '--port', '0'], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      env: { ...process.env, SALLYPORT_GATEWAY_PROT: '9000' },
+    })
+    const [said, [code]] = await Promise.all([text(child.stderr), once(child, 'exit')])
+    expect([code, said]).toEqual([78, expect.stringContaining('mean SALLYPORT_GATEWAY_PORT?')])
+  })
+
   it('names a nats-server that cannot be used', async () => {
     const child = spawn(
       process.execPath,

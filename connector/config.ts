@@ -60,9 +60,12 @@ export const ConnectorConfig = z
     SALLYPORT_CONNECTOR_DRAIN_SECONDS: WholeNumber(0, 3_600).default(20),
   })
   .refine(
+    // Either of them may be wrong by itself, which is no reason to blame the other.
     env =>
-      (env.SALLYPORT_CONNECTOR_MAX_EXCHANGES ?? Number.POSITIVE_INFINITY) >=
-      env.SALLYPORT_CONNECTOR_WORKERS,
+      !(
+        (env.SALLYPORT_CONNECTOR_MAX_EXCHANGES ?? Number.POSITIVE_INFINITY) <
+        env.SALLYPORT_CONNECTOR_WORKERS
+      ),
     {
       path: ['SALLYPORT_CONNECTOR_MAX_EXCHANGES'],
       error: 'must be at least SALLYPORT_CONNECTOR_WORKERS, since the workers share it',

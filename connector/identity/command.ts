@@ -16,6 +16,7 @@ import { asSallyportError, type FaultCode, SallyportError } from '#infra/errors.
 import { exitConfiguration } from '#infra/lifecycle.ts'
 import { createLogger, type Logger } from '#infra/log.ts'
 import { enrol } from './enrol.ts'
+import { checkUnenrolled } from './environment.ts'
 import { type Identity, IdentityFolder, identityPathOf, isForbidden } from './folder.ts'
 import { RegistryTime } from './registry-time.ts'
 import { standingOf } from './standing.ts'
@@ -62,7 +63,7 @@ async function enrolHost(source: string, environment: Environment): Promise<void
   const proxy = { HTTPS_PROXY, NO_PROXY }
   const known = await folder.read()
   try {
-    if (!known) refuseBusOfOthers(environment)
+    if (!known) checkBeforeEnrolment(environment)
     const token = await readToken(source, environment)
     if (known && (await isKept(known, { token, proxy, log }))) {
       log.info({ connector: known.connectorId }, 'enrolled already: the token was not used')
@@ -151,11 +152,23 @@ function inWords(error: unknown): string {
   return (error as Error).message
 }
 
+/** A token is good for one enrolment: a connector that could not start afterwards must not use it up. */
+function checkBeforeEnrolment(environment: Environment): void {
+  refuseBusOfOthers(environment)
+  try {
+    checkUnenrolled(environment)
+  } catch (error) {
+    if (!(error instanceof ConfigurationError)) throw error
+    throw new ConfigurationError(`${error.message}\nThe token was not used.`, { cause: error })
+  }
+}
+
 /** A connector that enrols would not use what it gets then. */
-function refuseBusOfOthers({ SALLYPORT_BUS_URL: url }: Environment): void {
-  if (!url || url.startsWith('wss:')) return
+function refuseBusOfOthers(environment: Environment): void {
+  const { SALLYPORT_BUS_URL: url, SALLYPORT_BUS_URL_FILE: file } = environment
+  if (!file && (!url || url.startsWith('wss:'))) return
   throw new ConfigurationError(
-    'SALLYPORT_BUS_URL is set to a bus without enrolment, as administrators use it; so the token was not used. Unset it: a connector that is enrolled knows where the bus is.',
+    `${file ? 'SALLYPORT_BUS_URL_FILE' : 'SALLYPORT_BUS_URL'} is set to a bus without enrolment, as administrators use it; so the token was not used. Unset it: a connector that is enrolled knows where the bus is.`,
   )
 }
 

@@ -3,7 +3,9 @@
  * nothing else has to be set. A bus address in the environment that is not `wss://` is one without enrolment.
  */
 
-import { ConfigurationError, type Environment } from '#infra/config.ts'
+import { ConfigurationError, type Environment, readConfig } from '#infra/config.ts'
+import { unknownNames, withoutFilesOfOthers } from '#infra/variable-names.ts'
+import { ConnectorConfig } from '../config.ts'
 import { IdentityFolder, identityPathOf } from './folder.ts'
 
 /** The environment as it is, or with what the identity of this host says in place of what is not set. */
@@ -36,4 +38,12 @@ export async function enrolledEnvironment(environment: Environment): Promise<Env
     ...(!gateway && !inFile && { SALLYPORT_CONNECTOR_GATEWAY_URL: enrolUrl }),
     SALLYPORT_CONNECTOR_IDENTITY_PATH: folder.path,
   }
+}
+
+/** @throws ConfigurationError with what would be wrong once this host has an identity. */
+export function checkUnenrolled(environment: Environment): void {
+  const { SALLYPORT_BUS_URL: url } = environment
+  const enrolled = { ...environment, SALLYPORT_BUS_URL: url || 'wss://bus.invalid' }
+  const { refused } = unknownNames(environment, ['connector'])
+  readConfig(ConnectorConfig, withoutFilesOfOthers(enrolled, 'connector'), refused)
 }

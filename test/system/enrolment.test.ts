@@ -102,6 +102,23 @@ async function eventOf(connectorId: string): Promise<unknown> {
   return events.find(event => event.category === 'connector' && event.connector === connectorId)
 }
 
+test('a configuration that cannot be used is refused before the token is used', async () => {
+  const words = ['--enroll-with-token-from', await tokenFile(await connectorToken())]
+  const careless = connector(words, {
+    SALLYPORT_CONNECTOR_WORKERS: 'many',
+    SALLYPORT_CONNECTOR_VETO_PAHT: '/etc/veto.json',
+  })
+  expect(await careless.exited).toBe(exitConfiguration)
+  expect(careless.errors).toContain('did you mean SALLYPORT_CONNECTOR_VETO_PATH?')
+  expect(careless.errors).toMatch(
+    /SALLYPORT_CONNECTOR_WORKERS: must be .*auto\nThe token was not used/,
+  )
+  const elsewhere = connector(words, { SALLYPORT_BUS_URL_FILE: '/run/secrets/bus-url' })
+  expect(await elsewhere.exited).toBe(exitConfiguration)
+  expect(elsewhere.errors).toMatch(/SALLYPORT_BUS_URL_FILE .* so the token was not used/)
+  expect(await identity().read()).toBeUndefined()
+})
+
 test('a host is enrolled with a token out of a file, serves, and needs no second token', async () => {
   const text = await connectorToken()
   expect(text).toMatch(/^sallyport-connector-[\w-]+\n$/)

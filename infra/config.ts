@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { z } from 'zod'
+import './plain-words.ts'
 import { redactedFields } from './contracts/audit.ts'
 
 /** Thrown by `readConfig`; its message lists every problem, each with the variable's name and the fix. */

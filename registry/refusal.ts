@@ -5,6 +5,7 @@
 
 import type { z } from 'zod'
 import { type FaultCode, SallyportError } from '#infra/errors.ts'
+import '#infra/plain-words.ts'
 
 export interface PropertyProblem {
   /** As in the body: `onPremisesPublishing.internalUrl`. */
@@ -41,13 +42,8 @@ export function problemsOf(
     if (issue.code === 'unrecognized_keys') {
       return issue.keys.map(key => ({ property: [...path, key].join('.'), message: unknown }))
     }
-    return [{ property: path.join('.') || 'body', message: messageOf(issue) }]
+    return [{ property: path.join('.') || 'body', message: issue.message }]
   })
-}
-
-function messageOf(issue: z.core.$ZodIssue): string {
-  const isMissing = issue.code === 'invalid_type' && issue.message.endsWith('received undefined')
-  return isMissing ? 'is required' : issue.message
 }
 
 /** Parses what is about to be stored; a problem is the administrator's to solve. */

@@ -6,6 +6,7 @@
 
 import { open, stat } from 'node:fs/promises'
 import { z } from 'zod'
+import '#infra/plain-words.ts'
 import type { Logger } from '#infra/log.ts'
 import { compileVeto, type Veto, VetoFile, type VetoQuestion } from './rules.ts'
 

@@ -7,6 +7,7 @@
 import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { z } from 'zod'
+import '#infra/plain-words.ts'
 import {
   type NamedLocation,
   NamedLocationInput,

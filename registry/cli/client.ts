@@ -58,6 +58,7 @@ export class AdminClient {
   /** One request; its answer is checked against the schema. */
   async call<Answer extends z.ZodType>(call: Call<Answer>): Promise<z.output<Answer>> {
     const { method = 'GET', path, body, headers = {}, answer } = call
+    refuseDots(path)
     const response = await this.#send(new URL(`/v1.0${path}`, this.#base), {
       method,
       headers: {
@@ -113,6 +114,12 @@ export class AdminClient {
       )
     }
   }
+}
+
+/** URLs leave out what these names stand for, and would lead elsewhere. */
+function refuseDots(path: string): void {
+  const [dots] = /(?<=\/)\.{1,2}(?=[/?]|$)/.exec(path) ?? []
+  if (dots !== undefined) throw new UsageError(`"${dots}" is not a name that anything has here`)
 }
 
 /** The system named by options or environment. */

@@ -45,10 +45,19 @@ export function clientCommands(program: Command, environment: Environment): Clie
       const options = command.opts<never>()
       await ending(async () => {
         const { adminToken } = command.opts<{ adminToken?: string }>()
+        refuseEmpty(command)
         refuseSecret(adminToken, '--admin-token', '--admin-token-file or SALLYPORT_ADMIN_TOKEN')
         await run({ client: connectAdmin(options, environment), args, options })
       })
     })
+  }
+}
+
+/** As of a variable of a script that is not set: an address without the name would be that of something else. */
+function refuseEmpty({ args, registeredArguments }: Command): void {
+  for (const [index, argument] of registeredArguments.entries()) {
+    if (args[index]?.trim() !== '') continue
+    throw new UsageError(`<${argument.name()}> must not be empty`)
   }
 }
 

@@ -70,6 +70,39 @@ describe('configuration', () => {
   })
 })
 
+describe('a value that a schema has no words of its own for', () => {
+  const anything = z.strictObject({
+    name: z.string().min(1).max(3),
+    list: z.array(z.string()).min(1),
+    count: z.int().min(1).max(9),
+    isOn: z.boolean(),
+    level: z.enum(['low', 'high']),
+    at: z.iso.datetime(),
+    one: z.union([z.literal(1), z.literal(true)]),
+  })
+  const right = { name: 'a', list: ['a'], count: 1, isOn: true, level: 'low', one: true }
+  const at = '2026-01-31T08:00:00Z'
+
+  it.each([
+    [{ name: '' }, 'must not be empty'],
+    [{ name: 'long' }, 'must have at most 3 characters'],
+    [{ name: undefined }, 'is required'],
+    [{ name: 7 }, 'must be text'],
+    [{ list: [] }, 'must not be empty'],
+    [{ count: 0 }, 'must be at least 1'],
+    [{ count: 10 }, 'must be at most 9'],
+    [{ count: 1.5 }, 'must be a whole number'],
+    [{ isOn: 'yes' }, 'must be true or false'],
+    [{ level: 'x' }, 'must be one of "low", "high"'],
+    [{ at: 'now' }, 'must be a date and time, as in 2026-01-31T08:00:00Z'],
+    [{ one: 'x' }, 'is none of the values that are possible here'],
+    [{ more: 1 }, 'has "more", which is not known here'],
+  ])('is refused in plain words: %j', (part, words) => {
+    const { error } = anything.safeParse({ ...right, at, ...part })
+    expect(error?.issues.map(({ message }) => message)).toEqual([words])
+  })
+})
+
 describe('a number of workers', () => {
   it('is a whole number, or one for each core', () => {
     expect(WorkerCount.parse('3')).toBe(3)

@@ -224,6 +224,16 @@ describe('finding the system', () => {
     expect(result).toMatchObject({ status: 0, stderr: '' })
   })
 
+  test.each([
+    [['create-group', ''], 2, '<name> must not be empty'],
+    [['unpublish', '..'], 2, '".." is not a name that anything has here'],
+    [['create-group', 'x'.repeat(257)], 1, 'name: must have at most 256 characters'],
+  ])('%j is refused in plain words', async (words, status, reason) => {
+    const refused = await run(...words)
+    expect(refused).toMatchObject({ status, stdout: '', stderr: expect.stringContaining(reason) })
+    expect(refused.stderr).not.toMatch(/Invalid|Too (small|big)|>=|<=|expected/)
+  })
+
   test('nothing there, no token, or a wrong one: each is said plainly', async () => {
     const port = await portWithoutListener()
     const nothing = await runCommand(['groups', '--admin-url', `http://127.0.0.1:${port}`], {

@@ -113,7 +113,7 @@ describe('before a connector gets it, a file', () => {
     await write({ ...closed, user: [] })
     await expect(check()).rejects.toMatchObject({
       code: 1,
-      stderr: expect.stringContaining('Unrecognized key: "user"'),
+      stderr: expect.stringContaining('has "user", which is not known here'),
     })
   })
 

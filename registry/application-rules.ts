@@ -12,7 +12,7 @@ import { type ConnectorGroup, defaultConnectorGroupId } from '#infra/contracts/c
 import { payloadBytesIn } from '#infra/statement.ts'
 import type { ApplicationIndex } from './application-index.ts'
 import { checkExternalUrl } from './external-url.ts'
-import { checkInternalUrl } from './internal-url.ts'
+import { checkInternalUrl, checkOriginProof } from './internal-url.ts'
 import { invalid, Refusal } from './refusal.ts'
 import { checkSignOn } from './sign-on-rules.ts'
 import type { State, Store } from './store.ts'
@@ -27,7 +27,11 @@ export interface Rules {
 }
 
 /** Refuses a candidate that does not go together with the other applications. */
-export function checkApplication(rules: Rules, candidate: RegisteredApplication): void {
+export function checkApplication(
+  rules: Rules,
+  candidate: RegisteredApplication,
+  before?: RegisteredApplication,
+): void {
   const { index } = rules
   const sameAppId = index.withAppId(candidate.appId)
   if (sameAppId !== undefined && sameAppId !== candidate.id) {
@@ -36,6 +40,7 @@ export function checkApplication(rules: Rules, candidate: RegisteredApplication)
   checkSize(rules.maxMessageBytes, candidate)
   if (!isPublished(candidate)) return
   checkInternalUrl(candidate)
+  checkOriginProof(candidate, before)
   checkExternalUrl(candidate, address => index.at(address), rules.externalBaseUrl)
   checkSignOn(candidate)
 }

@@ -111,7 +111,7 @@ async function editOne(
     const after = parseOrRefuse(RegisteredApplication, apply(before.value))
     result = { before, after }
     if (changedProperties(before.value, after).length === 0) return undefined
-    checkApplication(options, after)
+    checkApplication(options, after, before.value)
     await checkGroups(options, before.value, after)
     return { id: after.id, value: after }
   })

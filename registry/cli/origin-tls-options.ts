@@ -38,7 +38,8 @@ export function withOriginTls(command: Command): Command {
 }
 
 /** Properties of onPremisesPublishing; those that were not given are undefined, and so no part of a JSON body. */
-export function originTlsOf(options: OriginTlsOptions) {
+export function originTlsOf(options: OriginTlsOptions, internalUrl: string) {
+  if (!/^https:/i.test(internalUrl)) refuseFor(options)
   const { originCa, originServerName, originPin } = options
   return {
     isBackendCertificateValidationEnabled: options.trustAnyOriginCertificate
@@ -48,6 +49,19 @@ export function originTlsOf(options: OriginTlsOptions) {
     originServerName: originServerName === none ? null : originServerName,
     originCertificatePins: originPin?.includes(none) ? null : originPin,
   }
+}
+
+/** Nobody proves anything over http://, and whoever set a pin would believe so. */
+function refuseFor(options: OriginTlsOptions): void {
+  const { originCa = none, originServerName = none, originPin = [none] } = options
+  const given = [
+    options.trustAnyOriginCertificate && '--trust-any-origin-certificate',
+    options.verifyOriginCertificate && '--verify-origin-certificate',
+    originCa !== none && '--origin-ca',
+    originServerName !== none && '--origin-server-name',
+    !originPin.includes(none) && '--origin-pin',
+  ].find(Boolean)
+  if (given) throw new UsageError(`${given} is for an internal URL that begins with https://`)
 }
 
 function readBundle(path: string): string | null {

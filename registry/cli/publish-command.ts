@@ -16,7 +16,7 @@ import { print, printJson } from './text.ts'
 import { type TimeoutOptions, timeoutsOf, withTimeouts } from './timeout-options.ts'
 
 interface PublishOptions extends TimeoutOptions, OriginTlsOptions, SignOnOptions, LastLeaseOption {
-  passthrough?: true
+  passthrough?: boolean
   http2?: true
   group?: string
   standbyGroup?: string | false
@@ -36,6 +36,7 @@ export function addPublishCommand(add: ClientCommand): void {
         withTimeouts(
           withSignOn(withOriginTls(withLastLease(command)))
             .option('--passthrough', 'let everybody in without signing in')
+            .option('--no-passthrough', 'have them sign in again')
             .option('--http2', 'speak HTTP/2 with the application, as gRPC needs')
             .option('--group <id>', 'connector group that reaches the application')
             .option('--standby-group <id>', 'connector group that serves it while the first cannot')
@@ -86,9 +87,11 @@ function publishBody(options: PublishOptions, internalUrl: string) {
       internalUrl,
       ...(externalUrl !== undefined && { externalUrl }),
       ...(passthrough && { externalAuthenticationType: 'passthru' }),
-      ...(allUsers && !passthrough && { externalAuthenticationType: 'aadPreAuthentication' }),
+      ...((passthrough === false || (allUsers && !passthrough)) && {
+        externalAuthenticationType: 'aadPreAuthentication',
+      }),
       ...(http2 && { originHttpVersion: 'http2' }),
-      ...originTlsOf(options),
+      ...originTlsOf(options, internalUrl),
       ...timeoutsOf(options),
       ...lastLeaseOf(options),
       singleSignOnSettings: signOnOf(options),

@@ -111,6 +111,18 @@ describe('an application', () => {
     expect((await settings()).internalUrl).toBe('https://wiki.internal/')
   })
 
+  test('is not http:// while the application is to prove who it is', async () => {
+    await registry.send('PATCH', path, { originCertificatePins: [hex] })
+    const refused = await registry.send('PATCH', path, { internalUrl: 'http://wiki.internal/' })
+    expect(refused.status).toBe(400)
+    expect(refused.body.detail).toContain('originCertificatePins: is for an internal URL that')
+    const both = { internalUrl: 'http://wiki.internal/', originCertificatePins: null }
+    expect((await registry.send('PATCH', path, both)).status).toBeLessThan(300)
+    const late = await registry.send('PATCH', path, { originServerName: 'other.internal' })
+    expect(late.status).toBe(400)
+    await registry.send('PATCH', path, { internalUrl: 'https://wiki.internal/' })
+  })
+
   test('is taken at loopback: whether that is allowed, the connector decides', async () => {
     await registry.send('PATCH', path, { internalUrl: 'http://127.0.0.1:3000/' })
     expect((await settings()).internalUrl).toBe('http://127.0.0.1:3000/')
@@ -144,6 +156,14 @@ describe('on the command line', () => {
     expect((await settings()).isBackendCertificateValidationEnabled).toBe(false)
     expect((await publishWith('--verify-origin-certificate')).stdout).not.toContain('NOT VERIFIED')
     expect((await settings()).isBackendCertificateValidationEnabled).toBe(true)
+  })
+
+  test('a pin for an application without TLS is refused, and taking it back is not', async () => {
+    const pinned = await run('publish', 'plain=http://plain.internal/', '--origin-pin', hex)
+    expect(pinned).toMatchObject({ status: 2, stdout: '' })
+    expect(pinned.stderr).toContain('--origin-pin is for an internal URL that begins with https://')
+    const none = await run('publish', 'plain=http://plain.internal/', '--origin-pin', 'default')
+    expect(none.status).toBe(0)
   })
 
   test('a file that is not there is named', async () => {

@@ -42,6 +42,8 @@ export function description(
   const users = assigned.map(({ principalType, principalId }) =>
     principalType === 'Group' ? `group ${principalId}` : principalId,
   )
+  const isOpen = audience === 'everybody'
+  const later = isOpen && users.length > 0 ? `; after --no-passthrough for ${users.join(', ')}` : ''
   const nobody = `nobody yet: sallyport assign ${id} --user UPN`
   const published = [
     `${title} is published at ${onPremisesPublishing?.externalUrl}`,
@@ -56,7 +58,7 @@ export function description(
     ...(onPremisesPublishing ? lastLeaseLines(onPremisesPublishing) : []),
     `  connector group  ${connectorGroupId}`,
     ...(standbyConnectorGroupId === null ? [] : [`  standby group    ${standbyConnectorGroupId}`]),
-    `  for              ${isForAssigned ? users.join(', ') || nobody : audience}`,
+    `  for              ${isForAssigned ? users.join(', ') || nobody : audience}${isOpen ? `, without signing in${later}` : ''}`,
   ]
   return lines.map(line => `${printable(line)}\n`).join('')
 }

@@ -106,6 +106,11 @@ describe('publishing', () => {
     })
     const assigned = await registry.send('GET', '/servicePrincipals/shop/appRoleAssignedTo')
     expect(assigned.body.value).toHaveLength(3)
+    expect((await run('show', 'shop')).stdout).toMatch(
+      /for +everybody, without signing in; after --no-passthrough for group Sales, .*anna@example\.com/,
+    )
+    const closed = await run('publish', 'shop=http://moved.internal/', '--no-passthrough')
+    expect(closed.stdout).toMatch(/for +group Sales, .*anna@example\.com/)
     const signedIn = await run('publish', 'shop=http://moved.internal/', '--all-users')
     expect(signedIn.stdout).toContain('all signed-in users')
   })

@@ -139,13 +139,16 @@ function account({ userPrincipalName }: Session) {
   })}`
 }
 
-function signedOut({ portalUrl }: PortalContext, { res }: EndpointVisit): void {
+async function signedOut({ portalUrl, signIn }: PortalContext, visit: EndpointVisit) {
+  // Whoever comes by the address alone must not leave a session behind that they believe to be over.
+  if (await signIn.portalSession(visit.incoming)) return redirect(visit.res, portalUrl, [])
   const body = card(
     html`<h1>You are signed out</h1>`,
     html`<p class="lead">Your sessions of every application have ended. Close the browser if others use this device.</p>`,
     linkButton('Sign in again', portalUrl),
   )
-  sendPage(res, 200, renderPage({ title: 'Signed out', body, layout: 'gate', homeUrl: portalUrl }))
+  const page = renderPage({ title: 'Signed out', body, layout: 'gate', homeUrl: portalUrl })
+  sendPage(visit.res, 200, page)
 }
 
 /** Who is signed in at this host, for scripts of the same origin. */

@@ -19,9 +19,11 @@ export interface ConnectionOptions {
 const defaultAdminUrl = 'http://127.0.0.1:8081'
 const deadlineMs = 15_000
 
+/** Of the admin API: problems of others lack the form of Graph. */
 const Problem = z.object({
   detail: z.string(),
   code: z.string(),
+  error: z.object({ code: z.string() }),
   errors: z.array(z.object({ property: z.string(), message: z.string() })).default([]),
 })
 
@@ -69,10 +71,19 @@ export class AdminClient {
       ...(body !== undefined && { body: JSON.stringify(body) }),
     })
     const text = await response.text()
-    if (!response.ok) throw refusal(response.status, text)
+    if (!response.ok) throw refusal(response.status, text) ?? this.#isNoRegistry(response)
     const result = answer.safeParse(text === '' ? undefined : asJson(text))
     if (result.success) return result.data
-    throw new CommandFailure(`${this.#base.origin} does not answer like a Sallyport system`)
+    throw this.#isNoRegistry(response)
+  }
+
+  /** Gateways have the address that people know, so theirs is soon taken for the registry's. */
+  #isNoRegistry({ status, headers }: Response): CommandFailure {
+    const { origin } = this.#base
+    const what = headers.has('sallyport-request-id')
+      ? `a gateway answers at ${origin}, and no registry`
+      : `what answers at ${origin} is no registry (status ${status})`
+    return new CommandFailure(`${what}: set SALLYPORT_ADMIN_URL to the address of the admin API`)
   }
 
   /** Undefined when there is no such resource. */
@@ -102,15 +113,18 @@ export class AdminClient {
     try {
       return await fetch(url, {
         ...init,
-        redirect: 'error',
+        redirect: 'manual',
         signal: AbortSignal.timeout(deadlineMs),
       })
     } catch (error) {
       const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
       const code = (cause as NodeJS.ErrnoException).code
       const reason = code ?? detailOf(cause)
+      const isPlain = reason === 'ERR_SSL_WRONG_VERSION_NUMBER'
       throw new CommandFailure(
-        `no system answers at ${url.origin} (${reason}): is it running? set SALLYPORT_ADMIN_URL`,
+        isPlain
+          ? `what answers at ${url.origin} speaks no TLS: set SALLYPORT_ADMIN_URL to an http:// address`
+          : `no system answers at ${url.origin} (${reason}): is it running? set SALLYPORT_ADMIN_URL`,
       )
     }
   }
@@ -162,9 +176,10 @@ function belowVersion(link: string): string {
   return `${pathname.replace(/^\/v1\.0/, '')}${search}`
 }
 
-function refusal(status: number, text: string): CommandFailure {
+/** Undefined when no admin API says it. */
+function refusal(status: number, text: string): CommandFailure | undefined {
   const problem = Problem.safeParse(asJson(text))
-  if (!problem.success) return new CommandFailure(`the system answered with status ${status}`)
+  if (!problem.success) return undefined
   const { detail, code, errors } = problem.data
   const lines = errors.map(({ property, message }) => `  ${property}: ${message}`)
   const message = errors.length > 1 ? ['refused:', ...lines].join('\n') : detail

@@ -1,12 +1,12 @@
 /**
- * Asks all connectors of an application's group what they find on the way to it, and collects what they say until each
+ * Asks all connectors of an application's group, and of its standby group, what they find on the way to it, and collects what they say until each
  * of them has spoken, or time is up: then silence is what was found.
  */
 
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Bus } from '#infra/bus.ts'
-import type { Application } from '#infra/contracts/application.ts'
+import { type Application, groupIdsOf } from '#infra/contracts/application.ts'
 import {
   DiagnosisReport,
   type DiagnosisRequest,
@@ -19,6 +19,7 @@ import type { Connectors } from './connectors.ts'
 
 export interface ConnectorDiagnosis {
   readonly id: string
+  readonly connectorGroupId: string
   readonly hops: readonly Hop[]
 }
 
@@ -29,22 +30,35 @@ export type Diagnose = (
 
 export function openDiagnoses(bus: Bus, connectors: Connectors): Diagnose {
   return async (application, user) => {
-    const { connectorGroupId } = application
-    const members = connectors
-      .list()
-      .map(({ value }) => value)
-      .filter(each => each.connectorGroupId === connectorGroupId)
-    const active = members.filter(({ status }) => status === 'active').map(({ id }) => id)
-    const found = await collect(bus, connectorGroupId, {
-      request: { diagnosisId: randomUUID(), applicationId: application.id, user },
-      expected: new Set(active),
-    })
-    return members.map(({ id, status }) => {
-      const hops = found.get(id)
-      if (hops) return { id, hops }
-      return { id, hops: [status === 'active' ? silent : inactive] }
-    })
+    const ask = (groupId: string) => diagnoseGroup(bus, connectors, { groupId, application, user })
+    return (await Promise.all(groupIdsOf(application).map(ask))).flat()
   }
+}
+
+interface GroupQuestion {
+  readonly groupId: string
+  readonly application: Application
+  readonly user: string | null
+}
+
+async function diagnoseGroup(
+  bus: Bus,
+  connectors: Connectors,
+  { groupId: connectorGroupId, application, user }: GroupQuestion,
+): Promise<ConnectorDiagnosis[]> {
+  const members = connectors
+    .list()
+    .map(({ value }) => value)
+    .filter(each => each.connectorGroupId === connectorGroupId)
+  const active = members.filter(({ status }) => status === 'active').map(({ id }) => id)
+  const found = await collect(bus, connectorGroupId, {
+    request: { diagnosisId: randomUUID(), applicationId: application.id, user },
+    expected: new Set(active),
+  })
+  return members.map(({ id, status }) => {
+    const hops = found.get(id) ?? [status === 'active' ? silent : inactive]
+    return { id, connectorGroupId, hops }
+  })
 }
 
 const silent: Hop = {

@@ -1,7 +1,12 @@
 /** `POST /applications/{id}/diagnose`: where the way to an application ends, as far as the system can see by itself. */
 
 import { z } from 'zod'
-import { type Application, isAssigned, isPublished } from '#infra/contracts/application.ts'
+import {
+  type Application,
+  groupIdsOf,
+  isAssigned,
+  isPublished,
+} from '#infra/contracts/application.ts'
 import { WhatIf } from '#infra/contracts/conditional-access/what-if.ts'
 import { Hop } from '#infra/contracts/diagnosis.ts'
 import { asSallyportError } from '#infra/errors.ts'
@@ -24,7 +29,17 @@ export const DiagnosisView = z
     externalUrl: z.string(),
     isOpen: z.boolean().describe('Whether it lets everybody in without signing in.'),
     hops: z.array(Hop),
-    connectors: z.array(z.object({ id: z.string(), hops: z.array(Hop) })),
+    connectors: z.array(
+      z.object({
+        id: z.string(),
+        connectorGroupId: z.string().optional(),
+        isStandby: z
+          .boolean()
+          .optional()
+          .describe('Whether it serves only while the own connectors of the application cannot.'),
+        hops: z.array(Hop),
+      }),
+    ),
   })
   .describe('What was found, hop by hop.')
 export type DiagnosisView = z.output<typeof DiagnosisView>
@@ -35,7 +50,7 @@ export function diagnosisRoutes(app: AdminServer, context: AdminContext): void {
     url: '/applications/:id/diagnose',
     schema: {
       tags: ['applications'],
-      summary: 'Walk the way to an application: policy, and every connector of its group',
+      summary: 'Walk the way to an application: policy, and every connector of its groups',
       params: ById,
       body: Body,
       response: { 200: DiagnosisView },
@@ -56,8 +71,8 @@ export function diagnosisRoutes(app: AdminServer, context: AdminContext): void {
         application: application.id,
         externalUrl,
         isOpen: externalAuthenticationType === 'passthru',
-        hops: [policy, groupHop(application, connectors.length)],
-        connectors: copies(connectors),
+        hops: [policy, ...groupHops(application, connectors)],
+        connectors: connectors.map(each => shown(application, each)),
       }
     },
   })
@@ -65,17 +80,26 @@ export function diagnosisRoutes(app: AdminServer, context: AdminContext): void {
 
 type Connectors = Awaited<ReturnType<AdminContext['diagnose']>>
 
-const copies = (connectors: Connectors) =>
-  connectors.map(({ id, hops }) => ({ id, hops: [...hops] }))
+function shown(application: Application, { id, connectorGroupId, hops }: Connectors[number]) {
+  const isStandby = connectorGroupId !== application.connectorGroupId
+  return { id, connectorGroupId, isStandby, hops: [...hops] }
+}
 
-function groupHop({ connectorGroupId: group }: Application, count: number): Hop {
-  if (count > 0) {
-    const connectors = count === 1 ? '1 connector' : `${count} connectors`
-    return { hop: 'bus', outcome: 'ok', detail: `${connectors} in the group ${group}` }
+/** A group without connectors ends the way only where there is no other. */
+function groupHops(application: Application, connectors: Connectors): Hop[] {
+  const [own = '', standby] = groupIdsOf(application)
+  const hop = (kind: string, group: string): Hop => {
+    const count = connectors.filter(each => each.connectorGroupId === group).length
+    const some = count === 1 ? '1 connector' : `${count} connectors`
+    if (count > 0) return { hop: 'bus', outcome: 'ok', detail: `${some} in the ${kind} ${group}` }
+    return {
+      hop: 'bus',
+      outcome: connectors.length > 0 ? 'skipped' : 'failed',
+      detail: `the ${kind === 'group' ? 'connector group' : kind} ${group} has no connector`,
+      fix: 'Enrol a connector into it, or move the application to another group.',
+    }
   }
-  const detail = `the connector group ${group} has no connector`
-  const fix = 'Enrol a connector into it, or move the application to another group.'
-  return { hop: 'bus', outcome: 'failed', detail, fix }
+  return [hop('group', own), ...(standby === undefined ? [] : [hop('standby group', standby)])]
 }
 
 /** Asked of the policy service itself; assignments of groups cannot be told without the user's groups. */

@@ -30,30 +30,56 @@ export function addDoctorCommand(add: ClientCommand): void {
         const diagnosis = { ...found, hops: [...outside, ...found.hops] }
         if (options.json) printJson(diagnosis)
         else print(textOf(diagnosis))
-        if (!isWay(diagnosis)) process.exitCode = 1
+        if (!wayOf(diagnosis)) process.exitCode = 1
       },
     },
   )
 }
 
-/** One connector that reaches the application is enough for users; the others are worth a look. */
-function isWay({ hops, connectors }: DiagnosisView): boolean {
-  return hops.every(isPassed) && connectors.some(({ hops }) => hops.every(isPassed))
+type Connector = DiagnosisView['connectors'][number]
+
+/**
+ * The connector that requests get through: one is enough for users, the others are worth a look. The standby group is
+ * asked when none of the application's own group is online or reaches it, and for no other reason.
+ */
+function wayOf({ hops, connectors }: DiagnosisView): Connector | undefined {
+  if (!hops.every(isPassed)) return undefined
+  const { own = [], standby = [] } = Object.groupBy(connectors, ({ isStandby }) =>
+    isStandby ? 'standby' : 'own',
+  )
+  const serving = own.some(reachesOrigin) ? own : [...own, ...standby]
+  return serving.find(({ hops }) => hops.every(isPassed))
 }
 
 const isPassed = ({ outcome }: Hop) => outcome !== 'failed'
+
+const afterConnection: readonly string[] = ['origin', 'sign-on']
+
+function reachesOrigin({ hops }: Connector): boolean {
+  return hops.every(hop => isPassed(hop) || afterConnection.includes(hop.hop))
+}
 
 function textOf(diagnosis: DiagnosisView): string {
   const { application, externalUrl, hops, connectors } = diagnosis
   const lines = [
     `${application} at ${externalUrl}`,
     ...hops.flatMap(linesOf),
-    ...connectors.flatMap(({ id, hops }) => [`connector ${id}`, ...hops.flatMap(linesOf)]),
-    isWay(diagnosis)
-      ? 'Requests get through.'
-      : `Requests do not get through: ${firstFailure(diagnosis)}`,
+    ...connectors.flatMap(each => [titleOf(each), ...each.hops.flatMap(linesOf)]),
+    outcomeOf(diagnosis),
   ]
   return lines.map(line => `${printable(line)}\n`).join('')
+}
+
+function titleOf({ id, connectorGroupId, isStandby }: Connector): string {
+  return isStandby ? `connector ${id} of the standby group ${connectorGroupId}` : `connector ${id}`
+}
+
+function outcomeOf(diagnosis: DiagnosisView): string {
+  const way = wayOf(diagnosis)
+  if (!way) return `Requests do not get through: ${firstFailure(diagnosis)}`
+  return way.isStandby
+    ? `Requests get through, by the standby group ${way.connectorGroupId}.`
+    : 'Requests get through.'
 }
 
 const marks = { ok: 'ok', failed: 'FAILED', skipped: '-' } as const

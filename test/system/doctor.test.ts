@@ -72,6 +72,35 @@ test.each([
   expect(code).toBe(1)
 })
 
+test('the standby group is looked at too, and said to serve where the own group does not', async () => {
+  const all = { connectorGroupId: 'empty', standbyConnectorGroupId: 'default' }
+  await administer(system, 'PATCH', '/applications/lonely', all)
+  const served = await doctor('lonely')
+  expect(served.output).toMatch(/- +bus +the connector group empty has no connector/)
+  expect(served.output).toMatch(/ok +bus +2 connectors in the standby group default/)
+  expect(served.output).toContain('connector connector-1 of the standby group default\n')
+  expect(served.output).toContain('Requests get through, by the standby group default.')
+  expect(served.code).toBe(0)
+  const turned = { connectorGroupId: 'default', standbyConnectorGroupId: 'empty' }
+  await administer(system, 'PATCH', '/applications/lonely', turned)
+  const own = await doctor('lonely')
+  expect(own.output).toMatch(/- +bus +the standby group empty has no connector/)
+  expect(own.output).toContain('Requests get through.\n')
+  await administer(system, 'PATCH', '/applications/lonely', {
+    connectorGroupId: 'empty',
+    standbyConnectorGroupId: null,
+  })
+})
+
+test('asked of a gateway in place of the registry, it says so', async () => {
+  const [gateway = ''] = system.gatewayUrls
+  const { code, errors } = await doctor('wiki', '--admin-url', gateway)
+  expect([code, errors]).toEqual([
+    1,
+    expect.stringContaining(`a gateway answers at ${gateway}, and no registry`),
+  ])
+})
+
 test('who is assigned is looked at before it is said that requests get through', async () => {
   const asAlice = ['typo', '--user', 'alice@sallyport.example']
   expect((await doctor(...asAlice)).output).toMatch(

@@ -233,6 +233,11 @@ describe('what cannot be meant', () => {
     ],
     [
       'grantControls.authenticationStrength',
+      { id: 'constructor' },
+      'grantControls.authenticationStrength.allowedCombinations',
+    ],
+    [
+      'grantControls.authenticationStrength',
       { allowedCombinations: ['password,telepathy'] },
       'grantControls.authenticationStrength.allowedCombinations.0',
     ],

@@ -79,14 +79,14 @@ const multifactor = [
 ]
 
 /** Entra's own strengths have these ids in every tenant. */
-const builtIn: Readonly<Record<string, Words>> = {
-  '00000000-0000-0000-0000-000000000002': multifactor,
-  '00000000-0000-0000-0000-000000000003': passwordless,
-  '00000000-0000-0000-0000-000000000004': phishingResistant,
-}
+const builtIn: ReadonlyMap<string, Words> = new Map([
+  ['00000000-0000-0000-0000-000000000002', multifactor],
+  ['00000000-0000-0000-0000-000000000003', passwordless],
+  ['00000000-0000-0000-0000-000000000004', phishingResistant],
+])
 
 export function allowedCombinationsOf(id: string | null | undefined): string[] | undefined {
-  const combinations = builtIn[id ?? '']
+  const combinations = builtIn.get(id ?? '')
   return combinations && [...combinations]
 }
 

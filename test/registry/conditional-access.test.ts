@@ -210,6 +210,25 @@ describe('what cannot be meant', () => {
       'conditions.times.includeDays.timeZone',
     ],
     [
+      'conditions.times',
+      { includeDays: { timeZone: '+99:99' } },
+      'conditions.times.includeDays.timeZone',
+    ],
+    [
+      'conditions.times',
+      {
+        includeRange: { startDateTime: '2026-02-30T00:00', endDateTime: '2026-03-05T00:00' },
+      },
+      'conditions.times.includeRange.startDateTime',
+    ],
+    [
+      'conditions.times',
+      {
+        includeRange: { startDateTime: '2026-03-05T00:00', endDateTime: '2026-03-05T00:00:00' },
+      },
+      'conditions.times.includeRange.endDateTime',
+    ],
+    [
       'conditions.httpMethods',
       { includeMethods: ['safe'] },
       'conditions.httpMethods.includeMethods.0',

@@ -8,6 +8,7 @@ import { annotated, notEnforced, onlyEmpty, orNull, word } from '../graph.ts'
 import { ConditionSet, isForUnsafeMethods } from './conditions.ts'
 import { GrantControls, SessionControls } from './controls.ts'
 import { NamedLocation } from './named-location.ts'
+import { problemsOfTimes } from './times.ts'
 
 export const policyStates = ['enabled', 'disabled', 'enabledForReportingButNotEnforced'] as const
 
@@ -62,6 +63,10 @@ export const PolicyInput = annotated(
         error: 'cannot be for some methods alone: the cookie is set at sign-in',
       },
     )
+    .superRefine(({ conditions }, ctx) => {
+      for (const { path, message } of problemsOfTimes(conditions.times))
+        ctx.addIssue({ code: 'custom', path: ['conditions', 'times', ...path], message })
+    })
     .transform(({ createdDateTime: _, modifiedDateTime: __, deletedDateTime: ___, ...rest }) => {
       const { partialEnablementStrategy: ____, ...policy } = rest
       return policy

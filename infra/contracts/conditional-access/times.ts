@@ -80,3 +80,47 @@ export const Times = annotated(
   }),
 )
 export type Times = z.output<typeof Times>
+
+export interface TimesProblem {
+  readonly path: readonly string[]
+  readonly message: string
+}
+
+/**
+ * What is refused where it enters, beyond the form. What rests in the bucket is not held to it: it may be older than
+ * this, and a policy that cannot be read keeps everybody out.
+ */
+export function problemsOfTimes(times: Times | null): TimesProblem[] {
+  if (!times) return []
+  const { includeDays, excludeDays, includeRange, excludeRange } = times
+  const parts = Object.entries({ includeDays, excludeDays, includeRange, excludeRange })
+  return parts.flatMap(([name, part]) => {
+    const problems = part ? [...problemsOfZone(part), ...problemsOfRange(part)] : []
+    return problems.map(({ path, message }) => ({ path: [name, ...path], message }))
+  })
+}
+
+function problemsOfZone({ timeZone }: Days | Range): TimesProblem[] {
+  const [, hours = '', minutes = ''] = /^[+-](\d{2}):?(\d{2})?$/.exec(timeZone) ?? []
+  if (Number(hours) < 24 && Number(minutes) < 60) return []
+  return [{ path: ['timeZone'], message: 'must be less than a day from UTC, as in +01:00' }]
+}
+
+function problemsOfRange(part: Days | Range): TimesProblem[] {
+  if (!('startDateTime' in part)) return []
+  const { startDateTime, endDateTime } = part
+  const invented = Object.entries({ startDateTime, endDateTime }).filter(([, at]) => !isDay(at))
+  if (invented.length > 0)
+    return invented.map(([name]) => ({ path: [name], message: 'is no such day' }))
+  // 10:00 stands before 10:00:00 in the order of texts, which has been looked at.
+  if (Date.parse(`${startDateTime}Z`) !== Date.parse(`${endDateTime}Z`)) return []
+  return [{ path: ['endDateTime'], message: 'must be later than startDateTime' }]
+}
+
+/** JavaScript takes the 30th of February for the 2nd of March. */
+function isDay(dateTime: string): boolean {
+  const day = dateTime.slice(0, 10)
+  const ms = Date.parse(`${day}T00:00Z`)
+  // That it is none in any month has been said.
+  return Number.isNaN(ms) || new Date(ms).toISOString().startsWith(day)
+}

@@ -5,6 +5,7 @@
 
 import { randomUUID } from 'node:crypto'
 import {
+  everywhere,
   type NamedLocation,
   NamedLocationInput,
 } from '#infra/contracts/conditional-access/named-location.ts'
@@ -186,9 +187,6 @@ function find<Value>(state: State<PolicyEntry>, kind: Kind<Value>, id: string): 
   if (found && value) return { value, revision: found.revision }
   throw new Refusal('resource_not_found', `there is no ${kind.name} "${id}"`)
 }
-
-/** Names that are no ids. */
-const everywhere = new Set(['all', 'alltrusted'])
 
 function locationsOf({ conditions: { locations } }: ConditionalAccessPolicy) {
   const named = Object.entries(locations ?? {}).flatMap(([property, ids]) =>

@@ -297,6 +297,8 @@ describe('what cannot be meant', () => {
       '@odata.type',
     ],
     [{ displayName: 'x' }, '@odata.type'],
+    [{ displayName: 'x', '@odata.type': { toString: 1 }, ipRanges: [] }, '@odata.type'],
+    [{ id: 'AllTrusted', displayName: 'x', countriesAndRegions: ['FR'] }, 'id'],
   ])('a named location %j is refused, naming %s', async (body, property) => {
     const answer = await create(body, namedLocations)
     expect({ status: answer.status, property: answer.body.errors[0]?.property }).toEqual({

@@ -72,8 +72,15 @@ export const NamedLocation = z.discriminatedUnion('@odata.type', [
 ])
 export type NamedLocation = z.output<typeof NamedLocation>
 
+/** What policies call places that are no single named location. */
+export const everywhere: ReadonlySet<string> = new Set(['all', 'alltrusted'])
+
 const entering = {
-  id: common.id.optional(),
+  id: common.id
+    .refine(id => !everywhere.has(id.toLowerCase()), {
+      error: 'must not be All or AllTrusted: policies mean every location by these',
+    })
+    .optional(),
   displayName: common.displayName,
   createdDateTime: z.string().nullish(),
   modifiedDateTime: z.string().nullish(),
@@ -98,7 +105,8 @@ export type NamedLocationInput = z.output<typeof NamedLocationInput>
 function withKind(value: unknown): unknown {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return value
   const given = Reflect.get(value, '@odata.type')
-  const kind = given === undefined ? kindOf(value) : String(given).replace(/^(?!#)/, '#')
+  const said = given === undefined ? kindOf(value) : given
+  const kind = typeof said === 'string' ? said.replace(/^(?!#)/, '#') : said
   return { ...(withoutAnnotations(value) as object), '@odata.type': kind }
 }
 

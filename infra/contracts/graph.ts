@@ -55,7 +55,7 @@ const text = z.string().trim().min(1).max(512)
 /** A list of names or ids; null and left out are the empty list. */
 export const Names = z
   .array(text, { error: 'must be a list of names' })
-  .max(maxNames)
+  .max(maxNames, { error: `must be at most ${maxNames} names` })
   .nullish()
   .transform(names => names ?? [])
 

@@ -276,6 +276,12 @@ describe('what cannot be meant', () => {
     expect({ status, property: body.errors[0]?.property }).toEqual({ status: 400, property })
   })
 
+  test('more users than a policy may name are said to be too many', async () => {
+    const includeUsers = Array.from({ length: 5_001 }, (_, number) => `${number}`)
+    const answer = await create(withValue('conditions.users', { includeUsers }))
+    expectRefused(answer, 'conditions.users.includeUsers', /at most 5000 names/)
+  })
+
   test('a cookie that outlives the browser for some methods alone is refused', async () => {
     const methods = withValue('conditions.httpMethods', { includeMethods: ['unsafe'] })
     const persistentBrowser = { mode: 'never', isEnabled: true }

@@ -35,26 +35,24 @@ export function setEtag(reply: FastifyReply, revision: number): void {
 /** A reference to a connector group, as Graph writes it or by its id alone. */
 export const GroupReference = z.union(
   [
-    z
-      .object({ '@odata.id': z.string().max(2_048) })
-      .transform(body => lastSegment(body['@odata.id'])),
+    z.object({ '@odata.id': z.string().max(2_048) }).transform((body, ctx) => {
+      const id = lastSegment(body['@odata.id'])
+      if (id === undefined) ctx.addIssue({ code: 'custom', message: 'is no URL' })
+      return id ?? z.NEVER
+    }),
     z.object({ id: z.string().max(256) }).transform(body => body.id),
   ],
   { error: 'must be {"@odata.id": "…/connectorGroups/<id>"} or {"id": "<id>"}' },
 )
 
-function lastSegment(reference: string): string {
+/** Undefined when it is escaped in a way that means nothing. */
+function lastSegment(reference: string): string | undefined {
   const [path = ''] = reference.split(/[?#]/, 1)
   const segment = path.split('/').findLast(part => part !== '') ?? ''
-  const id = decoded(segment)
-  return /\('([^']+)'\)$/.exec(id)?.[1] ?? id
-}
-
-/** What is no encoding is no id either, and is looked for as it stands. */
-function decoded(segment: string): string {
   try {
-    return decodeURIComponent(segment)
+    const id = decodeURIComponent(segment)
+    return /\('([^']+)'\)$/.exec(id)?.[1] ?? id
   } catch {
-    return segment
+    return undefined
   }
 }

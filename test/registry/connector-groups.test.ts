@@ -105,10 +105,13 @@ test('a reference to a group that does not exist, or to nothing, moves no applic
   await publish(registry, 'stays')
   const path = '/applications/stays/connectorGroup'
   expect((await registry.send('PUT', path, { id: 'nowhere' })).status).toBe(404)
-  const nothing = await registry.send('PUT', `${path}/$ref`, { href: 'x' })
-  expect(nothing.status).toBe(400)
-  expect(nothing.body.detail).toContain('@odata.id')
-  for (const id of ['https://h/%zz', "connectorGroups('%')", 'nowhere////', '////', '']) {
+  const misspelt = ['https://h/%zz', "connectorGroups('%')"].map(id => ({ '@odata.id': id }))
+  for (const reference of [{ href: 'x' }, ...misspelt]) {
+    const nothing = await registry.send('PUT', `${path}/$ref`, reference)
+    expect(nothing.status).toBe(400)
+    expect(nothing.body.detail).toContain('@odata.id')
+  }
+  for (const id of ['nowhere////', '////', '']) {
     const refused = await registry.send('PUT', `${path}/$ref`, { '@odata.id': id })
     expect([id, refused.status]).toEqual([id, 404])
   }

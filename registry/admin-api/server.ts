@@ -14,7 +14,7 @@ import {
 import { SallyportError } from '#infra/errors.ts'
 import { listenProblem } from '#infra/listen-problem.ts'
 import { version } from '#infra/version.ts'
-import { Refusal } from '../refusal.ts'
+import { invalid, Refusal } from '../refusal.ts'
 import { applicationRoutes } from './application-routes.ts'
 import { assignmentRoutes } from './assignment-routes.ts'
 import { requireToken } from './authenticate.ts'
@@ -43,6 +43,9 @@ export interface AdminApi extends AsyncDisposable {
 
 const prefixes = ['/v1.0', '/beta'] as const
 const maxBodyBytes = 1024 * 1024
+
+/** What is read by recursion must not exhaust the stack; nothing that means something comes near. */
+const maxDepth = 64
 
 export async function startAdminApi(options: AdminApiOptions): Promise<AdminApi> {
   const { host, port } = options
@@ -99,8 +102,17 @@ function createServer(options: AdminApiOptions): AdminServer {
   app.addHook('onRequest', async (req, reply) => {
     void reply.headers({ 'request-id': req.id, 'cache-control': 'no-store' })
   })
+  app.addHook('preValidation', async req => {
+    if (isDeeperThan(maxDepth, req.body))
+      throw invalid('body', `is nested too deeply: ${maxDepth} levels at most`)
+  })
   answerErrors(app, options)
   return app
+}
+
+function isDeeperThan(levels: number, value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  return levels === 0 || Object.values(value).some(part => isDeeperThan(levels - 1, part))
 }
 
 /** OData also writes keys in parentheses: `applications('wiki')`, `applications(appId='…')`. */

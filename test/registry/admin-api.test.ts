@@ -87,6 +87,14 @@ describe('problems', () => {
   test.each([
     ['a body that is not JSON', { body: '{', type: 'application/json' }, 400],
     ['a body that is not an object', { body: '[1]', type: 'application/json' }, 400],
+    [
+      'a body that is nested without end',
+      {
+        body: `{"id":"deep","onPremisesPublishing":{"wafIpRanges":${'['.repeat(50_000)}${']'.repeat(50_000)}}}`,
+        type: 'application/json',
+      },
+      400,
+    ],
     ['a body of another media type', { body: 'a=1', type: 'text/plain' }, 415],
     [
       'a body that is too large',

@@ -10,6 +10,9 @@ import { invalid } from '../refusal.ts'
 const defaultPageSize = 100
 const maxPageSize = 999
 const maxOptionLength = 1_024
+
+/** Two values that may have 600 characters each, as JSON in base64. */
+const maxTokenLength = 12_000
 const etag = '@odata.etag'
 
 type Names = readonly [string, ...string[]]
@@ -46,7 +49,7 @@ export function listOf<Shape extends z.ZodRawShape>(view: z.ZodObject<Shape>, na
       .transform(value => value === 'true')
       .optional()
       .describe('true: `@odata.count` says how many there are on all pages together.'),
-    $skiptoken: z.string().max(maxOptionLength).optional().describe('Comes with a next link.'),
+    $skiptoken: z.string().max(maxTokenLength).optional().describe('Comes with a next link.'),
   })
   const answer = z
     .object({

@@ -86,6 +86,16 @@ describe('$orderby', () => {
   })
 })
 
+test('the next page is there, however long the names are that a list is ordered by', async () => {
+  for (const id of ['long-1', 'long-2'])
+    await publish(registry, id, { displayName: '漢'.repeat(256) })
+  const $filter = `displayName eq '${'漢'.repeat(256)}'`
+  const first = await ask('/applications', { $filter, $orderby: 'displayName', $top: '1' })
+  const link = first.body['@odata.nextLink'].slice(`${registry.url}/v1.0`.length)
+  for (const id of ['long-1', 'long-2']) await registry.send('DELETE', `/applications/${id}`)
+  expect((await registry.send('GET', link)).body).toEqual({ value: [] })
+})
+
 describe('$select', () => {
   test('leaves only what it names, in lists and of one resource', async () => {
     const $select = 'displayName,id'

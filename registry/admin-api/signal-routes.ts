@@ -10,6 +10,7 @@ import {
   type Signal,
   signalScopes,
 } from '#infra/contracts/conditional-access/signals.ts'
+import { token } from '#infra/subjects.ts'
 import { noContent } from './application-routes.ts'
 import type { AdminContext, AdminServer } from './context.ts'
 import { listOf, page } from './list.ts'
@@ -44,16 +45,38 @@ const facts = listOf(FactView, ['id', 'name', 'scope', 'about'])
 const UserIds = z.strictObject({ userIds: z.array(z.string().min(1).max(256)).min(1).max(60) })
 const ByName = z.object({ name: FactName.describe('Name of the fact.') })
 
-const NewFact = FactStatement.extend({
-  value: FactStatement.shape.value.unwrap(),
+/** The server ends a connection on which a subject of 4 KiB comes, and the subject says what a fact is about. */
+const maxTokenChars = 3_000
+
+const reference = {
   scope: z
     .enum(['everything', 'application', 'user', 'device'])
     .default('everything')
     .describe('What kind of thing the fact is about.'),
-  about: z.string().max(512).default('').describe('Its id or name; empty for everything.'),
-})
+  about: z
+    .string()
+    .max(512)
+    .refine(about => token(about).length <= maxTokenChars, {
+      error: 'is too long: at most 512 characters, or 333 if they are not ASCII',
+    })
+    .default('')
+    .describe('Its id or name; empty for everything.'),
+}
 
-const About = z.strictObject({ scope: NewFact.shape.scope, about: NewFact.shape.about })
+/** What is about everything names nothing, what is about something names it. */
+function checkReference({ value: { scope, about }, issues }: Checked): void {
+  if ((scope === 'everything') === (about === '')) return
+  const message = about === '' ? `is required with scope ${scope}` : 'must be empty with everything'
+  issues.push({ code: 'custom', path: ['about'], message, input: about })
+}
+type Checked = z.core.ParsePayload<{ scope: string; about: string }>
+
+const NewFact = FactStatement.extend({
+  value: FactStatement.shape.value.unwrap(),
+  ...reference,
+}).check(checkReference)
+
+const About = z.strictObject(reference).check(checkReference)
 
 export function signalRoutes(app: AdminServer, context: AdminContext): void {
   riskRoutes(app, context)

@@ -402,6 +402,17 @@ test('revoking the sessions of a user is published, and kept for whoever was not
     .toBe(true)
 })
 
+test.each([
+  [{ scope: 'user' }, /required with scope user/],
+  [{ about: 'ada@example.com' }, /empty with everything/],
+  [{ scope: 'user', about: '漢'.repeat(512) }, /too long/],
+])('a fact %j is refused, naming what it is about', async (reference, message) => {
+  const path = '/identity/conditionalAccess/facts/frozen'
+  expectRefused(await registry.send('PUT', path, { value: true, ...reference }), 'about', message)
+  const query = new URLSearchParams(reference as Record<string, string>)
+  expectRefused(await registry.send('DELETE', `${path}?${query}`), 'about', message)
+})
+
 test('what needs policy says so while there is none', async () => {
   const { status, body } = await registry.send('POST', '/identity/conditionalAccess/evaluate', {
     signInIdentity: { userId: 'ada@example.com' },

@@ -20,9 +20,9 @@ export class ApplicationIndex {
     })
   }
 
-  /** Id of the application with this appId. */
+  /** Id of the application with this appId, in any case: policies compare GUIDs so. */
   withAppId(appId: string): string | undefined {
-    return this.#byAppId.get(appId)
+    return this.#byAppId.get(appId.toLowerCase())
   }
 
   /** Id of the application that is published at this address. */
@@ -31,12 +31,13 @@ export class ApplicationIndex {
   }
 
   #add(application: RegisteredApplication): void {
-    this.#byAppId.set(application.appId, application.id)
+    this.#byAppId.set(application.appId.toLowerCase(), application.id)
     if (isPublished(application)) this.#byAddress.set(addressOf(application), application.id)
   }
 
   #remove(application: RegisteredApplication): void {
-    const { id, appId } = application
+    const { id } = application
+    const appId = application.appId.toLowerCase()
     if (this.#byAppId.get(appId) === id) this.#byAppId.delete(appId)
     if (!isPublished(application)) return
     const address = addressOf(application)

@@ -35,7 +35,8 @@ export function checkApplication(
   const { index } = rules
   const sameAppId = index.withAppId(candidate.appId)
   if (sameAppId !== undefined && sameAppId !== candidate.id) {
-    throw new Refusal('already_exists', `appId belongs to the application "${sameAppId}"`)
+    const message = `belongs to the application "${sameAppId}"`
+    throw new Refusal('already_exists', `appId ${message}`, [{ property: 'appId', message }])
   }
   checkSize(rules.maxMessageBytes, candidate)
   if (!isPublished(candidate)) return

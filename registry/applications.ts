@@ -156,8 +156,9 @@ function find(
 ): Versioned<RegisteredApplication> {
   const direct = state.get(idOrAppId)
   if (direct) return direct
+  const appId = idOrAppId.toLowerCase()
   for (const application of state.entries.values()) {
-    const found = application.appId === idOrAppId && state.get(application.id)
+    const found = application.appId.toLowerCase() === appId && state.get(application.id)
     if (found) return found
   }
   throw new Refusal('resource_not_found', `there is no application "${idOrAppId}"`)

@@ -239,6 +239,11 @@ describe('changing', () => {
     const byKey = await registry.send('GET', `/applications(appId='${body.appId}')`)
     expect(byKey.body.id).toBe('keyed')
     expect((await registry.send('GET', `/applications('keyed')`)).body.id).toBe('keyed')
+    const shouted = body.appId.toUpperCase()
+    expect((await registry.send('GET', `/applications/${shouted}`)).body.id).toBe('keyed')
+    const other = await publish(registry, 'keyed-too', { appId: shouted })
+    expect(other.status).toBe(409)
+    expect(problems(other)).toEqual({ appId: 'belongs to the application "keyed"' })
   })
 
   test('what was deleted is gone, and its address is free again', async () => {

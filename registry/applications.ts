@@ -69,6 +69,8 @@ async function create(
 ): Promise<Changed<RegisteredApplication>> {
   const { store, externalBaseUrl } = options
   const id = input.id ?? slugOf(input)
+  if (input.uniqueName !== undefined && toSlug(input.uniqueName) !== id)
+    throw invalid('uniqueName', `is another name for the id, which is "${id}": leave one out`)
   const value = parseOrRefuse(RegisteredApplication, {
     id,
     appId: input.appId ?? randomUUID(),
@@ -169,9 +171,9 @@ function merge(
   patch: ApplicationPatch,
   externalBaseUrl: string | undefined,
 ) {
-  const fixed = { ...patch, id: patch.id ?? patch.uniqueName }
-  for (const name of ['id', 'appId', 'createdDateTime'] as const) {
-    if (fixed[name] !== undefined && fixed[name] !== before[name])
+  const fixed = { ...before, uniqueName: before.id }
+  for (const name of ['id', 'uniqueName', 'appId', 'createdDateTime'] as const) {
+    if (patch[name] !== undefined && patch[name] !== fixed[name])
       throw invalid(name, 'cannot be changed')
   }
   return {

@@ -199,12 +199,25 @@ describe('changing', () => {
         uniqueName: 'other',
         createdDateTime: '2020-01-01T00:00:00.000Z',
       }
-      const answer = await registry.send('PATCH', '/applications/fixed', { [name]: others[name] })
-      expect(answer.status).toBe(400)
-      expect(answer.body.detail).toContain('cannot be changed')
+      // What is said beside it may be as it is.
+      for (const more of [{}, { id: 'fixed' }]) {
+        const patch = { ...more, [name]: others[name] }
+        const answer = await registry.send('PATCH', '/applications/fixed', patch)
+        expect(answer.status).toBe(400)
+        expect(problems(answer)).toEqual({ [name]: 'cannot be changed' })
+      }
       expect((await registry.send('GET', '/applications/fixed')).body).toEqual(body)
     },
   )
+
+  test('a uniqueName is not taken beside an id that it does not name', async () => {
+    const answer = await publish(registry, 'two-names', { uniqueName: 'Another' })
+    expect({ status: answer.status, names: Object.keys(problems(answer)) }).toEqual({
+      status: 400,
+      names: ['uniqueName'],
+    })
+    expect((await publish(registry, 'two-names', { uniqueName: 'Two Names' })).status).toBe(201)
+  })
 
   test('a change made for an older state is refused with 412 and changes nothing', async () => {
     const created = await publish(registry, 'contested')

@@ -4,7 +4,7 @@
  */
 
 import { createHash, timingSafeEqual } from 'node:crypto'
-import type { onRequestHookHandler } from 'fastify'
+import type { FastifyReply, FastifyRequest, onRequestHookHandler } from 'fastify'
 import { Refusal } from '../refusal.ts'
 
 /** The name that the holder of the token has in audit events. */
@@ -13,19 +13,26 @@ export const administrator = 'administrator'
 /** Whoever has no valid token. */
 export const nobody = 'unauthenticated'
 
-/** Refuses every request without the token. */
-export function requireToken(token: string): onRequestHookHandler {
+/** Says who asks, in `actor`, or why nobody who may. */
+export type Authenticate = (req: FastifyRequest, reply: FastifyReply) => Refusal | undefined
+
+export function authenticator(token: string): Authenticate {
   const expected = digest(token)
-  return (req, reply, done) => {
+  return (req, reply) => {
     const given = /^Bearer ([\x21-\x7e]+)$/i.exec(req.headers.authorization ?? '')?.[1]
     if (given !== undefined && timingSafeEqual(digest(given), expected)) {
       req.actor = administrator
-      return done()
+      return undefined
     }
     void reply.header('www-authenticate', 'Bearer realm="sallyport"')
     const how = given === undefined ? 'send "Authorization: Bearer <token>"' : 'the token is wrong'
-    done(new Refusal('unauthenticated', `${how}; it is SALLYPORT_REGISTRY_ADMIN_TOKEN`))
+    return new Refusal('unauthenticated', `${how}; it is SALLYPORT_REGISTRY_ADMIN_TOKEN`)
   }
+}
+
+/** Refuses every request without the token. */
+export function requireToken(authenticate: Authenticate): onRequestHookHandler {
+  return (req, reply, done) => done(authenticate(req, reply))
 }
 
 /** Digests have one length, which is what a constant-time comparison needs. */

@@ -5,7 +5,7 @@
  */
 
 import { randomUUID } from 'node:crypto'
-import fastify, { type FastifyRequest } from 'fastify'
+import fastify, { type FastifyReply, type FastifyRequest } from 'fastify'
 import {
   serializerCompiler,
   validatorCompiler,
@@ -17,7 +17,7 @@ import { version } from '#infra/version.ts'
 import { invalid, Refusal } from '../refusal.ts'
 import { applicationRoutes } from './application-routes.ts'
 import { assignmentRoutes } from './assignment-routes.ts'
-import { requireToken } from './authenticate.ts'
+import { authenticator, requireToken } from './authenticate.ts'
 import { connectorRoutes } from './connector-routes.ts'
 import type { AdminContext, AdminServer } from './context.ts'
 import { diagnosisRoutes } from './diagnosis-routes.ts'
@@ -74,7 +74,7 @@ export async function startAdminApi(options: AdminApiOptions): Promise<AdminApi>
 }
 
 function protectedRoutes(app: AdminServer, options: AdminApiOptions): void {
-  app.addHook('onRequest', requireToken(options.token))
+  app.addHook('onRequest', requireToken(authenticator(options.token)))
   applicationRoutes(app, options)
   connectorRoutes(app, options)
   enrolmentRoutes(app, options)
@@ -94,20 +94,35 @@ function createServer(options: AdminApiOptions): AdminServer {
     // Graph's paths are case-insensitive; ids keep their case.
     routerOptions: { caseSensitive: false, ignoreTrailingSlash: true, maxParamLength: 1_024 },
     rewriteUrl: req => withoutKeys(req.url ?? '/'),
+    frameworkErrors: refuseUnread(options),
   }).withTypeProvider<ZodTypeProvider>()
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)
   app.removeContentTypeParser('text/plain')
   app.decorateRequest('actor', '')
-  app.addHook('onRequest', async (req, reply) => {
-    void reply.headers({ 'request-id': req.id, 'cache-control': 'no-store' })
-  })
+  app.addHook('onRequest', async (req, reply) => setCommonHeaders(req, reply))
   app.addHook('preValidation', async req => {
     if (isDeeperThan(maxDepth, req.body))
       throw invalid('body', `is nested too deeply: ${maxDepth} levels at most`)
   })
   answerErrors(app, options)
   return app
+}
+
+function setCommonHeaders(req: FastifyRequest, reply: FastifyReply): void {
+  void reply.headers({ 'request-id': req.id, 'cache-control': 'no-store' })
+}
+
+/** Of a path that cannot be read, before there is a route with its hooks: it is refused like anything else. */
+function refuseUnread({ token, audit }: AdminApiOptions) {
+  const authenticate = authenticator(token)
+  return (error: Error, req: FastifyRequest, reply: FastifyReply) => {
+    req.actor = ''
+    setCommonHeaders(req, reply)
+    const refusal = authenticate(req, reply) ?? asRefusal(error)
+    recordRefusal(audit, req)
+    sendProblem(req, reply, refusal)
+  }
 }
 
 function isDeeperThan(levels: number, value: unknown): boolean {

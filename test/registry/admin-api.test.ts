@@ -111,6 +111,21 @@ describe('problems', () => {
     expect(await response.json()).toMatchObject({ status, error: { message: expect.any(String) } })
   })
 
+  test('a path that cannot be read is refused like any other, and needs the token too', async () => {
+    const heard = await listen(registry.nats, 'auditor', subjects.auditsLike('admin'))
+    const paths = ['/applications/%zz', `/applications/${'x'.repeat(2_000)}`]
+    for (const path of paths) {
+      const answer = await registry.send('DELETE', path)
+      expect(answer.headers.get('content-type')).toContain('application/problem+json')
+      expect(answer.headers.get('request-id')).toBe(answer.body.requestId)
+      expect(answer.body).toMatchObject({ status: 400, code: 'bad_request' })
+    }
+    expect((await fetch(`${registry.url}/v1.0${paths[0]}`)).status).toBe(401)
+    const actors = () =>
+      heard.filter(({ resource }) => /zz|xxx/.test(String(resource))).map(({ actor }) => actor)
+    await expect.poll(actors).toEqual(['administrator', 'administrator', 'unauthenticated'])
+  })
+
   test('a method that a path does not take is told from a path that does not exist', async () => {
     const wrong = await registry.send('PUT', '/applications', {})
     expect(wrong.status).toBe(405)

@@ -71,7 +71,7 @@ function sumOf(reports: readonly Report[], latest: ConnectorStatus): ConnectorSt
   if (reports.length === 0) return rest
   const statuses = reports.map(({ status }) => status)
   const total = (name: 'openExchanges' | 'maxExchanges' | 'exchangesServed' | 'carriedBytes') =>
-    statuses.reduce((sum, status) => sum + status[name], 0)
+    sum(statuses.map(status => status[name]))
   const notReady = new Map(
     statuses.flatMap(status => status.notReady.map(entry => [entry.applicationId, entry])),
   )
@@ -103,6 +103,12 @@ function groupOf(reports: readonly Report[]): string {
   return (last as Report).status.groupId
 }
 
+/** A larger number could not be read again, and with it the whole record: the connector would be out of sight. */
+function sum(numbers: readonly number[]): number {
+  const all = numbers.reduce((total, number) => total + number, 0)
+  return Math.min(all, Number.MAX_SAFE_INTEGER)
+}
+
 function latestOf(times: readonly (string | null)[]): string | null {
   return times.reduce((latest, time) => ((time ?? '') > (latest ?? '') ? time : latest), null)
 }
@@ -112,8 +118,8 @@ function carriedByAll(statuses: readonly ConnectorStatus[]): CarriedFor[] {
   const byApplication = Map.groupBy(all, ({ applicationId }) => applicationId)
   const sums = [...byApplication].map(([applicationId, parts]) => ({
     applicationId,
-    exchanges: parts.reduce((sum, { exchanges }) => sum + exchanges, 0),
-    bytes: parts.reduce((sum, { bytes }) => sum + bytes, 0),
+    exchanges: sum(parts.map(({ exchanges }) => exchanges)),
+    bytes: sum(parts.map(({ bytes }) => bytes)),
     lastByteDateTime: latestOf(parts.map(({ lastByteDateTime }) => lastByteDateTime)),
   }))
   const latestFirst = (one: CarriedFor, other: CarriedFor) =>

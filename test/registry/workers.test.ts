@@ -1,7 +1,7 @@
 /** Several processes, one connector: what registry makes of what each of them says of itself. */
 
 import { expect, test } from 'vitest'
-import type { ConnectorStatus } from '#infra/contracts/connector.ts'
+import { ConnectorStatus } from '#infra/contracts/connector.ts'
 import { Workers } from '../../registry/workers.ts'
 import { sampleStatus } from './sample-status.ts'
 
@@ -49,6 +49,20 @@ test('what the workers have carried is one sum for each application, the latest 
     carried('mail', 2, 3),
     carried('shop', 1, 2),
   ])
+})
+
+test('sums can be read again, whatever the workers say', () => {
+  const workers = new Workers(1_000)
+  const maxExchanges = Number.MAX_SAFE_INTEGER
+  const carried = [{ applicationId: 'wiki', exchanges: maxExchanges, bytes: Number.MAX_VALUE }]
+  const most = {
+    maxExchanges,
+    carriedBytes: Number.MAX_VALUE,
+    carried: carried.map(each => ({ ...each, lastByteDateTime: null })),
+  }
+  workers.hear(said(1, most), 0)
+  const whole = workers.hear(said(2, most), 0)
+  expect(ConnectorStatus.parse(JSON.parse(JSON.stringify(whole)))).toEqual(whole)
 })
 
 test.each([

@@ -35,10 +35,16 @@ const endings: readonly ConnectorEvent['outcome'][] = ['stopped', 'inactive', 'd
 /** A write that others were faster than is decided anew, so often. */
 const maxAttempts = 20
 
+/** Facts of one connector that wait to be written. Of more only the latest is kept: they come faster than they go. */
+const mostWaiting = 32
+
+type Decide = (known: Connector | undefined) => Transition | undefined
+
 export class ConnectorRecords implements AsyncDisposable {
   readonly #options: RecordsOptions
   /** Writes of one connector follow each other: each must see what the one before it wrote. */
   readonly #writing = new Map<string, Promise<unknown>>()
+  readonly #waiting = new Map<string, Decide[]>()
 
   constructor(options: RecordsOptions) {
     this.#options = options
@@ -55,16 +61,33 @@ export class ConnectorRecords implements AsyncDisposable {
    * Writes what a fact makes of a record, when nobody else was faster: whoever was has heard of the same. Decides once
    * more when the writes before this one are done: what they wrote may make it needless, or needed.
    */
-  turn(id: string, decide: (known: Connector | undefined) => Transition | undefined): void {
+  turn(id: string, decide: Decide): void {
     const { store } = this.#options
     if (!this.#writing.has(id) && !decide(store.get(id)?.value)) return
+    if (!this.#isRoomFor(id, decide)) return
     void this.#inBackground(id, async () => {
       const known = store.get(id)
-      const transition = decide(known?.value)
+      const transition = this.#nextOf(id)?.(known?.value)
       if (!transition) return
       const isOurs = await store.replace(id, transition.record, known?.revision)
       if (isOurs && transition.event) this.#tell(transition.record, transition.event)
     })
+  }
+
+  /** Without room it takes the place of the last one that waits. */
+  #isRoomFor(id: string, decide: Decide): boolean {
+    const waiting = this.#waiting.get(id) ?? []
+    const isRoom = waiting.length < mostWaiting
+    waiting.splice(isRoom ? waiting.length : -1, 1, decide)
+    this.#waiting.set(id, waiting)
+    return isRoom
+  }
+
+  #nextOf(id: string): Decide | undefined {
+    const waiting = this.#waiting.get(id)
+    const next = waiting?.shift()
+    if (waiting?.length === 0) this.#waiting.delete(id)
+    return next
   }
 
   /** Forgets a connector if that is still right when the writes before are done. */

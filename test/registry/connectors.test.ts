@@ -1,3 +1,4 @@
+import { Kvm } from '@nats-io/kv'
 import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest'
 import { openAudit } from '#infra/audit.ts'
 import type { Bus } from '#infra/bus.ts'
@@ -43,6 +44,19 @@ const eventsOf = (events: readonly Received[], ...ids: string[]) =>
 
 /** For what has to come, however busy the machine is. */
 const patient = { timeout: 10_000 }
+
+test('of what a connector says faster than it can be written, the last is kept', async () => {
+  const bus = await registry.nats.connect('registry')
+  const bucket = await new Kvm(bus.connection).open(buckets.connectors)
+  const writes = async () => (await bucket.status()).streamInfo.state.last_seq
+  const before = await writes()
+  const said = 3_000
+  for (let number = 1; number <= said; number++)
+    say(connector, { connectorId: 'talker', problems: [`problem ${number}`] })
+  const problems = async () => (await read('talker')).problems
+  await expect.poll(problems, patient).toEqual([`problem ${said}`])
+  expect((await writes()) - before).toBeLessThan(said / 2)
+})
 
 test('a connector that reports is listed with its load, and belongs to its group', async () => {
   say(connector, { connectorId: 'reporter' })

@@ -27,6 +27,8 @@ export interface CallOptions<Reply extends z.ZodType> {
 export interface ServeOptions<Request extends z.ZodType> {
   queue?: string
   request: Request
+  /** Whether a request is not even read, nor answered. */
+  isIgnored?: ((message: Message) => boolean) | undefined
   /** Its result is sent back as JSON; an error as fault code and title, never with its detail. */
   handle: (request: z.output<Request>, subject: string) => Promise<unknown> | unknown
 }
@@ -61,7 +63,7 @@ export async function call<Reply extends z.ZodType>(
 export async function answer<Request extends z.ZodType>(
   bus: Bus,
   { reply, subject, data }: Message,
-  { request, handle, log }: Omit<ServeOptions<Request>, 'queue'> & { log: Logger },
+  { request, handle, log }: Omit<ServeOptions<Request>, 'queue' | 'isIgnored'> & { log: Logger },
 ): Promise<void> {
   if (reply === undefined) return
   try {

@@ -188,11 +188,12 @@ export class Bus implements AsyncDisposable {
   /** Answers requests. Anything that does not parse is refused with `bad_request`. */
   serve<Request extends z.ZodType>(
     subject: string,
-    { queue, ...options }: ServeOptions<Request>,
+    { queue, isIgnored, ...options }: ServeOptions<Request>,
   ): Subscription {
     return this.subscribe(subject, {
       ...(queue !== undefined && { queue }),
       callback: message => {
+        if (isIgnored?.(message)) return
         answer(this, message, { ...options, log: this.#log }).catch(error =>
           this.#log.error({ error, subject }, 'a request could not be answered'),
         )

@@ -5,7 +5,7 @@
  */
 
 import { RequestError, type Subscription } from '@nats-io/transport-node'
-import type { Bus } from '#infra/bus.ts'
+import type { Bus, Message } from '#infra/bus.ts'
 import {
   type Connector,
   type ConnectorGroup,
@@ -42,6 +42,8 @@ export interface PlacementOptions {
   /** Undefined on a bus where connectors have no identity of their own: nothing can be cut off there. */
   busAccess: BusAccess | undefined
   isEnrolmentRequired: boolean
+  /** Whether a connector has asked more than any does: then it gets no answer. */
+  isTooMuch?: (message: Message) => boolean
   /** Takes back the certificates of a connector that is removed. */
   revoke?: ((connector: Connector) => Promise<void>) | undefined
 }
@@ -81,6 +83,7 @@ export function placeConnectors(options: PlacementOptions): ConnectorPlacement {
 function answerRequests(options: PlacementOptions, signer: StatementSigner): Subscription {
   return options.bus.serve(subjects.placementRequests, {
     queue: queues.registry,
+    isIgnored: options.isTooMuch,
     request: PlacementRequest.extend({ nonce: Nonce }),
     handle: async ({ nonce, ...request }, subject) => {
       const placement = await placementOf(options, request, subject)

@@ -6,7 +6,7 @@
 
 import type { Audit } from '#infra/audit.ts'
 import { type Authority, keepAuthority } from '#infra/authority.ts'
-import { type Bus, connectBus } from '#infra/bus.ts'
+import { type Bus, connectBus, type Message } from '#infra/bus.ts'
 import { busAddress } from '#infra/bus-connection.ts'
 import { ConfigurationError } from '#infra/config.ts'
 import type { RegisteredApplication } from '#infra/contracts/application.ts'
@@ -15,7 +15,8 @@ import type { LeaseKey } from '#infra/contracts/policy.ts'
 import type { Logger } from '#infra/log.ts'
 import type { Snapshot } from '#infra/snapshot.ts'
 import { openBusAccess } from './bus-access/bus-access.ts'
-import { cutOffMisbehaving } from './bus-access/misbehaviour.ts'
+import { Floods } from './bus-access/floods.ts'
+import { cutOffMisbehaving, type Misbehaviours } from './bus-access/misbehaviour.ts'
 import type { RegistryConfig } from './config.ts'
 import { followConnections } from './connections.ts'
 import { feedConnectors } from './connector-feed.ts'
@@ -55,10 +56,15 @@ export async function openConnectorSide(
   const authority = authorityPath === undefined ? undefined : await keepAuthority(authorityPath)
   if (authority) stack.use(warnInTime(authority, log))
   const isEnrolmentRequired = config.calloutBusUrl !== undefined
+  // Where connectors have no identity of their own, nobody vouches for who it was.
+  let misbehaviours: Misbehaviours | undefined
+  const floods = new Floods(connectorId => void misbehaviours?.cutOff(connectorId, 'flood'))
+  const isTooMuch = (message: Message) => isEnrolmentRequired && floods.isTooMuch(message)
   const connectors = stack.use(
     openConnectors({
       ...config,
       isEnrolmentRequired,
+      isTooMuch,
       timeoutMs: config.inactiveAfterMs,
       bus,
       store: stores.connectors,
@@ -67,7 +73,10 @@ export async function openConnectorSide(
     }),
   )
   const records = stores.connectors
-  const enrolling = { ...config, ...stores, ...cancel, bus, audit, log, connectors, records }
+  const enrolling = {
+    ...{ ...config, ...stores, ...cancel, bus, audit, log, connectors, records },
+    isTooMuch,
+  }
   const enrolment = authority && stack.use(await openEnrolment({ ...enrolling, authority }))
   const system = await openSystemBus(config, { log, ...cancel }, stack)
   if (system) {
@@ -87,13 +96,14 @@ export async function openConnectorSide(
       connectors,
       busAccess,
       isEnrolmentRequired,
+      isTooMuch,
       revoke: enrolment?.revoke,
       signer: authority?.registry,
     }),
   )
   if (busAccess) {
     const judging = { bus, placement, connectors: stores.connectors, audit, log }
-    stack.use(cutOffMisbehaving(judging))
+    misbehaviours = stack.use(cutOffMisbehaving(judging))
   }
   // Connectors believe nothing that is not signed.
   if (authority) stack.use(feedConnectors({ ...stores, bus, signer: authority.registry, log }))

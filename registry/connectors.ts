@@ -33,6 +33,8 @@ export interface ConnectorsOptions {
   timeoutMs?: number
   /** True: connectors exist by enrolment alone, and what others report is not listened to. */
   isEnrolmentRequired?: boolean
+  /** Whether a connector has said more than any does: then it is not listened to. */
+  isTooMuch?: (message: Message) => boolean
 }
 
 export interface Connectors extends AsyncDisposable {
@@ -160,6 +162,7 @@ class Presence implements Connectors {
   }
 
   #hear(message: Message): void {
+    if (this.#options.isTooMuch?.(message)) return
     const status = parseJson(ConnectorStatus, message.data, message.subject)
     const { connectorId, groupId } = status
     const { store, log, isEnrolmentRequired } = this.#options

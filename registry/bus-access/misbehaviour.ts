@@ -1,11 +1,11 @@
 /**
- * What gateways have seen a connector do and the bus cannot refuse: it is disabled, which cuts it off, and stays outside
+ * What gateways, or this registry itself, have seen a connector do and the bus cannot refuse: it is disabled, which cuts it off, and stays outside
  * until an administrator has looked at it. Gateways report only what no connector does by mistake, and again until they
  * are answered: that it is done.
  */
 
 import type { Bus } from '#infra/bus.ts'
-import { MisbehaviourReport } from '#infra/contracts/connector.ts'
+import { type MisbehaviourKind, MisbehaviourReport } from '#infra/contracts/connector.ts'
 import { parseJson } from '#infra/json.ts'
 import type { Logger } from '#infra/log.ts'
 import { queues, subjects } from '#infra/subjects.ts'
@@ -20,19 +20,32 @@ export interface MisbehaviourOptions extends RecordOptions {
 
 const done = Buffer.from('null')
 
-export function cutOffMisbehaving(options: MisbehaviourOptions): Disposable {
+export interface Misbehaviours extends Disposable {
+  /** False when it could not be done. */
+  cutOff(connectorId: string, kind: MisbehaviourKind): Promise<boolean>
+}
+
+export function cutOffMisbehaving(options: MisbehaviourOptions): Misbehaviours {
   const { bus, placement, log } = options
   const record = recordAccess(options)
+  const cutOff: Misbehaviours['cutOff'] = async (connectorId, kind) => {
+    record.cutOff(connectorId, kind)
+    try {
+      await placement.update(connectorId, { isEnabled: false })
+      return true
+    } catch (error) {
+      log.error({ error, connectorId }, 'a connector could not be disabled')
+      return false
+    }
+  }
   const subscription = bus.subscribe(subjects.misbehaviours, {
     queue: queues.registry,
-    callback: message => {
-      const { connectorId, kind } = parseJson(MisbehaviourReport, message.data, message.subject)
-      record.cutOff(connectorId, kind)
-      placement.update(connectorId, { isEnabled: false }).then(
-        () => message.reply !== undefined && bus.publish(message.reply, done),
-        error => log.error({ error, connectorId }, 'a connector could not be disabled'),
+    callback: ({ data, subject, reply }) => {
+      const { connectorId, kind } = parseJson(MisbehaviourReport, data, subject)
+      void cutOff(connectorId, kind).then(
+        isDone => isDone && reply !== undefined && bus.publish(reply, done),
       )
     },
   })
-  return { [Symbol.dispose]: () => subscription.unsubscribe() }
+  return { cutOff, [Symbol.dispose]: () => subscription.unsubscribe() }
 }

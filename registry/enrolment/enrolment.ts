@@ -6,7 +6,7 @@
 import { z } from 'zod'
 import type { Audit } from '#infra/audit.ts'
 import type { Authority } from '#infra/authority.ts'
-import type { Bus } from '#infra/bus.ts'
+import type { Bus, Message } from '#infra/bus.ts'
 import type { Connector, ConnectorGroup } from '#infra/contracts/connector.ts'
 import {
   consentMs,
@@ -39,6 +39,8 @@ export interface EnrolmentOptions extends EnrolmentSettings {
   connectors: Pick<Connectors, 'change'>
   records: Store<Connector>
   groups: State<ConnectorGroup>
+  /** Whether a connector has asked more than any does: then it gets no answer. */
+  isTooMuch?: (message: Message) => boolean
 }
 
 export interface Enrolment extends AsyncDisposable {
@@ -73,7 +75,7 @@ export async function openEnrolment(options: EnrolmentOptions): Promise<Enrolmen
       ...watching,
     }),
   }
-  for (const subscription of serve(bus, context)) stack.defer(() => subscription.unsubscribe())
+  for (const subscription of serve(options, context)) stack.defer(() => subscription.unsubscribe())
   const running = stack.move()
   return {
     makeToken: token => makeToken(context, token),
@@ -84,7 +86,7 @@ export async function openEnrolment(options: EnrolmentOptions): Promise<Enrolmen
   }
 }
 
-function serve(bus: Bus, context: EnrolmentContext) {
+function serve({ bus, isTooMuch }: EnrolmentOptions, context: EnrolmentContext) {
   const queue = queues.registry
   return [
     bus.serve(subjects.enrolRequest, {
@@ -104,6 +106,7 @@ function serve(bus: Bus, context: EnrolmentContext) {
     }),
     bus.serve(subjects.renewRequests, {
       queue,
+      isIgnored: isTooMuch,
       request: RenewRequest,
       handle: (request, subject) => renew(context, request, subject),
     }),

@@ -264,6 +264,21 @@ describe('what the bus cannot refuse is discarded, and the connector cut off and
     expect((await system.logs()).match(/unreadable answer/g)?.length).toBeLessThan(20)
     expect(await system.logs()).not.toContain('connection to the bus lost')
   })
+
+  test('a flood of whatever registry listens to, all kinds counted together', async () => {
+    await using flooder = await startRogue(system, 'flooder', 'lyon')
+    await flooder.come()
+    const status = sampleStatus({ connectorId: 'flooder', groupId: 'lyon' })
+    const flooding = [
+      { subject: 'sallyport.connector-status.lyon.flooder', data: JSON.stringify(status) },
+      { subject: 'sallyport.registry.placement.flooder' },
+      { subject: 'sallyport.registry.renew.flooder' },
+    ].map(kind => flooder.publish({ ...kind, count: 2_000 }).catch(() => undefined))
+    await flooder.untilCut()
+    await expect.poll(() => reasons('cut_off', 'flooder')).toContain('flood')
+    await Promise.all(flooding)
+    expect(await readConnector(system, 'flooder')).toMatchObject({ isEnabled: false })
+  })
 })
 
 test('what it says of another connector under its own name is discarded', async () => {

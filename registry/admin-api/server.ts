@@ -29,6 +29,7 @@ import { asRefusal, sendProblem } from './problem.ts'
 import { recordRefusal } from './record.ts'
 import { sessionRoutes } from './session-routes.ts'
 import { signalRoutes } from './signal-routes.ts'
+import { followUnfinished } from './unfinished.ts'
 
 export interface AdminApiOptions extends AdminContext {
   host: string
@@ -50,6 +51,7 @@ const maxDepth = 64
 export async function startAdminApi(options: AdminApiOptions): Promise<AdminApi> {
   const { host, port } = options
   const app = createServer(options)
+  const breakOffUnfinished = followUnfinished(app)
   await describe(app, prefixes)
   openRoutes(app)
   for (const prefix of prefixes) {
@@ -69,7 +71,11 @@ export async function startAdminApi(options: AdminApiOptions): Promise<AdminApi>
   const name = host.includes(':') ? `[${host}]` : host
   return {
     url: `http://${name}:${typeof address === 'object' ? address?.port : port}`,
-    [Symbol.asyncDispose]: () => app.close(),
+    [Symbol.asyncDispose]: async () => {
+      const closed = app.close()
+      breakOffUnfinished()
+      await closed
+    },
   }
 }
 

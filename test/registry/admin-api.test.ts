@@ -1,7 +1,10 @@
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { subjects } from '#infra/subjects.ts'
 import { startRegistry } from '../../registry/registry.ts'
 import {
+  adminClient,
   adminToken,
   listen,
   publish,
@@ -176,6 +179,23 @@ test('a port that is taken is refused with the name of its variable', async () =
   await expect(startRegistry(config)).rejects.toThrow(
     `cannot listen on 127.0.0.1:${port}: another program uses this port; stop it, or set SALLYPORT_REGISTRY_PORT`,
   )
+})
+
+test('a client that never sends the rest of its request does not keep a registry from stopping', async () => {
+  await using other = await startRegistry(registryConfig(registry.nats))
+  const { hostname, port } = new URL(adminClient(other).url)
+  const sockets = [adminToken, 'wrong'].map(token => {
+    const socket = connect(Number(port), hostname)
+    socket.write(
+      `POST /v1.0/applications HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\n` +
+        'Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{',
+    )
+    return socket
+  })
+  await once(sockets[1] as Socket, 'data')
+  const ended = Promise.all(sockets.map(socket => once(socket, 'close')))
+  await other[Symbol.asyncDispose]()
+  await ended
 })
 
 test('while the bus is away, reading goes on and a change is refused at once', async () => {

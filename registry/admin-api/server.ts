@@ -104,7 +104,8 @@ function createServer(options: AdminApiOptions): AdminServer {
   }).withTypeProvider<ZodTypeProvider>()
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)
-  app.removeContentTypeParser('text/plain')
+  app.removeContentTypeParser(['text/plain', 'application/json'])
+  readJson(app)
   app.decorateRequest('actor', '')
   app.addHook('onRequest', async (req, reply) => setCommonHeaders(req, reply))
   app.addHook('preValidation', async req => {
@@ -113,6 +114,15 @@ function createServer(options: AdminApiOptions): AdminServer {
   })
   answerErrors(app, options)
   return app
+}
+
+/** Many clients name the media type of every request, also of those that have no body. */
+function readJson(app: AdminServer): void {
+  const parse = app.getDefaultJsonParser('error', 'error')
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (req, body, done) => {
+    if (body === '') done(null, undefined)
+    else void parse(req, body as string, done)
+  })
 }
 
 function setCommonHeaders(req: FastifyRequest, reply: FastifyReply): void {

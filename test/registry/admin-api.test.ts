@@ -129,6 +129,20 @@ describe('problems', () => {
     await expect.poll(actors).toEqual(['administrator', 'administrator', 'unauthenticated'])
   })
 
+  test('a request without a body may name a media type', async () => {
+    const json = { 'content-type': 'application/json' }
+    const path = '/users/ada@example.com/revokeSignInSessions'
+    expect((await registry.send('POST', path, undefined, json)).status).toBe(200)
+    await publish(registry, 'bodiless')
+    const application = '/applications/bodiless'
+    const patched = await registry.send('PATCH', application, undefined, json)
+    expect({ status: patched.status, errors: patched.body.errors }).toEqual({
+      status: 400,
+      errors: [{ property: 'body', message: expect.any(String) }],
+    })
+    expect((await registry.send('DELETE', application, undefined, json)).status).toBe(204)
+  })
+
   test('a method that a path does not take is told from a path that does not exist', async () => {
     const wrong = await registry.send('PUT', '/applications', {})
     expect(wrong.status).toBe(405)

@@ -1,5 +1,5 @@
 /**
- * The policy services as one gateway reaches them: any member of their queue group answers, and a second one is asked
+ * The policy services as one gateway reaches them: any member of their queue group answers, and another one is asked
  * when the first is silent. Away they are only when nobody has answered anything, over a bus that is there: whoever
  * refuses, or answers others, has a reason for it.
  */
@@ -7,10 +7,8 @@
 import type { Bus } from '#infra/bus.ts'
 import { Unanswered } from '#infra/bus-calls.ts'
 import { decisionDeadlineMs, EvaluateReply, type EvaluateRequest } from '#infra/contracts/policy.ts'
+import { InsistentCalls } from '#infra/insistent-calls.ts'
 import { subjects } from '#infra/subjects.ts'
-
-/** After so long without an answer another member of policy's queue group is asked. */
-const firstAnswerMs = 600
 
 /** Pause before policy is asked once more behind the requests. */
 export const askAgainMs = 500
@@ -20,6 +18,7 @@ const awayMs = decisionDeadlineMs + 2 * askAgainMs
 
 export class PolicyService {
   readonly #bus: Bus
+  readonly #calls: InsistentCalls
   /** `performance.now()` of the last answer, whatever it was. */
   #answeredAt = Number.NEGATIVE_INFINITY
   /** Of the last question that nobody answered, when nobody has answered another one since. */
@@ -27,6 +26,7 @@ export class PolicyService {
 
   constructor(bus: Bus) {
     this.#bus = bus
+    this.#calls = new InsistentCalls(bus, 'gateway')
   }
 
   /** Whether somebody has answered the last question, as far as there was one. */
@@ -43,7 +43,11 @@ export class PolicyService {
   async evaluate(request: EvaluateRequest): Promise<EvaluateReply> {
     const askedAt = performance.now()
     try {
-      const reply = await this.#ask(request)
+      const reply = await this.#calls.ask(subjects.evaluate, request, {
+        reply: EvaluateReply,
+        timeoutMs: decisionDeadlineMs,
+        unavailable: 'policy_unavailable',
+      })
       this.#answered()
       return reply
     } catch (error) {
@@ -51,25 +55,6 @@ export class PolicyService {
       else if (this.#answeredAt < askedAt && this.#bus.isConnected)
         this.#unansweredAt = performance.now()
       throw error
-    }
-  }
-
-  /** A member that died with the question is not waited for to the end: another one gets it too. */
-  async #ask(request: EvaluateRequest): Promise<EvaluateReply> {
-    const call = (timeoutMs: number) =>
-      this.#bus.call(subjects.evaluate, request, {
-        reply: EvaluateReply,
-        timeoutMs,
-        unavailable: 'policy_unavailable',
-      })
-    const askedAt = performance.now()
-    try {
-      return await call(firstAnswerMs)
-    } catch (error) {
-      const leftMs = decisionDeadlineMs - (performance.now() - askedAt)
-      const isSilence = leftMs < decisionDeadlineMs - firstAnswerMs + 1
-      if (!isSilence) throw error
-      return call(leftMs)
     }
   }
 

@@ -10,6 +10,7 @@ import { SignInReply } from '#infra/contracts/policy.ts'
 import { type Principal, sessionLifetimeMs } from '#infra/contracts/principal.ts'
 import { SallyportError } from '#infra/errors.ts'
 import { pathOf } from '#infra/http.ts'
+import { InsistentCalls } from '#infra/insistent-calls.ts'
 import { subjects } from '#infra/subjects.ts'
 import { setCookie } from './cookie.ts'
 import { clientOf } from './facts.ts'
@@ -48,10 +49,12 @@ export interface SignInContext {
 
 export class SignIn {
   readonly #context: SignInContext
+  readonly #calls: InsistentCalls
   readonly #portal: URL
 
   constructor(context: SignInContext) {
     this.#context = context
+    this.#calls = new InsistentCalls(context.bus, 'gateway')
     this.#portal = new URL(context.portalUrl)
   }
 
@@ -126,15 +129,22 @@ export class SignIn {
     return portalSession(reply.sessionId, reply.principal, reply.expiresAtMs, this.#portal.hostname)
   }
 
-  #ask<Reply extends z.ZodType>(
+  /** What was asked is not asked again once the bus was lost: nobody waits for it any more. */
+  async #ask<Reply extends z.ZodType>(
     subject: string,
     question: object,
     reply: Reply,
   ): Promise<z.output<Reply>> {
-    const { bus } = this.#context
     const unavailable = 'sign_in_unavailable'
-    const options = { reply, timeoutMs: signInTimeoutMs, unavailable } as const
-    return bus.whileConnected(() => bus.call(subject, question, options), unavailable)
+    const ending = new AbortController()
+    const options = {
+      reply,
+      timeoutMs: signInTimeoutMs,
+      unavailable,
+      signal: ending.signal,
+    } as const
+    const ask = () => this.#calls.ask(subject, question, options)
+    return await this.#context.bus.whileConnected(ask, unavailable).finally(() => ending.abort())
   }
 
   portalSession(incoming: Incoming): Promise<Session | undefined> {

@@ -6,6 +6,7 @@
 
 import {
   headers,
+  type MsgHdrs,
   type NatsConnection,
   NoRespondersError,
   RequestError,
@@ -16,6 +17,7 @@ import type { Bus, Message } from './bus.ts'
 import { asSallyportError, type FaultCode, isFaultCode, SallyportError } from './errors.ts'
 import { parseJson } from './json.ts'
 import type { Logger } from './log.ts'
+import { subjects } from './subjects.ts'
 
 export interface CallOptions<Reply extends z.ZodType> {
   reply: Reply
@@ -36,8 +38,27 @@ export interface ServeOptions<Request extends z.ZodType> {
 const errorCodeHeader = 'Nats-Service-Error-Code'
 const errorHeader = 'Nats-Service-Error'
 
+/** On an answer that says nothing of the question: somebody is to be asked once more, now. */
+const againHeader = 'Sallyport-Ask-Again'
+
+/** So often whoever is at work on a patient question says so: by an empty message, which no answer is. */
+export const signOfLifeMs = 200
+
+const nothing = new Uint8Array(0)
+
 /** Nobody serves the subject, or whoever does said nothing in time. */
 export class Unanswered extends SallyportError {}
+
+/** Whoever was asked does not answer this question: the same may be asked once more, and somebody else may answer. */
+export class AskAgain extends SallyportError {}
+
+export function isSignOfLife({ data, headers }: Message): boolean {
+  return data.length === 0 && headers === undefined
+}
+
+export function isToBeAskedAgain({ headers }: Message): boolean {
+  return headers?.has(againHeader) === true
+}
 
 /** @throws SallyportError the fault of whoever answered, or `unavailable` when nobody did. */
 export async function call<Reply extends z.ZodType>(
@@ -51,6 +72,15 @@ export async function call<Reply extends z.ZodType>(
     .catch(error => {
       throw translate(error, subject, unavailable)
     })
+  return readAnswer(reply, subject, answer)
+}
+
+/** @throws SallyportError the fault of whoever answered. */
+export function readAnswer<Reply extends z.ZodType>(
+  reply: Reply,
+  subject: string,
+  answer: { data: Uint8Array; headers?: MsgHdrs | undefined },
+): z.output<Reply> {
   const code = answer.headers?.get(errorCodeHeader)
   if (code) {
     const detail = answer.headers?.get(errorHeader) ?? code
@@ -66,6 +96,9 @@ export async function answer<Request extends z.ZodType>(
   { request, handle, log }: Omit<ServeOptions<Request>, 'queue' | 'isIgnored'> & { log: Logger },
 ): Promise<void> {
   if (reply === undefined) return
+  const signs = subjects.isPatientReply(reply)
+    ? setInterval(() => bus.publish(reply, nothing), signOfLifeMs)
+    : undefined
   try {
     const result = await handle(parseJson(request, data, subject, 'bad_request'), subject)
     bus.publish(reply, Buffer.from(JSON.stringify(result ?? null)), { reply: '' })
@@ -75,7 +108,10 @@ export async function answer<Request extends z.ZodType>(
     const refusal = headers()
     refusal.set(errorCodeHeader, failure.code)
     refusal.set(errorHeader, failure.fault.title)
-    bus.publish(reply, new Uint8Array(0), { headers: refusal })
+    if (failure instanceof AskAgain) refusal.set(againHeader, 'true')
+    bus.publish(reply, nothing, { headers: refusal })
+  } finally {
+    clearInterval(signs)
   }
 }
 

@@ -84,6 +84,9 @@ export const subjects = {
     `${ROOT}.down.${token(connector)}.${token(exchange)}`,
   downTo: (connector: string) => `${ROOT}.down.${token(connector)}.*`,
   inbox: (role: string, instance: string) => `${ROOT}.inbox.${token(role)}.${token(instance)}`,
+  /** Below a private inbox: where whoever answers also says that it is still at work. */
+  patientReply: (inbox: string, name: string) => `${inbox}.patient.${name}`,
+  isPatientReply: (subject: string) => subject.includes('.patient.'),
   signIn: `${ROOT}.policy.sign-in`,
   signOut: `${ROOT}.policy.sign-out`,
   evaluate: `${ROOT}.policy.evaluate`,

@@ -25,6 +25,7 @@ import { type LeaseSigner, leaseClaims } from './lease.ts'
 import type { Principals } from './principals.ts'
 import type { Revocations } from './revoke.ts'
 import type { PolicyState } from './state.ts'
+import type { Waiting } from './waiting.ts'
 
 export interface AccessContext {
   applications: Snapshot<Application>
@@ -44,7 +45,7 @@ const catchUpMs = 1_000
 const maxRecorded = 100_000
 
 /** @throws SallyportError `policy_unavailable` when the session cannot be looked up. */
-export type AnswerAccess = (request: EvaluateRequest) => Promise<EvaluateReply>
+export type AnswerAccess = (request: EvaluateRequest, waiting: Waiting) => Promise<EvaluateReply>
 
 export function createAccess(context: AccessContext): AnswerAccess {
   const recorded = new LRUCache<string, true>({ max: maxRecorded })
@@ -55,11 +56,13 @@ export function createAccess(context: AccessContext): AnswerAccess {
     return false
   }
   const explained = rememberingExplanations()
-  return async request => {
+  return async (request, waiting) => {
+    waiting.check()
     const startedMs = performance.now()
     const { sessionId } = request
     await catchUp(context, request)
     const found = sessionId === null ? undefined : await context.principals.find(sessionId)
+    waiting.check()
     const foundMs = performance.now()
     const nowMs = Date.now()
     const policies = context.state.current

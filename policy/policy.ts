@@ -19,12 +19,13 @@ import {
   SignInRequest,
   SignOutRequest,
 } from '#infra/contracts/policy.ts'
-import { SallyportError } from '#infra/errors.ts'
+import { type FaultCode, SallyportError } from '#infra/errors.ts'
 import type { Service } from '#infra/lifecycle.ts'
 import { createLogger, type Logger } from '#infra/log.ts'
 import { meteredAudit, missing } from '#infra/monitoring/meters.ts'
 import { monitor } from '#infra/monitoring/monitoring.ts'
 import { watchBucket } from '#infra/snapshot.ts'
+import { Attention } from '#infra/standstill.ts'
 import { buckets, queues, subjects } from '#infra/subjects.ts'
 import { type AccessContext, createAccess } from './access.ts'
 import { createAssertionSigner } from './assertion.ts'
@@ -38,6 +39,7 @@ import { Principals } from './principals.ts'
 import { Revocations } from './revoke.ts'
 import { type SignInContext, signIn, signOut } from './sign-in.ts'
 import { takeSignal } from './signal-intake.ts'
+import { waitingSince } from './waiting.ts'
 import { whatIf } from './what-if.ts'
 
 const service = 'policy'
@@ -170,6 +172,8 @@ function followPolicies(
 
 /** Takes its share of the questions. Disposing leaves the queue group and finishes what has arrived. */
 function serve(bus: Bus, context: SignInContext & AccessContext): AsyncDisposable {
+  const attention = new Attention(bus)
+  const waiting = (code: FaultCode) => waitingSince(attention, code)
   const underWay = new Set<Promise<unknown>>()
   const tracked = <Reply>(reply: Promise<Reply>): Promise<Reply> => {
     const settled: Promise<unknown> = reply.then(
@@ -185,22 +189,23 @@ function serve(bus: Bus, context: SignInContext & AccessContext): AsyncDisposabl
     bus.serve(subjects.signIn, {
       queue,
       request: SignInRequest,
-      handle: request => tracked(signIn(context, request)),
+      handle: request => tracked(signIn(context, request, waiting('sign_in_unavailable'))),
     }),
     bus.serve(subjects.signOut, {
       queue,
       request: SignOutRequest,
-      handle: request => tracked(signOut(context, request)),
+      handle: request => tracked(signOut(context, request, waiting('sign_in_unavailable'))),
     }),
     bus.serve(subjects.evaluate, {
       queue,
       request: EvaluateRequest,
-      handle: request => tracked(access(request)),
+      handle: request => tracked(access(request, waiting('policy_unavailable'))),
     }),
     ...serveState(bus, context, tracked),
   ]
   return {
     async [Symbol.asyncDispose]() {
+      using _ = attention
       const finished = Promise.all(subscriptions.map(subscription => subscription.drain()))
         .then(() => Promise.all(underWay))
         .catch(() => undefined)

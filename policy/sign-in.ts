@@ -8,6 +8,7 @@ import type { Logger } from '#infra/log.ts'
 import type { VerifyIdToken } from './id-token.ts'
 import type { Principals } from './principals.ts'
 import type { Revocations } from './revoke.ts'
+import type { Waiting } from './waiting.ts'
 
 export interface SignInContext {
   verifyIdToken: VerifyIdToken
@@ -24,9 +25,20 @@ interface Outcome {
   sessionId?: string
 }
 
-/** @throws SallyportError `sign_in_unavailable` when the provider or the store is away. */
-export async function signIn(context: SignInContext, request: SignInRequest): Promise<SignInReply> {
-  const record = (outcome: Outcome) => audit(context, request, outcome)
+/**
+ * May be asked more than once with one ID token: the session that is told of is the only one that is recorded.
+ * @throws SallyportError `sign_in_unavailable` when the provider or the store is away.
+ */
+export async function signIn(
+  context: SignInContext,
+  request: SignInRequest,
+  waiting: Waiting,
+): Promise<SignInReply> {
+  waiting.check()
+  const record = (outcome: Outcome) => {
+    waiting.check()
+    audit(context, request, outcome)
+  }
   const verification = await context.verifyIdToken(request.idToken).catch(error => {
     record({ outcome: 'failed', reasons: ['provider-unavailable'] })
     throw error
@@ -44,7 +56,12 @@ export async function signIn(context: SignInContext, request: SignInRequest): Pr
       throw error
     })
   const { sessionId, session } = created
-  record({ outcome: 'succeeded', reasons: ['id-token-ok'], principal, sessionId })
+  try {
+    record({ outcome: 'succeeded', reasons: ['id-token-ok'], principal, sessionId })
+  } catch (error) {
+    await context.principals.delete(sessionId).catch(() => undefined)
+    throw error
+  }
   return { outcome: 'signed-in', sessionId, principal, expiresAtMs: session.expiresAtMs }
 }
 
@@ -52,10 +69,16 @@ export async function signIn(context: SignInContext, request: SignInRequest): Pr
  * Ends a session everywhere, unknown ones too: their tombstone does no harm. The tombstone is what ends it; a record
  * that cannot be removed now goes with its lifetime.
  */
-export async function signOut(context: SignInContext, request: SignOutRequest): Promise<null> {
+export async function signOut(
+  context: SignInContext,
+  request: SignOutRequest,
+  waiting: Waiting,
+): Promise<null> {
+  waiting.check()
   const { principals, revocations, log } = context
   const { sessionId } = request
   const known = await principals.find(sessionId).catch(() => undefined)
+  waiting.check()
   revocations.revoke({ kind: 'session', id: sessionId, atMs: Date.now(), reason: 'signed-out' })
   audit(context, request, {
     outcome: 'signed-out',

@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { jetstreamManager } from '@nats-io/jetstream'
 import { Kvm } from '@nats-io/kv'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 import type { Bus } from '#infra/bus.ts'
 import { type Environment, readConfig } from '#infra/config.ts'
@@ -19,6 +19,7 @@ import {
   revocationKey,
   SignInReply,
 } from '#infra/contracts/policy.ts'
+import { InsistentCalls } from '#infra/insistent-calls.ts'
 import { createLeaseVerifier } from '#infra/lease.ts'
 import { createLogger } from '#infra/log.ts'
 import { watchBucket } from '#infra/snapshot.ts'
@@ -107,21 +108,19 @@ async function sessionOf(gateway: Bus, provider: TestProvider, claims?: Claims):
   return reply.sessionId
 }
 
+function about(sessionId: string | null, applicationId = 'wiki', methods: MethodClass = 'safe') {
+  const requestId = 'request-1'
+  const of = { sessionId, applicationId, methods, requestId, facts }
+  return { ...of, applicationsRevision: 0, fingerprint: 'f1' }
+}
+
 function evaluate(
   gateway: Bus,
   sessionId: string | null,
-  applicationId = 'wiki',
-  methods: MethodClass = 'safe',
+  applicationId?: string,
+  methods?: MethodClass,
 ) {
-  const request = {
-    sessionId,
-    applicationId,
-    methods,
-    requestId: 'request-1',
-    facts,
-    applicationsRevision: 0,
-    fingerprint: 'f1',
-  }
+  const request = about(sessionId, applicationId, methods)
   return gateway.call(subjects.evaluate, request, { reply: EvaluateReply, ...asking })
 }
 
@@ -437,6 +436,58 @@ describe('several policy services', () => {
     }
     await expect.poll(granted, soon).toBe(true)
     expect((await verifierOf(ground.registry))(lease)).toMatchObject({ session: sessionId })
+  })
+
+  test('are asked once more for what one is halted or killed with, and every answer counts once', async () => {
+    await using ground = await startGround()
+    const main = fileURLToPath(new URL('../../policy/main.ts', import.meta.url))
+    const halted = fork(main, { env: ground.environment, execArgv: [] })
+    onTestFinished(() => void halted.kill('SIGKILL'))
+    await once(halted, 'message')
+    await using _ = await ground.startPolicy()
+    using calls = new InsistentCalls(ground.gateway, 'gateway')
+    const idToken = await ground.provider.idToken()
+    const unavailable = 'policy_unavailable'
+    const askRefused = async (requestId: string) => {
+      const question = { ...about(null), requestId }
+      const options = { reply: EvaluateReply, timeoutMs: 2_000, unavailable } as const
+      const { decision } = await calls.ask(subjects.evaluate, question, options)
+      expect(decision.outcome).toBe('challenge')
+    }
+    const signInOnce = async (requestId: string) => {
+      const options = { reply: SignInReply, timeoutMs: 4_000, unavailable } as const
+      const reply = await calls.ask(subjects.signIn, { idToken, requestId, facts }, options)
+      expect(reply.outcome).toBe('signed-in')
+    }
+    const asked: string[] = []
+    const askMany = (round: string) => {
+      const names = Array.from({ length: 12 }, (_, number) => `${round}-${number}`)
+      asked.push(...names)
+      return Promise.all(names.flatMap(name => [askRefused(name), signInOnce(name)]))
+    }
+    halted.kill('SIGSTOP')
+    await askMany('halted')
+    halted.kill('SIGCONT')
+    // Whoever is back takes questions again, and has read what was old before.
+    const keys = async () => {
+      const sessionId = await sessionOf(ground.gateway, ground.provider)
+      const replies = Array.from({ length: 8 }, () => evaluate(ground.gateway, sessionId))
+      const granted = await Promise.allSettled(replies)
+      return new Set(
+        granted.map(reply => reply.status === 'fulfilled' && reply.value.lease?.split('.')[0]),
+      ).size
+    }
+    await expect.poll(keys, soon).toBe(2)
+    halted.kill('SIGSTOP')
+    const answered = askMany('killed')
+    await ground.gateway.connection.flush()
+    halted.kill('SIGKILL')
+    await answered
+    const recorded = () =>
+      ground.events.map(({ category, requestId }) => `${category} ${requestId}`).filter(isAsked)
+    const isAsked = (text: string) => asked.includes(text.slice(text.indexOf(' ') + 1))
+    const wanted = asked.flatMap(name => [`policy ${name}`, `sign-in ${name}`])
+    await expect.poll(() => recorded().sort(), soon).toEqual(wanted.sort())
   })
 
   test('lose no question when one stops', async () => {

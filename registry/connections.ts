@@ -1,7 +1,8 @@
 /**
  * Which connectors, or workers of one, have lost their connection to the bus, as its server says: within milliseconds
  * of a crash, where silence says it only after many seconds. The server tells nobody but its system account, so this is
- * a connection of its own. A connector that came back before its old connection had ended is not lost.
+ * a connection of its own. A connector that came back before its old connection had ended is not lost, nor is one that
+ * came back before this registry has read so.
  */
 
 import { z } from 'zod'
@@ -9,6 +10,7 @@ import { type Bus, connectionName, type Message } from '#infra/bus.ts'
 import { connectorIdOf, memberIdPattern } from '#infra/contracts/connector.ts'
 import { parseJson } from '#infra/json.ts'
 import type { BusRole } from '#infra/permissions.ts'
+import { Attention } from '#infra/standstill.ts'
 import { subjects } from '#infra/subjects.ts'
 import { readUserName } from './user-name.ts'
 
@@ -36,8 +38,9 @@ const connectorRole: BusRole = 'connector'
 const namePrefix = connectionName(connectorRole, '')
 
 /** Resolves when the server's events are heard. */
-export async function followConnections(options: ConnectionsOptions): Promise<void> {
+export async function followConnections(options: ConnectionsOptions): Promise<Disposable> {
   const { bus, onConnected, onLost } = options
+  const attention = new Attention(bus)
   const open = new Map<string, Set<string>>()
   // What happened while this connection was away is not told later.
   bus.onStatus(() => open.clear())
@@ -46,13 +49,20 @@ export async function followConnections(options: ConnectionsOptions): Promise<vo
     open.set(memberId, (open.get(memberId) ?? new Set()).add(connection))
   })
   follow(bus, subjects.connectionsEnded, (memberId, connection) => {
-    const others = open.get(memberId)
-    others?.delete(connection)
-    if (others && others.size > 0) return
-    open.delete(memberId)
-    onLost(memberId)
+    open.get(memberId)?.delete(connection)
+    const judge = () => {
+      if (open.get(memberId)?.size) return
+      open.delete(memberId)
+      onLost(memberId)
+    }
+    // Of one that came back while this registry stood still, the return is read next. What was not read when the
+    // connection broke is not told later: whoever is lost then is silent.
+    const caughtUp = attention.catchingUp
+    if (caughtUp !== undefined) void caughtUp.then(isWhole => isWhole && judge())
+    else judge()
   })
   await bus.connection.flush()
+  return attention
 }
 
 function follow(

@@ -83,7 +83,7 @@ export async function openConnectorSide(
     const onConnected = (memberId: string, address: string) =>
       connectors.connected(memberId, address)
     const onLost = (memberId: string) => connectors.lost(memberId)
-    await followConnections({ bus: system, onConnected, onLost })
+    stack.use(await followConnections({ bus: system, onConnected, onLost }))
   }
   const accessing = { ...stores, ...cancel, audit, log, authority, enrolment, system }
   const busAccess = await openAccess(config, accessing, stack)

@@ -1,6 +1,10 @@
 /** What the registry makes of the server's own events: who has lost its connection, and who only seems to have. */
 
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { connectionName } from '#infra/bus.ts'
 import { dial } from '#infra/bus-connection.ts'
 import { type ConnectorStatus, memberIdOf } from '#infra/contracts/connector.ts'
@@ -8,7 +12,14 @@ import type { Service } from '#infra/lifecycle.ts'
 import { subjects } from '#infra/subjects.ts'
 import { startRegistry } from '../../registry/registry.ts'
 import { startTestNats, type TestNats } from '../harness/nats.ts'
-import { adminClient, connectorsPath, listen, type Received, registryConfig } from './fixture.ts'
+import {
+  adminClient,
+  connectorsPath,
+  listen,
+  type Received,
+  registryConfig,
+  registryEnvironment,
+} from './fixture.ts'
 import { sampleStatus } from './sample-status.ts'
 
 let nats: TestNats
@@ -18,7 +29,7 @@ let gone: Received[]
 beforeAll(async () => {
   nats = await startTestNats()
   registry = await startRegistry(
-    registryConfig(nats, { SALLYPORT_REGISTRY_SYSTEM_BUS_URL: nats.server.urlFor('system') }),
+    registryConfig(nats, { SALLYPORT_REGISTRY_SYSTEM_BUS_URL: systemBusUrl() }),
   )
   gone = await listen(nats, 'gateway', subjects.connectorsGone)
 })
@@ -27,6 +38,7 @@ afterAll(async () => {
   await nats[Symbol.asyncDispose]()
 })
 
+const systemBusUrl = () => nats.server.urlFor('system')
 const statusOf = async (id: string) =>
   (await adminClient(registry).send('GET', `${connectorsPath}/${id}`)).body.status
 const isGone = (id: string) => gone.some(({ connectorId }) => connectorId === id)
@@ -77,6 +89,29 @@ test('a connector that is back before its old connection has ended is not lost',
   expect(isGone('quick')).toBe(false)
   await present.connection.close()
   await expect.poll(() => isGone('quick')).toBe(true)
+})
+
+test('a registry that stood still does not tell of a connector as lost that came back meanwhile', async () => {
+  const halted = fork(fileURLToPath(new URL('../../registry/main.ts', import.meta.url)), {
+    env: registryEnvironment(nats, { SALLYPORT_REGISTRY_SYSTEM_BUS_URL: systemBusUrl() }),
+    execArgv: [],
+  })
+  onTestFinished(() => void halted.kill('SIGKILL'))
+  await once(halted, 'message')
+  const old = await connector('returned')
+  const timesGone = (id: string) => gone.filter(({ connectorId }) => connectorId === id).length
+  halted.kill('SIGSTOP')
+  await old.connection.close()
+  await expect.poll(() => timesGone('returned')).toBe(1)
+  await connector('returned')
+  // Longer than a process may be busy.
+  await sleep(500)
+  halted.kill('SIGCONT')
+  const later = await connector('gone-for-good')
+  await later.connection.close()
+  await expect.poll(() => timesGone('gone-for-good')).toBe(2)
+  expect(timesGone('returned')).toBe(1)
+  expect(await statusOf('returned')).toBe('active')
 })
 
 test('a connector is there while one of its workers is, and gateways hear of each that is lost', async () => {

@@ -69,7 +69,14 @@ export interface TestRegistry extends AdminClient, AsyncDisposable {
 }
 
 export function registryConfig(nats: TestNats, environment: Record<string, string> = {}) {
-  return readConfig(RegistryConfig, {
+  return readConfig(RegistryConfig, registryEnvironment(nats, environment))
+}
+
+export function registryEnvironment(
+  nats: TestNats,
+  environment: Record<string, string>,
+): Record<string, string> {
+  return {
     SALLYPORT_BUS_URL: nats.server.urlFor('registry'),
     SALLYPORT_LOG_LEVEL: 'silent',
     SALLYPORT_REGISTRY_PORT: '0',
@@ -79,7 +86,7 @@ export function registryConfig(nats: TestNats, environment: Record<string, strin
     SALLYPORT_REGISTRY_AUDIT_MAX_BYTES: String(64 * 2 ** 20),
     SALLYPORT_REGISTRY_DEFAULT_GROUP_SERVES: 'true',
     ...environment,
-  })
+  }
 }
 
 export async function startTestRegistry(

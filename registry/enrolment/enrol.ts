@@ -19,7 +19,7 @@ import { SallyportError } from '#infra/errors.ts'
 import { readSigningRequest, type SigningRequest } from '#infra/pki.ts'
 import { issueCertificate, withCertificate } from '../authority/issuing.ts'
 import type { Versioned } from '../store.ts'
-import { type EnrolmentContext, requireGroup, standingOf } from './context.ts'
+import { type EnrolmentContext, requireGroup, requireGroupStill, standingOf } from './context.ts'
 import { type Concerned, recordConnector, recordingRefusal } from './record.ts'
 
 export type EnrolFromAddress = EnrolRequest & { clientAddress: string }
@@ -121,8 +121,10 @@ async function issue(
     lastSeenDateTime: now.toISOString(),
     lastStatus: null,
   }
+  let isNew = false
   await connectors.change(id, {
     apply: known => {
+      isNew = known === undefined
       if (!known) return record
       // Repeated by the same connector; anybody else has taken the id in the last moment.
       if (!known.certificates.some(({ spki }) => spki === listed.spki))
@@ -130,6 +132,7 @@ async function issue(
       return { ...known, certificates: withCertificate(known.certificates, listed, now.getTime()) }
     },
   })
+  if (isNew) await requireGroupStill(context, record)
   const { connectorGroupId } = token
   recordConnector(context, 'enrolled', {
     connectorId: id,

@@ -36,9 +36,9 @@ export interface EnrolmentOptions extends EnrolmentSettings {
   audit: Audit
   log: Logger
   signal?: AbortSignal
-  connectors: Pick<Connectors, 'change'>
+  connectors: Pick<Connectors, 'change' | 'remove'>
   records: Store<Connector>
-  groups: State<ConnectorGroup>
+  groups: State<ConnectorGroup> & Pick<Store<ConnectorGroup>, 'sync'>
   /** Whether a connector has asked more than any does: then it gets no answer. */
   isTooMuch?: (message: Message) => boolean
 }

@@ -17,7 +17,7 @@ import {
 import { SallyportError } from '#infra/errors.ts'
 import { readSigningRequest } from '#infra/pki.ts'
 import { issueCertificate, withCertificate } from '../authority/issuing.ts'
-import { type EnrolmentContext, requireGroup, standingOf } from './context.ts'
+import { type EnrolmentContext, requireGroup, requireGroupStill, standingOf } from './context.ts'
 import { checkClock } from './enrol.ts'
 import { type Asking, askingConnector } from './proven.ts'
 import { recordConnector, recordingRefusal } from './record.ts'
@@ -135,6 +135,7 @@ async function issueNext(
       return { ...present, certificates }
     },
   })
+  if (isNew) await requireGroupStill(context, record)
   recordConnector(context, 'renewed', {
     connectorId,
     connectorGroupId,

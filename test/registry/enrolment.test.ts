@@ -7,9 +7,10 @@ import { openAudit } from '#infra/audit.ts'
 import type { Bus } from '#infra/bus.ts'
 import { checkChain, connectorIn, pinnedRoot, pinOf, readChain } from '#infra/certificates.ts'
 import { createTokenKey, decodeToken, encodeToken, signWithToken } from '#infra/connector-token.ts'
-import { Connector } from '#infra/contracts/connector.ts'
+import { Connector, ConnectorGroup } from '#infra/contracts/connector.ts'
 import {
   type ConnectorStatement,
+  EnrolmentToken,
   type EnrolRequest,
   Issued,
   RevocationListReply,
@@ -28,8 +29,10 @@ import { signRequest } from '#infra/signed-request.ts'
 import { buckets, subjects } from '#infra/subjects.ts'
 import { type ConnectorChange, ConnectorRecords } from '../../registry/connector-records.ts'
 import type { EnrolmentContext } from '../../registry/enrolment/context.ts'
+import { enrol as enrolAt } from '../../registry/enrolment/enrol.ts'
 import { renew } from '../../registry/enrolment/renew.ts'
 import { RenewalLimit } from '../../registry/enrolment/renewal-limit.ts'
+import { openExpiringEntries } from '../../registry/expiring-entries.ts'
 import { openStore } from '../../registry/store.ts'
 import {
   authority,
@@ -74,10 +77,14 @@ interface Enrolling {
   more?: Partial<EnrolRequest>
 }
 
-async function enrol({ token, key = createKey(), more = {} }: Enrolling): Promise<Issued> {
+async function enrol(enrolling: Enrolling): Promise<Issued> {
+  return await ask(subjects.enrolRequest, Issued, await requestOf(enrolling))
+}
+
+async function requestOf({ token, key = createKey(), more = {} }: Enrolling) {
   const signingRequest = await createSigningRequest(key)
   const { der } = await readSigningRequest(signingRequest)
-  return await ask(subjects.enrolRequest, Issued, {
+  return {
     tokenId: token.id,
     signingRequest,
     signature: signWithToken(token.key, der),
@@ -85,7 +92,7 @@ async function enrol({ token, key = createKey(), more = {} }: Enrolling): Promis
     machineName: 'host.paris.example',
     version: '1.2.3',
     ...more,
-  })
+  }
 }
 
 function ask<Reply extends z.ZodType>(subject: string, reply: Reply, body: object) {
@@ -336,6 +343,19 @@ describe('enrolling', () => {
     expect(await refusal(enrol({ token }))).toBe('connector_group_gone')
   })
 
+  it('is refused, and leaves no connector, when the group is deleted while the certificate is made', async () => {
+    await registry.send('POST', groupsPath, { id: 'fleeting', name: 'Fleeting' })
+    const token = await makeToken({ connectorGroupId: 'fleeting' })
+    await using stack = new AsyncDisposableStack()
+    const context = await ownRegistry(stack, async () => {
+      expect((await registry.send('DELETE', `${groupsPath}/fleeting`)).status).toBe(204)
+    })
+    const request = await requestOf({ token, more: { connectorId: 'homeless' } })
+    const answer = enrolAt(context, { ...request, clientAddress: '192.0.2.7' })
+    expect(await refusal(answer)).toBe('connector_group_gone')
+    await expect.poll(() => recordOf('homeless')).toMatchObject({ code: 'resource_not_found' })
+  })
+
   it.each([
     ['an hour', 3_600_000, 'taken'],
     ['minus an hour', -3_600_000, 'taken'],
@@ -429,21 +449,26 @@ describe('renewing on the bus', () => {
   })
 })
 
-/** Renews on the bus at a registry of its own, to which something happens before it writes the record. */
-async function renewWhile(connectorId: string, key: KeyObject, happens: () => Promise<void>) {
+/** What enrols and renews at a registry of its own, to which something happens before it writes a record. */
+async function ownRegistry(stack: AsyncDisposableStack, happens: () => Promise<unknown>) {
   const bus = await registry.nats.connect('registry')
   const log = createLogger('test', 'silent')
-  await using stack = new AsyncDisposableStack()
   const records = stack.use(
     await openStore(bus, { bucket: buckets.connectors, schema: Connector, log }),
   )
+  const groups = stack.use(
+    await openStore(bus, { bucket: buckets.connectorGroups, schema: ConnectorGroup, log }),
+  )
+  const tokens = { bucket: buckets.enrolmentTokens, schema: EnrolmentToken, log }
   const audit = stack.use(openAudit(bus, { service: 'registry', log }))
   const written = stack.use(new ConnectorRecords({ bus, store: records, audit, log }))
-  const context = {
+  return {
     authority: await authority(),
     audit,
     log,
     records,
+    groups,
+    tokens: await openExpiringEntries(bus, tokens),
     renewals: new RenewalLimit(),
     connectorBusUrls: [busUrl],
     connectorCertificateDays: 30,
@@ -453,8 +478,14 @@ async function renewWhile(connectorId: string, key: KeyObject, happens: () => Pr
         await records.sync()
         return await written.change(id, change)
       },
+      remove: (id: string) => written.remove(id),
     },
   } as Partial<EnrolmentContext> as EnrolmentContext
+}
+
+async function renewWhile(connectorId: string, key: KeyObject, happens: () => Promise<void>) {
+  await using stack = new AsyncDisposableStack()
+  const context = await ownRegistry(stack, happens)
   const signingRequest = await createSigningRequest(key)
   return await renew(context, { signingRequest }, subjects.renewRequest(connectorId))
 }

@@ -87,7 +87,9 @@ export async function dial(options: DialOptions): Promise<NatsConnection> {
     reconnectDelayHandler: () => 0,
     reconnectToServer: ([next]) => next && { server: next, delay: waits.next() },
   } as ConnectionOptions
-  const connection = await (isWeb ? dialWeb(options, common) : dialTcp(options, common, servers))
+  const connection = await (isWeb
+    ? dialWeb(options, common, waits)
+    : dialTcp(options, common, servers))
   waits.begin()
   void endWaits(connection, waits)
   return connection
@@ -167,6 +169,7 @@ function credentialsOf(url: URL | undefined): Partial<ConnectionOptions> {
 async function dialWeb(
   { url, identity, proxy, onFailure }: DialOptions,
   common: ConnectionOptions,
+  waits: Waits,
 ): Promise<NatsConnection> {
   let failure: unknown
   let isFirst = true
@@ -185,6 +188,8 @@ async function dialWeb(
         const socket = await openSocket(target, agent, identity)
         // Also what comes after the library has given up the socket: nobody else would take it.
         socket.on('error', failed)
+        socket.once('open', () => waits.reached())
+        tellOfEarlyEnd(socket, failed)
         return { socket: socket as never, encrypted: true }
       } catch (error) {
         failed(error)
@@ -196,6 +201,30 @@ async function dialWeb(
   })
   isFirst = false
   return connection
+}
+
+/**
+ * The library does not notice that a connection has ended which the server had greeted and not let in yet, and waits for
+ * the time-out of the dial. It listens to what a server says when it refuses somebody.
+ */
+function tellOfEarlyEnd(socket: WebSocket, failed: (error: Error) => void): void {
+  // What fails before it has begun is told by itself.
+  let isSettled = true
+  socket.once('open', () => {
+    isSettled = false
+  })
+  const look = (data: WebSocket.RawData) => {
+    isSettled = /PONG\r\n|-ERR /.test(Buffer.from(data as ArrayBuffer).toString('latin1'))
+    if (isSettled) socket.off('message', look)
+  }
+  socket.on('message', look)
+  // Before the library's own, which then listens to nothing more.
+  socket.once('close', () => {
+    if (isSettled) return
+    failed(new Error('the connection has ended before we were let in'))
+    const data = Buffer.from("-ERR 'Authorization Violation: the connection has ended'\r\n")
+    socket.onmessage?.({ data, type: 'message', target: socket })
+  })
 }
 
 /** One that fails as soon as it is used: without any the library would wait for its end, and never dial again. */
@@ -224,12 +253,13 @@ async function openSocket(
 }
 
 /** The waits of a connection that was lost. */
-class Waits {
+export class Waits {
   readonly #url: string
   #dialsInVain = 0
   /** `performance.now()` of the first one. */
   #lostAt = 0
   #isBegun = false
+  #isReached = false
 
   constructor(url: string) {
     this.#url = url
@@ -240,7 +270,15 @@ class Waits {
     this.#isBegun = true
   }
 
+  /** The bus is there again, though it has not let us in: the dials before that say nothing of those to come. */
+  reached(): void {
+    if (this.#isReached) return
+    this.#isReached = true
+    this.#dialsInVain = 0
+  }
+
   reset(): void {
+    this.#isReached = false
     this.#dialsInVain = 0
   }
 

@@ -1,8 +1,8 @@
 /** Keys in NATS's own form, the waits before a dial, and what a failed dial is told as. */
 
 import { nkeys } from '@nats-io/transport-node'
-import { describe, expect, test } from 'vitest'
-import { waitMsBefore } from '#infra/bus-connection.ts'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { Waits, waitMsBefore } from '#infra/bus-connection.ts'
 import { dialProblem } from '#infra/dial-problem.ts'
 import { createSeed, deriveSeed, isSignedBy, isUserSeed, signerOf } from '#infra/nkey.ts'
 
@@ -57,6 +57,26 @@ describe('the wait before a dial of a connector', () => {
     expect(Math.max(...waitsAfter(2_000))).toBeLessThanOrEqual(2_000)
     expect(Math.max(...waitsAfter(2_000))).toBeGreaterThan(1_800)
     expect(Math.max(...waitsAfter(600_000))).toBeGreaterThan(27_000)
+  })
+
+  test('begins anew when the bus is there again, though it lets nobody in yet', () => {
+    vi.useFakeTimers({ toFake: ['performance'] })
+    onTestFinished(() => void vi.useRealTimers())
+    const awayFor = (waits: Waits, dials: number) =>
+      Array.from({ length: dials }, () => {
+        vi.advanceTimersByTime(10_000)
+        return waits.next()
+      })
+    const all = Array.from({ length: 200 }, () => {
+      const waits = new Waits('wss://bus.example.com')
+      waits.begin()
+      awayFor(waits, 10)
+      waits.reached()
+      return { first: waits.next(), later: awayFor(waits, 10) }
+    })
+    expect(Math.max(...all.map(({ first }) => first))).toBeLessThanOrEqual(500)
+    // One that is refused again and again does not come ever sooner.
+    expect(Math.max(...all.flatMap(({ later }) => later))).toBeGreaterThan(20_000)
   })
 
   test('grows to 30 s, and is spread over all of it, so that nobody comes together', () => {

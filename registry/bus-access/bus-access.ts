@@ -5,6 +5,7 @@
  * side: ending what has ended already does no harm.
  */
 
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Audit } from '#infra/audit.ts'
 import type { Bus } from '#infra/bus.ts'
 import type { BusAddress } from '#infra/bus-connection.ts'
@@ -22,7 +23,13 @@ import {
   reasonAgainst,
 } from './admission.ts'
 import { answerCallout } from './callout.ts'
-import { endConnection, type LiveConnection, listConnections, onBegun } from './live-connections.ts'
+import {
+  endConnection,
+  type LiveConnection,
+  listConnections,
+  listWaiting,
+  onBegun,
+} from './live-connections.ts'
 import { recordAccess } from './record.ts'
 
 export interface BusAccessOptions {
@@ -44,6 +51,9 @@ const sweepIntervalMs = 60_000
 
 /** One that was moved is given time to finish by whoever moved it; the sweep is for what nobody ended. */
 const movedGraceMs = 60_000
+
+/** The server gives up by then. */
+const answersWithinMs = 2_000
 
 /** How long a refusal may wait for what another registry has just written. */
 const syncMs = 1_000
@@ -93,6 +103,7 @@ class Access implements BusAccess, AsyncDisposable {
       log,
       ...(signal && { signal }),
       decide: applicant => this.#decide(applicant),
+      onListening: () => this.#inBackground(endUnheard(system)),
     })
     this.#resources.use(answering)
     sweep()
@@ -163,6 +174,22 @@ class Access implements BusAccess, AsyncDisposable {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.#resources.disposeAsync()
+  }
+}
+
+/** Until whoever was just being answered for is in. */
+const answeredMs = 200
+
+/**
+ * Whoever came before anybody answered for connectors is held by the server until it gives up: such a connection is
+ * ended, for a new one is answered for at once.
+ */
+export async function endUnheard(system: Bus): Promise<void> {
+  const listeningAt = performance.now()
+  await sleep(answeredMs, undefined, { ref: false })
+  await system.untilConnected(answersWithinMs)
+  for await (const waiting of listWaiting(system)) {
+    if (waiting.sinceMs > performance.now() - listeningAt) await endConnection(system, waiting)
   }
 }
 

@@ -20,6 +20,8 @@ export interface CalloutOptions extends BusAddress {
   log: Logger
   signal?: AbortSignal
   decide: (applicant: Applicant) => Promise<Admitted | Refused>
+  /** From now on questions are heard; those before were not. */
+  onListening?: () => void
 }
 
 /** Questions that may wait: the rest would not be answered in time. */
@@ -63,7 +65,11 @@ export async function answerCallout(options: CalloutOptions): Promise<AsyncDispo
         .finally(() => waiting--)
     },
   })
-  await bus.connection.flush()
+  const listening = () => bus.connection.flush().then(() => options.onListening?.())
+  bus.onStatus(status => {
+    if (status === 'connected') listening().catch(() => undefined)
+  })
+  await listening()
   return bus
 }
 

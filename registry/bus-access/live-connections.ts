@@ -4,7 +4,7 @@
  */
 
 import { z } from 'zod'
-import type { Bus, Message } from '#infra/bus.ts'
+import { type Bus, connectionName, type Message } from '#infra/bus.ts'
 import { parseJson } from '#infra/json.ts'
 import { busAccount } from '#infra/permissions.ts'
 import { subjects } from '#infra/subjects.ts'
@@ -28,10 +28,14 @@ const Listed = z.object({
   server: z.object({ id: z.string() }),
   data: z.object({
     total: z.number().default(0),
+    /** By the clock of the server, as `start`. */
+    now: z.string(),
     connections: z
       .array(
         z.object({
           cid: z.number(),
+          name: z.string().default(''),
+          start: z.string(),
           authorized_user: z.string().default(''),
           /** Of the client, its own certificate first; hexadecimal. */
           tls_peer_certs: z.array(z.object({ spki_sha256: z.string() })).nullish(),
@@ -41,6 +45,7 @@ const Listed = z.object({
   }),
 })
 
+const connectorPrefix = connectionName('connector', '')
 const pageSize = 512
 /** After the last server that answered, another one may for so long. */
 const stallMs = 300
@@ -62,9 +67,31 @@ export function onBegun(bus: Bus, listener: (connection: LiveConnection) => void
 
 /** Those of all connectors, on every server, as the answers come in. */
 export async function* listConnections(bus: Bus): AsyncIterable<LiveConnection> {
+  for await (const { serverId, listed } of list(bus, { acc: busAccount })) {
+    const { cid, authorized_user: user, tls_peer_certs: chain } = listed
+    const key = Buffer.from(chain?.[0]?.spki_sha256 ?? '', 'hex').toString('base64url')
+    const connection = connectionOf(user, { serverId, number: cid, spki: key })
+    if (connection) yield connection
+  }
+}
+
+export interface WaitingConnection extends Pick<LiveConnection, 'serverId' | 'number'> {
+  readonly sinceMs: number
+}
+
+/** Those that come as connectors and are not let in yet, as the answers come in. */
+export async function* listWaiting(bus: Bus): AsyncIterable<WaitingConnection> {
+  for await (const { serverId, now, listed } of list(bus, {})) {
+    const { cid, authorized_user: user, name, start } = listed
+    if (user !== '' || !name.startsWith(connectorPrefix)) continue
+    yield { serverId, number: cid, sinceMs: Date.parse(now) - Date.parse(start) }
+  }
+}
+
+async function* list(bus: Bus, filter: { acc?: string }) {
   for (let offset = 0, isMore = true; isMore; offset += pageSize) {
     isMore = false
-    const request = JSON.stringify({ acc: busAccount, auth: true, limit: pageSize, offset })
+    const request = JSON.stringify({ ...filter, auth: true, limit: pageSize, offset })
     const answers = await bus.connection.requestMany(subjects.listConnections, request, {
       strategy: 'stall',
       stall: stallMs,
@@ -73,17 +100,17 @@ export async function* listConnections(bus: Bus): AsyncIterable<LiveConnection> 
     for await (const answer of answers) {
       const { server, data } = parseJson(Listed, Buffer.from(answer.data), 'list of connections')
       isMore ||= data.total > offset + pageSize
-      for (const { cid, authorized_user: user, tls_peer_certs: chain } of data.connections ?? []) {
-        const key = Buffer.from(chain?.[0]?.spki_sha256 ?? '', 'hex').toString('base64url')
-        const connection = connectionOf(user, { serverId: server.id, number: cid, spki: key })
-        if (connection) yield connection
-      }
+      for (const listed of data.connections ?? [])
+        yield { serverId: server.id, now: data.now, listed }
     }
   }
 }
 
 /** Ends one. It must be a request: without somewhere to answer to, the server does nothing. */
-export async function endConnection(bus: Bus, { serverId, number }: LiveConnection): Promise<void> {
+export async function endConnection(
+  bus: Bus,
+  { serverId, number }: Pick<LiveConnection, 'serverId' | 'number'>,
+): Promise<void> {
   const payload = JSON.stringify({ cid: number })
   await bus.connection.request(subjects.endConnection(serverId), payload, {
     timeout: answersWithinMs,

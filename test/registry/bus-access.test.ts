@@ -21,7 +21,9 @@ import { createLogger } from '#infra/log.ts'
 import { chainPem, createConnectorCertificate, createKey, keyPem } from '#infra/pki.ts'
 import { buckets, subjects } from '#infra/subjects.ts'
 import { admit, type Knowledge } from '../../registry/bus-access/admission.ts'
+import { endUnheard } from '../../registry/bus-access/bus-access.ts'
 import { answerCallout } from '../../registry/bus-access/callout.ts'
+import { listWaiting } from '../../registry/bus-access/live-connections.ts'
 import { RegistryConfig } from '../../registry/config.ts'
 import { startRegistry } from '../../registry/registry.ts'
 import { binary } from '../harness/nats.ts'
@@ -349,6 +351,23 @@ describe('while no registry answers', () => {
     await arrive(client, 'alone')
     for (const registry of registries.splice(0)) await registry[Symbol.asyncDispose]()
     await expect(come(other, 'alone')).rejects.toThrow()
+    expect(await client.state()).toMatchObject({ isClosed: false, statuses: [] })
+    await using system = await connectBus({
+      ...nats.addressFor('system'),
+      role: 'system',
+      log: quiet,
+    })
+    const isWaiting = async () => {
+      for await (const _ of listWaiting(system)) return true
+      return false
+    }
+    const coming = expect(come(other, 'alone')).rejects.not.toThrow(/refuses our key/)
+    await expect.poll(isWaiting, { interval: 5 }).toBe(true)
+    // As a registry does as soon as it answers: this one comes anew, and need not wait for the server to give up.
+    const endedAt = performance.now()
+    await endUnheard(system)
+    await coming
+    expect(performance.now() - endedAt).toBeLessThan(5_000)
     expect(await client.state()).toMatchObject({ isClosed: false, statuses: [] })
   })
 })

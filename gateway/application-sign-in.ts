@@ -88,11 +88,11 @@ export class ApplicationSignIn {
     if (handover) {
       const cookie = await this.#context.sessions.create({ hostname, ...handover.session })
       const options = await this.#accessCookie(incoming, handover)
-      return redirect(res, samePlace(handover.target), [setCookie(sessionCookie, cookie, options)])
+      return redirect(res, handover.target, [setCookie(sessionCookie, cookie, options)])
     }
     const current = cookies.get(sessionCookie)
     const session = current && (await this.#context.sessions.read(current, hostname))
-    if (session) return redirect(res, samePlace(target), [])
+    if (session) return redirect(res, target, [])
     const tries = Number(searchParams.get('try') ?? 0)
     if (!(tries < maxTries)) throw new SallyportError('sign_in_failed', 'the code was refused')
     const again = { ...visit, incoming: { ...incoming, target } }
@@ -115,9 +115,4 @@ export class ApplicationSignIn {
     const maxAgeSeconds = Math.max(0, (session.expiresAtMs - Date.now()) / 1_000)
     return { isHttpOnly: isHttpOnlyCookieEnabled, ...(isPersistent && { maxAgeSeconds }) }
   }
-}
-
-/** A target as a redirect within the same host: two slashes at its front would name another one. */
-function samePlace(target: string): string {
-  return target.replace(/^\/{2,}/, '/')
 }

@@ -24,7 +24,9 @@ export const Destination = z.object({
   target: z
     .string()
     .max(4_096)
-    .regex(/^\/[\t -~\x80-\xff]*$/, 'must be a path that a Location can carry'),
+    .regex(/^\/[\t -~\x80-\xff]*$/, 'must be a path that a Location can carry')
+    // A browser takes these at its front, backslashes like slashes and tabs like nothing, for the name of another host.
+    .transform(target => target.replace(/^\/[\t/\\]+/, '/')),
   /** Hash of the nonce that the application's host keeps in the browser. */
   nonceHash: z.string().max(64),
   /** How often this sign-in was started over. */

@@ -69,3 +69,16 @@ test.each([
   const foreign = beginSignIn(secret, { ...destination, target })
   expect(returnedSignIn(foreign.state, secret)).toBeUndefined()
 })
+
+test.each([
+  '//evil.example/',
+  '///evil.example',
+  '/\\evil.example',
+  '/\t/evil.example/',
+  '/\t\\/\tevil.example',
+])('a target that browsers take for another site (%j) stays at the host', target => {
+  const returned = returnedSignIn(beginSignIn(secret, { ...destination, target }).state, secret)
+  expect(new URL(returned?.destination.target ?? '', 'https://wiki.example').hostname).toBe(
+    'wiki.example',
+  )
+})

@@ -4,14 +4,7 @@
  */
 
 import type { Application } from '#infra/contracts/application.ts'
-import {
-  headerValue,
-  isBelow,
-  isHopByHop,
-  nominated,
-  ownCookiePrefix,
-  pathOf,
-} from '#infra/http.ts'
+import { headerValue, isBelow, isHopByHop, nominated, ownCookiePrefix } from '#infra/http.ts'
 
 /** Where one exchange comes from and goes to, both without a trailing slash in `origin`. */
 export interface Translation {
@@ -62,10 +55,18 @@ export function translationOf(application: Application, headers: readonly string
 
 /** The target that the origin gets: the external path prefix gives way to the internal one. */
 export function internalTarget(translation: Translation, target: string): string {
-  const { externalPath, internalPath } = translation
-  if (externalPath === internalPath) return target
-  if (!isBelow(pathOf(target), externalPath)) return target
-  return internalPath + target.slice(externalPath.length).replace(/^\//, '')
+  return moved(target, translation.externalPath, translation.internalPath)
+}
+
+/** What lies at or below one folder, in the other; anything else stays where it is. */
+function moved(target: string, from: string, to: string): string {
+  if (from === to) return target
+  const end = target.search(/[?#]/)
+  if (!isBelow(end === -1 ? target : target.slice(0, end), from)) return target
+  // The folder itself may come without its slash: /docs?page=2.
+  const below = target.slice(from.length - 1).replace(/^\//, '')
+  // Two slashes at the front would name a host.
+  return to + (to === '/' ? below.replace(/^\/+/, '') : below)
 }
 
 /** Request headers for the origin: Host, and the fields that name the external URL (RFC 6454, RFC 4918 §10.3). */
@@ -166,8 +167,7 @@ function toInternal(translation: Translation, value: string): string {
 
 function externalPathOf({ externalPath, internalPath }: Translation, rest: string): string {
   const path = rest.startsWith('/') ? rest : `/${rest}`
-  if (externalPath === internalPath || !isBelow(pathOf(path), internalPath)) return path
-  return externalPath + path.slice(internalPath.length).replace(/^\//, '')
+  return moved(path, internalPath, externalPath)
 }
 
 /** Host with port (default ports left out, lower case) and everything after it; undefined unless http(s). */

@@ -27,6 +27,13 @@ describe('the request', () => {
     expect(internalTarget(path, '/docs')).toBe('/w/')
   })
 
+  test('keeps its query where the folder comes without its slash, and every slash below it', () => {
+    expect(internalTarget(path, '/docs?page=2')).toBe('/w/?page=2')
+    expect(internalTarget(path, '/docs/?page=2')).toBe('/w/?page=2')
+    expect(internalTarget(path, '/docs//a')).toBe('/w//a')
+    expect(internalTarget(path, '/docsa?b')).toBe('/docsa?b')
+  })
+
   test('names the internal host, and the pages it comes from as the origin knows them', () => {
     const headers = ['Origin', 'https://wiki.example.com', 'Referer', 'https://wiki.example.com/x']
     expect(requestHeaders(root, [...asked, ...headers])).toEqual([
@@ -60,8 +67,18 @@ describe('a URL in the response', () => {
   test('gets the external path prefix back', () => {
     expect(toExternal(path, '/w/a')).toBe('/docs/a')
     expect(toExternal(path, 'http://wiki.corp/w/a')).toBe('https://wiki.example.com/docs/a')
+    expect(toExternal(path, '/w?page=2')).toBe('/docs/?page=2')
+    expect(toExternal(path, 'http://wiki.corp/w#top')).toBe('https://wiki.example.com/docs/#top')
     expect(toExternal(path, '/other')).toBe('/other')
   })
+})
+
+test('what lies below the internal path never becomes the name of a host', () => {
+  const folder = application('wiki', 'https://wiki.example.com/', {
+    internalUrl: 'http://wiki.corp/w/',
+  })
+  const translation = translationOf(folder, asked)
+  expect(toExternal(translation, '/w///evil.example/x')).toBe('/evil.example/x')
 })
 
 describe('cookies of the origin', () => {

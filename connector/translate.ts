@@ -198,10 +198,12 @@ function setCookie(translation: Translation, value: string): string | undefined 
   if (value.trimStart().startsWith(ownCookiePrefix)) return undefined
   const [pair = '', ...attributes] = value.split(';')
   if (attributes.length === 0) return value
+  // A cookie that is called so has Path=/, or browsers do not take it (RFC 6265bis §4.1.3.2).
+  const isOfHost = /^\s*__host-/i.test(pair)
   const kept = attributes.flatMap(attribute => {
     // Of anything else that is called a path browsers make the folder of the request's (RFC 6265 §5.2.4).
     const path = /^(\s*path\s*=\s*)(\/.*)$/i.exec(attribute)
-    if (path) return [`${path[1]}${externalPathOf(translation, path[2] as string)}`]
+    if (path && !isOfHost) return [`${path[1]}${externalPathOf(translation, path[2] as string)}`]
     return /^\s*domain\s*=/i.test(attribute) ? [] : [attribute]
   })
   return [pair, ...kept].join(';')

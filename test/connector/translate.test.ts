@@ -97,6 +97,14 @@ describe('cookies of the origin', () => {
     expect(cookie('a=b; path=/w/x', path)).toBe('a=b; path=/docs/x')
   })
 
+  test('keep the path that their name demands', () => {
+    const folder = application('wiki', 'https://wiki.example.com/docs/')
+    const translation = translationOf(folder, asked)
+    expect(cookie('a=b; Path=/', translation)).toBe('a=b; Path=/docs/')
+    for (const name of ['__Host-csrf', '__host-csrf'])
+      expect(cookie(`${name}=b; Secure; Path=/`, translation)).toBe(`${name}=b; Secure; Path=/`)
+  })
+
   test.each(['a=b; Path="/w"', 'a=b; Path=', 'a=b; Path=w; Secure'])(
     'keep what is called a path and is none, of which browsers make one: %s',
     value => {

@@ -1,6 +1,6 @@
 /**
  * Fields that tell an origin who asks and how: only we set them, and what a client sends under these names is dropped,
- * in every spelling that some program takes for the same (CGI and its heirs make `_` of `-`).
+ * in every spelling that some program takes for the same.
  */
 
 import { ownCookiePrefix } from './http.ts'
@@ -20,11 +20,20 @@ const reserved = new Set([
 
 const reservedPrefixes = ['sallyport-', 'x-sallyport-', 'x-forwarded-'] as const
 
+/**
+ * The one spelling of a field name: CGI and its heirs make `_` of `-`, some servers (lighttpd) of all but letters and
+ * digits, and so two names one.
+ */
+export function canonicalFieldName(name: string): string {
+  const lower = name.toLowerCase()
+  return /[^a-z\d-]/.test(lower) ? lower.replaceAll(/[^a-z\d]/g, '-') : lower
+}
+
 /** `name` in lower case. */
 export function isReserved(name: string): boolean {
-  const dashed = name.includes('_') ? name.replaceAll('_', '-') : name
-  if (reserved.has(dashed)) return true
-  return reservedPrefixes.some(prefix => dashed.startsWith(prefix))
+  const canonical = canonicalFieldName(name)
+  if (reserved.has(canonical)) return true
+  return reservedPrefixes.some(prefix => canonical.startsWith(prefix))
 }
 
 const none: readonly string[] = []

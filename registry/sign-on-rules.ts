@@ -5,9 +5,9 @@
  */
 
 import type { Application } from '#infra/contracts/application.ts'
-import { canonicalFieldName, type SingleSignOnSettings } from '#infra/contracts/sign-on.ts'
+import type { SingleSignOnSettings } from '#infra/contracts/sign-on.ts'
 import { isHopByHop } from '#infra/http.ts'
-import { isReserved } from '#infra/reserved-fields.ts'
+import { canonicalFieldName, isReserved } from '#infra/reserved-fields.ts'
 import { invalidBecause, type PropertyProblem } from './refusal.ts'
 
 const place = 'onPremisesPublishing.singleSignOnSettings'

@@ -3,7 +3,8 @@
  * connector has no key for it: one that is taken over can invent nobody.
  */
 
-import { type AssertionSettings, canonicalFieldName } from '#infra/contracts/sign-on.ts'
+import type { AssertionSettings } from '#infra/contracts/sign-on.ts'
+import { canonicalFieldName } from '#infra/reserved-fields.ts'
 import type { Method } from './method.ts'
 import { SignOnFailure } from './reasons.ts'
 

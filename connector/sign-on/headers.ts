@@ -1,11 +1,8 @@
 /** Sign-on by headers: claims of the lease, transformed, under the names that the application expects. */
 
 import type { Principal } from '#infra/contracts/principal.ts'
-import {
-  canonicalFieldName,
-  type HeaderSettings,
-  type SignOnHeader,
-} from '#infra/contracts/sign-on.ts'
+import type { HeaderSettings, SignOnHeader } from '#infra/contracts/sign-on.ts'
+import { canonicalFieldName } from '#infra/reserved-fields.ts'
 import type { Method, Prepared, SignOnUser } from './method.ts'
 import { SignOnFailure } from './reasons.ts'
 import { transformed } from './transforms.ts'

@@ -5,7 +5,7 @@
 
 import type { Application } from '#infra/contracts/application.ts'
 import type { LeaseClaims } from '#infra/contracts/policy.ts'
-import { canonicalFieldName } from '#infra/contracts/sign-on.ts'
+import { canonicalFieldName } from '#infra/reserved-fields.ts'
 import type { OriginRequest, OriginSink, Origins } from '../origin.ts'
 import { OriginError } from '../origin-error.ts'
 import type { Method, Prepared, Proof } from './method.ts'

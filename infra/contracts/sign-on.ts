@@ -128,11 +128,6 @@ export type SignOnHeader = HeaderSettings['headers'][number]
 export type Transform = SignOnHeader['transforms'][number]
 export type AssertionSettings = NonNullable<SingleSignOnSettings['assertionSignOnSettings']>
 
-/** The one spelling of a field name: CGI and its heirs make `_` of `-`, and so two names one. */
-export function canonicalFieldName(name: string): string {
-  return name.toLowerCase().replaceAll('_', '-')
-}
-
 /** Whether a value is one of those named, where a star stands for any characters. Linear, whatever the value. */
 export function matchesName(named: string, value: string): boolean {
   const [first = '', ...rest] = named.split('*')

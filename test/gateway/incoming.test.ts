@@ -99,6 +99,7 @@ describe('headers that only the gateway may set', () => {
   test.each([
     'X-Forwarded-For',
     'x_forwarded_for',
+    'X.Forwarded.For',
     'X-Forwarded-User',
     'Forwarded',
     'Sallyport-User',

@@ -78,6 +78,7 @@ test('headers carry the claims of whoever asks, and no client can say otherwise'
     ['X-Remote-User', 'root'],
     ['x_remote_user', 'root'],
     ['X_Groups', 'root'],
+    ['X.Remote.User', 'root'],
     ['Sallyport-Assertion', 'root'],
   ]
   const seen = await seenBy(alice, forged)
@@ -85,6 +86,7 @@ test('headers carry the claims of whoever asks, and no client can say otherwise'
   expect(seen('X-Groups')).toBe('staff;warehouse')
   expect(seen('x_remote_user')).toBeUndefined()
   expect(seen('X_Groups')).toBeUndefined()
+  expect(seen('X.Remote.User')).toBeUndefined()
   expect((await seenBy(bob))('X-Groups')).toBe('staff')
 })
 

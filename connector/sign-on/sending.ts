@@ -67,11 +67,13 @@ export class Sending {
     )
   }
 
-  /** The request as the origin gets it: whatever the client said under these names is gone. */
+  /** The request as the origin gets it: whatever the client said under these names is gone, behind its body too. */
   signed(request: OriginRequest, { headers, proof }: Prepared): OriginRequest {
+    const { trailers } = request
     return {
       ...request,
       headers: [...this.withoutOwned(request.headers), ...headers],
+      ...(trailers && { trailers: () => this.withoutOwned(trailers()) }),
       ...(proof && { connectionOwner: proof.connectionOwner }),
     }
   }

@@ -4,6 +4,7 @@
  */
 
 import { once } from 'node:events'
+import { Readable } from 'node:stream'
 import { createLocalJWKSet, decodeProtectedHeader, jwtVerify } from 'jose'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
@@ -88,6 +89,21 @@ test('headers carry the claims of whoever asks, and no client can say otherwise'
   expect(seen('X_Groups')).toBeUndefined()
   expect(seen('X.Remote.User')).toBeUndefined()
   expect((await seenBy(bob))('X-Groups')).toBe('staff')
+})
+
+test('nor can a client say otherwise behind its body', async () => {
+  const answer = await (clients.get(alice) as Client).send('/echo', {
+    headers: [['Trailer', 'X-Remote-User, X_Groups, X-Checksum']],
+    body: Readable.from(['body']),
+    prepare: request => {
+      request.addTrailers([
+        ['X-Remote-User', 'root'],
+        ['X_Groups', 'root'],
+        ['X-Checksum', '1'],
+      ])
+    },
+  })
+  expect(answer.json<Echo>().trailers).toEqual([['X-Checksum', '1']])
 })
 
 test('an assertion verifies with the published keys, for this application and for a minute', async () => {

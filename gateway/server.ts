@@ -29,6 +29,7 @@ import { sendProblem } from './problem.ts'
 import { applicationAt } from './publish.ts'
 import { type Question, questionOf } from './question.ts'
 import { recordAnswered, recordGone, unasked } from './record.ts'
+import { redirect } from './redirect.ts'
 import { challenge, fail, problem, refuseUnread } from './refusals.ts'
 import { isSmall, readBody } from './small-body.ts'
 import type { ServerContext, Visit } from './visit.ts'
@@ -83,6 +84,7 @@ async function handle(context: ServerContext, visit: Visit, portalHostname: stri
   if (visit.expectsContinue) visit.res.writeContinue()
   if (incoming.method === 'OPTIONS' && !mayForward(incoming.headers))
     return answerOptions(context, visit, application)
+  if (isFolderWithoutSlash(visit, application)) return sendIntoFolder(context, visit)
   if (!isSmall(incoming)) return relay(context, visit, application, question, grant, noBytes)
   await relayWithBody(context, visit, application, question, grant)
 }
@@ -186,6 +188,27 @@ function answerOptions({ audit }: ServerContext, visit: Visit, application: Appl
   res.sendWhole(204, 'No Content', ['Allow', allowHeader(allowedHttpMethods)], noBytes)
   const respondedAt = performance.now()
   recordAnswered(audit, access, { ...unasked, status: 204, respondedAt })
+}
+
+/**
+ * Whether it is for `/docs` of an application at `/docs/` that has another path inside: its origin would show the page
+ * of the folder, whose relative links lead beside it from there.
+ */
+function isFolderWithoutSlash(
+  { incoming: { method, path, hasBody }, upgrade }: Visit,
+  { onPremisesPublishing: { externalUrl, internalUrl } }: Application,
+): boolean {
+  if ((method !== 'GET' && method !== 'HEAD') || hasBody || upgrade) return false
+  if (!externalUrl.endsWith(`${path}/`)) return false
+  const folder = new URL(externalUrl).pathname
+  return folder === `${path}/` && folder !== new URL(internalUrl).pathname
+}
+
+function sendIntoFolder({ audit }: ServerContext, { res, access, incoming }: Visit): void {
+  const { path, target } = incoming
+  redirect(res, `${path}/${target.slice(path.length)}`, [])
+  const respondedAt = performance.now()
+  recordAnswered(audit, access, { ...unasked, status: 302, respondedAt })
 }
 
 const noBytes = Buffer.alloc(0)

@@ -360,6 +360,14 @@ describe('an application below a path', () => {
     expect(answer.header('location')).toBe(expected.replace('HOST', host()))
   })
 
+  test('is found where its relative links lead, also by who leaves its last slash out', async () => {
+    const answer = await client.send('/out/side?x=%2F')
+    expect([answer.status, answer.header('location')]).toEqual([302, '/out/side/?x=%2F'])
+    origin.at('/in/', (_req, res) => res.end('the folder'))
+    expect((await client.send('/out/side/?x=%2F')).text).toBe('the folder')
+    expect((await client.send('/out/side', { method: 'POST' })).text).toBe('the folder')
+  })
+
   test('sets its cookies for where the browser sees it', async () => {
     const answer = await client.send('/out/side/page')
     expect(answer.all('set-cookie')).toEqual([

@@ -12,6 +12,7 @@ import { methodClassOf } from '#infra/contracts/http-methods.ts'
 import type { LeaseClaims } from '#infra/contracts/policy.ts'
 import { detailOf } from '#infra/errors.ts'
 import { encodeAccepted, encodeCancel, encodeInformation, encodeRefused } from '#infra/frames.ts'
+import { isAmbiguousPath, isBelow, pathOf } from '#infra/http.ts'
 import type { Logger } from '#infra/log.ts'
 import type { StreamBudget } from '#infra/stream-budget.ts'
 import type { DownFrame } from '#infra/wire.ts'
@@ -22,7 +23,13 @@ import { OriginError } from './origin-error.ts'
 import { rawRequest } from './raw-request.ts'
 import { RequestBody } from './request-body.ts'
 import { type Owed, Silence } from './silence.ts'
-import { internalTarget, requestHeaders, type Translation, translationOf } from './translate.ts'
+import {
+  destinations,
+  internalTarget,
+  requestHeaders,
+  type Translation,
+  translationOf,
+} from './translate.ts'
 import { UpgradedConnection } from './upgraded.ts'
 import type { SiteVeto } from './veto/site-veto.ts'
 
@@ -77,7 +84,7 @@ export class Exchange implements Answered {
   }
 
   start(): void {
-    if (this.#endIfReadOnly() || this.endIfVetoed()) return
+    if (this.#endIfReadOnly() || this.endIfVetoed() || this.#endIfAstray()) return
     const { frame, application, origins } = this.#options
     const request = this.#request()
     try {
@@ -102,9 +109,11 @@ export class Exchange implements Answered {
     const { veto, frame } = this.#options
     if (!veto) return false
     const { method, headers, isUpgrade } = frame
-    const target = internalTarget(this.#translation, frame.target)
-    const question = { method, target, headers, isUpgrade, claims: this.#claims }
-    const reason = veto.reasonAgainst(question)
+    const targets = [internalTarget(this.#translation, frame.target), ...this.#destinations()]
+    const reason = targets
+      .map(target => ({ method, target, headers, isUpgrade, claims: this.#claims }))
+      .map(question => veto.reasonAgainst(question))
+      .find(said => said !== undefined)
     if (reason === undefined) return false
     this.cancel('site_veto', reason)
     return true
@@ -199,6 +208,24 @@ export class Exchange implements Answered {
     if (methods === undefined || methodClassOf(this.#options.frame) === methods) return false
     this.cancel('read_only', `the lease is for ${methods} methods`)
     return true
+  }
+
+  /** COPY and MOVE lead out of what is published no more than any other request. */
+  #endIfAstray(): boolean {
+    const { internalPath } = this.#translation
+    if (internalPath === '/') return false
+    const astray = this.#destinations().find(target => {
+      const path = pathOf(target)
+      return isAmbiguousPath(path) || !isBelow(path, internalPath)
+    })
+    if (astray === undefined) return false
+    this.cancel('not_found', `the Destination ${astray} is not below ${internalPath}`)
+    return true
+  }
+
+  #destinations(): string[] {
+    const { frame } = this.#options
+    return methodClassOf(frame) === 'unsafe' ? destinations(this.#translation, frame.headers) : []
   }
 
   #request(): OriginRequest {

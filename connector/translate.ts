@@ -71,8 +71,8 @@ function moved(target: string, from: string, to: string): string {
 
 /** Request headers for the origin: Host, and the fields that name the external URL (RFC 6454, RFC 4918 §10.3). */
 export function requestHeaders(translation: Translation, headers: readonly string[]): string[] {
-  const { internalOrigin, translatesHost } = translation
-  if (!translatesHost) return [...headers]
+  const { externalPath, internalPath, internalOrigin, translatesHost } = translation
+  if (!translatesHost && externalPath === internalPath) return [...headers]
   const result = new Array<string>(headers.length)
   for (let i = 0; i < headers.length; i += 2) {
     const name = headers[i] as string
@@ -81,16 +81,28 @@ export function requestHeaders(translation: Translation, headers: readonly strin
     result[i + 1] = value
     switch (name.toLowerCase()) {
       case 'host':
-        result[i + 1] = internalOrigin.slice(internalOrigin.indexOf('//') + 2)
+        if (translatesHost) result[i + 1] = hostOf(internalOrigin)
         break
       case 'origin':
       case 'referer':
-      case 'destination':
         result[i + 1] = toInternal(translation, value)
+        break
+      case 'destination':
+        result[i + 1] = value.startsWith('/')
+          ? internalTarget(translation, value)
+          : toInternal(translation, value)
         break
     }
   }
   return result
+}
+
+/** Where COPY and MOVE put something, as the origin gets it: without protocol and host (RFC 4918 §10.3). */
+export function destinations(translation: Translation, headers: readonly string[]): string[] {
+  if (headerValue(headers, 'destination') === undefined) return []
+  return requestHeaders(translation, headers)
+    .filter((_, i, all) => i % 2 === 1 && all[i - 1]?.toLowerCase() === 'destination')
+    .map(value => value.replace(/^(?:https?:)?\/\/[^/?#]*/i, '') || '/')
 }
 
 /** Fields of a response that belong to the connection with the origin or would act on the whole external host. */
@@ -159,10 +171,11 @@ export function toExternal(translation: Translation, value: string): string {
 }
 
 function toInternal(translation: Translation, value: string): string {
-  const { externalOrigin, internalOrigin } = translation
-  if (value === externalOrigin) return internalOrigin
+  const { externalOrigin, internalOrigin, translatesHost } = translation
+  const shown = translatesHost ? internalOrigin : externalOrigin
+  if (value === externalOrigin) return shown
   if (!value.startsWith(`${externalOrigin}/`)) return value
-  return internalOrigin + internalTarget(translation, value.slice(externalOrigin.length))
+  return shown + internalTarget(translation, value.slice(externalOrigin.length))
 }
 
 function externalPathOf({ externalPath, internalPath }: Translation, rest: string): string {

@@ -48,6 +48,20 @@ describe('the request', () => {
     })
     expect(requestHeaders(translationOf(app, asked), asked)).toEqual(asked)
   })
+
+  test('says where to copy to by the internal path, whatever host the origin sees', () => {
+    const to = (destination: string, publishing = {}) => {
+      const internalUrl = 'http://wiki.corp/w/'
+      const app = application('wiki', 'https://wiki.example.com/docs/', { internalUrl, publishing })
+      const translation = translationOf(app, asked)
+      return requestHeaders(translation, [...asked, 'Destination', destination]).at(-1)
+    }
+    expect(to('https://wiki.example.com/docs/a')).toBe('http://wiki.corp/w/a')
+    expect(to('/docs/a')).toBe('/w/a')
+    const keepsHost = { isTranslateHostHeaderEnabled: false }
+    expect(to('https://wiki.example.com/docs/a', keepsHost)).toBe('https://wiki.example.com/w/a')
+    expect(to('/docs/a', keepsHost)).toBe('/w/a')
+  })
 })
 
 describe('a URL in the response', () => {

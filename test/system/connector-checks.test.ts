@@ -101,6 +101,15 @@ describe("the site owner's veto", () => {
       })
   })
 
+  test('refuses what COPY and MOVE would put into a place that it keeps closed', async () => {
+    await veto({ name: 'no admin', effect: 'deny', paths: ['/admin'] })
+    const copy = async (to: string) =>
+      (await client.send('/file', { method: 'COPY', headers: [['Destination', to]] })).status
+    await expect.poll(() => copy(`${origin.url}/admin/users`)).toBe(403)
+    expect(await copy(`${visitor.url}ADMIN%2Fusers`)).toBe(403)
+    expect(await copy(`${origin.url}/elsewhere`)).toBe(404)
+  })
+
   test('tells people who has decided', async () => {
     await veto({ name: 'closed', effect: 'deny' })
     await expect.poll(() => status('/')).toBe(403)

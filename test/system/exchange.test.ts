@@ -380,6 +380,24 @@ describe('an application below a path', () => {
     expect(answer.header('refresh')).toBe(`5; url=http://${host()}/out/side/later`)
   })
 
+  test.each([
+    ['ORIGIN/secret/x', 404],
+    ['http://HOST/secret/x', 404],
+    ['/secret/x', 404],
+    ['/out/side/%2e%2e/secret/x', 404],
+    ['http:\\\\ORIGIN\\secret', 404],
+    ['/out/side/x', 200],
+    ['http://HOST/out/side/x', 200],
+  ])('has nothing moved out of its path: %s is %i', async (to, status) => {
+    origin.at('/in/file', (_req, res) => res.end())
+    const destination = to.replace('HOST', host()).replace('ORIGIN', origin.url)
+    const moved = await client.send('/out/side/file', {
+      method: 'MOVE',
+      headers: [['Destination', destination]],
+    })
+    expect(moved.status).toBe(status)
+  })
+
   test('gets the Origin and Referer of its own, so that its checks against forgery pass', async () => {
     origin.at('/in/form', (req, res) =>
       res.end(JSON.stringify([req.headers.origin, req.headers.referer, req.headers.host])),

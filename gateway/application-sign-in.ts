@@ -18,6 +18,7 @@ import {
   Destination,
   maxTries,
   readWanted,
+  returnTarget,
   transientCookieSeconds,
   writeWanted,
 } from './sign-in-state.ts'
@@ -55,7 +56,7 @@ export class ApplicationSignIn {
     const nonce = cookies.get(nonceCookie) ?? newNonce()
     const url = new URL('.sallyport/authorize', this.#context.portalUrl)
     url.searchParams.set('host', hostname)
-    url.searchParams.set('target', target)
+    url.searchParams.set('target', returnTarget(target))
     url.searchParams.set('nonce', nonceHash(nonce))
     if (options.tries) url.searchParams.set('try', String(options.tries))
     if (options.isFresh) url.searchParams.set('fresh', 'true')
@@ -68,7 +69,8 @@ export class ApplicationSignIn {
   /** `GET <application>/.sallyport/sign-in`: for programs, which open it in a window and try again afterwards. */
   signInHere(visit: EndpointVisit): void {
     const { searchParams } = new URL(visit.incoming.target, 'http://application')
-    const target = Destination.shape.target.safeParse(searchParams.get('target') ?? '/')
+    const wish = returnTarget(searchParams.get('target') ?? '/')
+    const target = Destination.shape.target.safeParse(wish)
     if (!target.success) throw new SallyportError('bad_request', 'target: must be a path')
     const incoming = { ...visit.incoming, target: target.data }
     const wanted = readWanted(searchParams)

@@ -7,7 +7,7 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { z } from 'zod'
 import { Challenge } from '#infra/contracts/policy.ts'
-import { ownCookiePrefix } from '#infra/http.ts'
+import { ownCookiePrefix, pathOf } from '#infra/http.ts'
 
 export const signInCookie = `${ownCookiePrefix}-sign-in`
 
@@ -17,13 +17,21 @@ export const maxTries = 3
 /** The nonce and the sign-in secret outlive a coffee break at the provider's form, not a day. */
 export const transientCookieSeconds = 3_600
 
+/** What providers take in an address has an end. */
+const maxTargetChars = 4_096
+
+/** Of a target that is too long to come back, its path: better than no way to sign in. */
+export function returnTarget(target: string): string {
+  return target.length > maxTargetChars ? pathOf(target) : target
+}
+
 /** Where the user wanted to go: an application's host, or the portal itself. */
 export const Destination = z.object({
   /** Empty for the portal. */
   hostname: z.string().max(253),
   target: z
     .string()
-    .max(4_096)
+    .max(maxTargetChars)
     .regex(/^\/[\t -~\x80-\xff]*$/, 'must be a path that a Location can carry')
     // A browser takes these at its front, backslashes like slashes and tabs like nothing, for the name of another host.
     .transform(target => target.replace(/^\/[\t/\\]+/, '/')),

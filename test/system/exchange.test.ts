@@ -7,6 +7,7 @@ import { bodyOf, bodyStream, digestOf, digestOfBody } from '../harness/bodies.ts
 import { Client, connectRaw, exchangeRaw } from '../harness/client.ts'
 import { type Echo, type Origin, startOrigin } from '../harness/origin.ts'
 import { signedInApplication, startSystem, type TestSystem } from '../harness/system.ts'
+import { UserAgent } from '../harness/user-agent.ts'
 import { signInTo, type Visitor } from '../harness/visitor.ts'
 
 let origin: Origin
@@ -310,6 +311,15 @@ describe('conditional and partial requests', () => {
     expect(answer.header('etag')).toBe('"v1"')
     expect((await client.send('/fresh')).text).toBe('fresh')
   })
+})
+
+test('who opens an address that is too long to be carried through the sign-in comes back to its path', async () => {
+  using agent = new UserAgent()
+  const { password = '' } =
+    system.parts.identityProvider.users.find(({ name }) => name === visitor.user) ?? {}
+  const at = `http://${host()}/bytes/3`
+  const page = await agent.signIn(`${at}?${'x'.repeat(5_000)}`, visitor.user, password)
+  expect([page.status, page.url]).toEqual([200, at])
 })
 
 describe('an application below a path', () => {

@@ -4,7 +4,14 @@
  */
 
 import type { Application } from '#infra/contracts/application.ts'
-import { headerValue, isBelow, isHopByHop, nominated, ownCookiePrefix } from '#infra/http.ts'
+import {
+  headerValue,
+  isBelow,
+  isHopByHop,
+  nominated,
+  ownCookiePrefix,
+  pathOf,
+} from '#infra/http.ts'
 
 /** Where one exchange comes from and goes to, both without a trailing slash in `origin`. */
 export interface Translation {
@@ -167,7 +174,16 @@ export function toExternal(translation: Translation, value: string): string {
   }
   const externalHost = hostOf(externalOrigin)
   const isExternal = absolute.host === externalHost || absolute.host === nameOf(externalHost)
-  return isExternal ? externalOrigin + externalPathOf(translation, absolute.rest) : value
+  if (!isExternal) return value
+  const { rest } = absolute
+  return (
+    externalOrigin + (isExternalPath(translation, rest) ? rest : externalPathOf(translation, rest))
+  )
+}
+
+/** Of an origin that knows its external URL the path needs no translation: the folder would stand in it twice. */
+function isExternalPath({ externalPath, internalPath }: Translation, rest: string): boolean {
+  return externalPath.startsWith(internalPath) && isBelow(pathOf(rest), externalPath)
 }
 
 function toInternal(translation: Translation, value: string): string {

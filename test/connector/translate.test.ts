@@ -87,6 +87,13 @@ describe('a URL in the response', () => {
   })
 })
 
+test('an origin that knows its external URL is understood, whether it names the folder or not', () => {
+  const folder = application('wiki', 'https://wiki.example.com/docs/')
+  const translation = translationOf(folder, asked)
+  for (const url of ['https://wiki.example.com/docs/a?b', 'http://wiki.example.com/a?b'])
+    expect(toExternal(translation, url)).toBe('https://wiki.example.com/docs/a?b')
+})
+
 test('what lies below the internal path never becomes the name of a host', () => {
   const folder = application('wiki', 'https://wiki.example.com/', {
     internalUrl: 'http://wiki.corp/w/',

@@ -4,14 +4,7 @@
  */
 
 import type { Application } from '#infra/contracts/application.ts'
-import {
-  headerValue,
-  isBelow,
-  isHopByHop,
-  nominated,
-  ownCookiePrefix,
-  pathOf,
-} from '#infra/http.ts'
+import { headerValue, isBelow, isHopByHop, nominated, pathOf, setsOwnCookie } from '#infra/http.ts'
 
 /** Where one exchange comes from and goes to, both without a trailing slash in `origin`. */
 export interface Translation {
@@ -224,7 +217,7 @@ function nameOf(host: string): string {
  * this host alone; a cookie with one of our own names is refused. Every other attribute keeps its bytes.
  */
 function setCookie(translation: Translation, value: string): string | undefined {
-  if (value.trimStart().startsWith(ownCookiePrefix)) return undefined
+  if (setsOwnCookie(value)) return undefined
   const [pair = '', ...attributes] = value.split(';')
   if (attributes.length === 0) return value
   // A cookie that is called so has Path=/, or browsers do not take it (RFC 6265bis §4.1.3.2).

@@ -3,7 +3,7 @@
  * not trusted to keep to that by itself.
  */
 
-import { isHopByHop, ownCookiePrefix } from '#infra/http.ts'
+import { isHopByHop, setsOwnCookie } from '#infra/http.ts'
 import { type ResponseFrame, WireError } from '#infra/wire.ts'
 
 export function clientHeaders(headers: readonly string[], requestId: string): string[] {
@@ -25,7 +25,7 @@ export function informationHeaders(headers: readonly string[]): string[] {
 }
 
 function mayPass(name: string, value: string): boolean {
-  if (name === 'set-cookie') return !value.trimStart().startsWith(ownCookiePrefix)
+  if (name === 'set-cookie') return !setsOwnCookie(value)
   return !name.startsWith('sallyport-')
 }
 

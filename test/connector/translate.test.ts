@@ -136,6 +136,7 @@ describe('cookies of the origin', () => {
   test('never take a name of ours', () => {
     expect(responseHeaders(root, ['Set-Cookie', '__Host-sallyport=x; Path=/'])).toEqual([])
     expect(responseHeaders(root, ['set-cookie', ' __Host-sallyport-nonce=x'])).toEqual([])
+    expect(responseHeaders(root, ['set-cookie', ' = __Host-sallyport=x; Path=/'])).toEqual([])
   })
 
   test('stay one header line each', () => {

@@ -29,6 +29,7 @@ test('an answer keeps its own headers in order, and tells the support id', () =>
 test.each([
   ['a cookie of ours', ['Set-Cookie', '__Host-sallyport=stolen']],
   ['a cookie of ours behind a space', ['set-cookie', ' __Host-sallyport-nonce=x']],
+  ['a cookie of ours as the value of one without a name', ['Set-Cookie', '=__Host-sallyport=x']],
   ['a header that only the gateway may send', ['Sallyport-Request-Id', 'forged']],
   ['a connection header', ['Connection', 'close']],
   ['a framing of its own', ['Transfer-Encoding', 'chunked']],

@@ -61,6 +61,8 @@ export function mayUseSession(incoming: Incoming, ownOrigin: () => string): bool
   const isLink = isNavigation && safeMethods.has(method) && !embeddings.has(fetchDest ?? '')
   if (isLink) return true
   if (fetchSite !== undefined && fetchSite !== 'same-origin' && fetchSite !== 'none') return false
+  // So browsers send the forms of a page whose Referrer-Policy is no-referrer to the page's own host (Fetch, `Origin` header).
+  if (origin === 'null' && fetchSite === 'same-origin') return true
   return origin === undefined || origin === ownOrigin()
 }
 

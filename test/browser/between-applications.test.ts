@@ -177,11 +177,15 @@ describe.skipIf(!hasChromium)('a page of one application', () => {
       res.end(`posted by ${req.method}`)
     })
     const own = urlOf(system, 'forum', '/post')
+    const form = '<form method=post action="/post"></form>'
     expect(await attempt(`fetch('${own}', { method: 'POST', body: 'a' })`)).toContain(
       'posted by POST',
     )
-    await run(`document.body.innerHTML = '<form method=post action="/post"></form>';
-      document.forms[0].submit()`)
+    await run(`document.body.innerHTML = '${form}'; document.forms[0].submit()`)
+    await page.getByText('posted by POST').waitFor()
+    forum.at('/discreet', answerPage(`<meta name=referrer content=no-referrer>${form}`))
+    await page.goto(urlOf(system, 'forum', '/discreet'))
+    await run('document.forms[0].submit()')
     await page.getByText('posted by POST').waitFor()
   })
 

@@ -322,6 +322,23 @@ test('who opens an address that is too long to be carried through the sign-in co
   expect([page.status, page.url]).toEqual([200, at])
 })
 
+test.each([
+  ['same-origin', 200],
+  ['same-site', 403],
+  ['cross-site', 403],
+  ['none', 403],
+])(
+  'a form of a page that tells no referrer, as the browser says %s, is answered %i',
+  async (site, status) => {
+    const headers: [string, string][] = [
+      ['Origin', 'null'],
+      ['Sec-Fetch-Site', site],
+      ['Sec-Fetch-Mode', 'navigate'],
+    ]
+    expect((await client.send('/echo', { method: 'POST', headers })).status).toBe(status)
+  },
+)
+
 describe('an application below a path', () => {
   beforeAll(async () => {
     await administer(system, 'POST', '/applications', {

@@ -1,4 +1,4 @@
-/** What a client sends behind its request for a WebSocket before that is answered, and whether it leaves meanwhile. */
+/** What a client sends behind its request for another protocol before that is answered, and whether it leaves meanwhile. */
 
 import type { ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
@@ -7,8 +7,8 @@ import type { Duplex } from 'node:stream'
 const maxEarlyBytes = 64 * 1024
 
 /**
- * Reads a connection before it is switched, or nobody would hear of a client that leaves: one of WebSockets can use
- * nothing of a connection whose end it has closed. Of other protocols it may have said all that it had to say.
+ * Reads a connection before it is switched, or nobody would hear of a client that leaves, with a reset or without: as with
+ * every other request, whoever has closed its end waits for no answer. Only the other protocol may go on with one end.
  */
 export function readEarly(socket: Duplex, res: ServerResponse): { end(): Buffer } {
   const chunks: Buffer[] = []

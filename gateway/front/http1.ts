@@ -60,14 +60,14 @@ export function createHttp1Server(
     const res = new Http1Response(req)
     res.closeConnection()
     res.assignSocket(socket as Socket)
-    const early = isWebSocket(req) ? readEarly(socket, res) : undefined
+    const early = readEarly(socket, res)
     res.once('finish', () => {
-      early?.end()
+      early.end()
       endGently(socket)
     })
     const takeOver = () => {
       res.detachSocket(socket as Socket)
-      return early ? Buffer.concat([first, early.end()]) : first
+      return Buffer.concat([first, early.end()])
     }
     begin(req, res, { upgrade: { socket, takeOver } })
   })
@@ -77,8 +77,4 @@ export function createHttp1Server(
     else refuse(socket, refusal('method_not_allowed'))
   })
   return server
-}
-
-function isWebSocket({ headers }: IncomingMessage): boolean {
-  return headers.upgrade?.toLowerCase() === 'websocket'
 }

@@ -30,6 +30,7 @@ const protocols: Record<string, (socket: Socket) => void> = {
     socket.on('end', () => socket.end('goodbye'))
   },
   '/ends-first': socket => socket.end(`${agreed}goodbye`),
+  '/never': socket => void socket.on('end', () => socket.end()),
   '/declines': socket =>
     socket.end('HTTP/1.1 426 Upgrade Required\r\nUpgrade: echo/2\r\nContent-Length: 4\r\n\r\nno/1'),
 }
@@ -147,6 +148,21 @@ test('whose origin has said all goes on listening to its client', async () => {
     .toEqual({ text: 'still here', hasEnded: true })
   await noneLeft()
 })
+
+test.each([
+  ['closes its end', (socket: Socket) => void socket.end()],
+  ['resets', (socket: Socket) => void socket.resetAndDestroy()],
+])(
+  'RFC 9110 §7.8: whose client %s before it is agreed on leaves nothing at the origin',
+  async (_how, leave) => {
+    using connection = await connectRaw(gateway())
+    connection.write(`${request('/never')}early`)
+    await expect.poll(() => sockets.size).toBe(1)
+    leave(connection.socket)
+    await connection.closed
+    await noneLeft()
+  },
+)
 
 test('that the origin declines is answered as the origin says', async () => {
   const answer = await exchangeRaw(gateway(), request('/declines'))

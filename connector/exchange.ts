@@ -7,7 +7,7 @@
 import type { BodyReceiver } from '#infra/body-receiver.ts'
 import type { BodySender } from '#infra/body-sender.ts'
 import { BulkSwitch } from '#infra/bulk-switch.ts'
-import type { Application } from '#infra/contracts/application.ts'
+import { type Application, originTimeoutsMs } from '#infra/contracts/application.ts'
 import { methodClassOf } from '#infra/contracts/http-methods.ts'
 import type { LeaseClaims } from '#infra/contracts/policy.ts'
 import { detailOf } from '#infra/errors.ts'
@@ -148,9 +148,11 @@ export class Exchange implements Answered {
     }
   }
 
-  /** Nobody waits for it any more. */
+  /** Nobody waits for it any more, but the origin for what it has not got yet of a connection that has ended well. */
   leave(): void {
-    this.#close(true)
+    if (!this.#upgraded?.isSaid) return this.#close(true)
+    this.#upgraded.outlive(originTimeoutsMs(this.#options.application.onPremisesPublishing).idle)
+    this.#close(false)
   }
 
   /** Breaks off: the gateway is told why, the origin's request is aborted. */

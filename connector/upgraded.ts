@@ -41,6 +41,11 @@ export class UpgradedConnection implements UpgradeSink {
     return receivedBytes - waitingBytes
   }
 
+  /** Nobody has anything to say any more; the last of it may still be on its way to the origin. */
+  get isSaid(): boolean {
+    return this.#receiver?.isComplete === true && this.#socket?.readableEnded === true
+  }
+
   started(): void {
     this.#options.answer.started()
   }
@@ -59,7 +64,10 @@ export class UpgradedConnection implements UpgradeSink {
     socket.on('data', chunk => answer.data(chunk))
     socket.on('error', error => answer.failed(asOriginError(error)))
     socket.on('end', () => answer.end([]))
-    socket.on('close', () => answer.end([]))
+    socket.on('close', () => {
+      answer.end([])
+      receiver.close()
+    })
     answer.switched(reason, headers, {
       control: {
         pause: () => socket.pause(),
@@ -81,7 +89,20 @@ export class UpgradedConnection implements UpgradeSink {
 
   /** Nothing more is taken of what the client sends. */
   close(): void {
-    this.#receiver?.close()
+    if (!this.isSaid) this.#receiver?.close()
+  }
+
+  /** Goes on by itself until the origin has taken what has been said, or takes nothing for so long. */
+  outlive(quietMs: number): void {
+    const socket = this.#socket
+    if (!socket || socket.closed) return
+    let before = -1
+    const timer = setInterval(() => {
+      const taken = this.takenBytes - socket.writableLength
+      if (taken === before) this.destroy()
+      before = taken
+    }, quietMs)
+    socket.once('close', () => clearInterval(timer))
   }
 
   /** Cuts the connection with the origin, if there is one. */

@@ -318,8 +318,8 @@ export class Exchange {
       isWebSocket: !isRaw && incoming.protocolUpgrade?.toLowerCase() === 'websocket',
       send: data => this.sendDown(data),
       budget: this.#relay.context.budget,
-      onClosed: () => {
-        this.#cancelConnector('aborted')
+      onClosed: isWhole => {
+        if (!isWhole) this.#cancelConnector('aborted')
         this.#done({})
       },
     })

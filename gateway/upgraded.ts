@@ -20,7 +20,8 @@ export interface UpgradedOptions {
   /** Puts a frame on the bus. */
   send: (frame: Buffer) => void
   budget: StreamBudget
-  onClosed: () => void
+  /** The client is gone: after both sides had said all (`isWhole`), and the origin is sent all of it, or before that. */
+  onClosed: (isWhole: boolean) => void
 }
 
 /** A client that does not answer a Close frame in time is cut off. */
@@ -39,6 +40,7 @@ export class UpgradedConnection {
       send,
       creditBytes: initialCreditBytes,
       onWritable: () => socket.resume(),
+      onEnded: () => socket.closed && onClosed(true),
     })
     this.#sender = sender
     this.receiver = new BodyReceiver({
@@ -53,7 +55,11 @@ export class UpgradedConnection {
     })
     socket.on('end', () => sender.end())
     socket.on('error', () => undefined)
-    socket.once('close', onClosed)
+    socket.once('close', () => {
+      const isWhole = socket.readableEnded && this.receiver.isComplete && !socket.errored
+      if (!isWhole) onClosed(false)
+      else if (sender.hasSentEnd) onClosed(true)
+    })
     if (first.length > 0) sender.write(first)
     // The client may have said its last word before anybody listened.
     if (socket.readableEnded) sender.end()

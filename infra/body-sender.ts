@@ -52,6 +52,11 @@ export class BodySender {
     return this.#trailers !== undefined
   }
 
+  /** Nothing waits for credit any more. */
+  get hasSentEnd(): boolean {
+    return this.#isEnded
+  }
+
   /** What was sent by a connection of its own may be lost with that. */
   get isAtRisk(): boolean {
     return this.#bulk !== undefined && !this.#isEnded

@@ -3,19 +3,40 @@
  * now, for this application and this group. A gateway can send whatever it likes.
  */
 
+import { once } from 'node:events'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
 import type { Writable } from 'node:stream'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import {
+  afterAll,
+  afterEach,
+  beforeAll,
+  beforeEach,
+  describe,
+  expect,
+  onTestFinished,
+  test,
+  vi,
+} from 'vitest'
 import type { Bus } from '#infra/bus.ts'
 import type { Application } from '#infra/contracts/application.ts'
 import { type LeaseClaims, leaseIssuer, leaseLifetimeMs } from '#infra/contracts/policy.ts'
 import { decodeBatch } from '#infra/frame-batch.ts'
-import { decodeUp, encodeLease, encodeRequest } from '#infra/frames.ts'
+import {
+  decodeUp,
+  encodeCancel,
+  encodeData,
+  encodeEnd,
+  encodeLease,
+  encodeRequest,
+} from '#infra/frames.ts'
 import { createLeaseVerifier } from '#infra/lease.ts'
 import { createLogger } from '#infra/log.ts'
 import { StreamBudget } from '#infra/stream-budget.ts'
 import { subjects } from '#infra/subjects.ts'
 import {
+  chunkBytes,
   frameTypes,
+  initialCreditBytes,
   leaseReference,
   type RefusedFrame,
   type RequestFrame,
@@ -191,6 +212,52 @@ test('what an origin says octet by octet goes on in frames of many', async () =>
   await expect.poll(() => answers().at(-1)?.type).toBe('end')
   expect(answers().at(-1)).toMatchObject({ bodyBytes: 1 + octets })
   expect(answers().length).toBeLessThan(100)
+})
+
+test('what a client has said on a switched connection reaches the origin, though both have closed and nobody waits', async () => {
+  const { promise: switched, resolve } = Promise.withResolvers<Socket>()
+  const slow = createServer({ allowHalfOpen: true }, socket => {
+    socket.once('data', () => {
+      socket.end('HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n').pause()
+      resolve(socket)
+    })
+  }).listen(0, '127.0.0.1')
+  await once(slow, 'listening')
+  onTestFinished(() => void slow.close())
+  const internalUrl = `http://127.0.0.1:${(slow.address() as AddressInfo).port}`
+  applications.set('slow', application('slow', 'https://slow.test/', { internalUrl }))
+  const headers = ['Host', 'slow.test', 'Connection', 'Upgrade', 'Upgrade', 'x']
+  const lease = signer.sign(claims({ app: 'slow' }))
+  const { exchangeId, answers } = await send(lease, { app: 'slow', isUpgrade: true, headers })
+  const socket = await switched
+  await expect.poll(() => answers().at(-1)?.type).toBe('end')
+  const down = subjects.down('c', exchangeId)
+  const granted = () =>
+    answers().reduce((sum, it) => sum + (it.type === 'credit' ? it.bytes : 0), initialCreditBytes)
+  let sent = 0
+  const sendGranted = () => {
+    const before = sent
+    for (; sent + chunkBytes <= granted(); sent += chunkBytes)
+      gateway.publish(down, encodeData(Buffer.alloc(chunkBytes)))
+    return sent - before
+  }
+  // Until the connector has more than the origin's host takes.
+  let stuck = 0
+  const stuckFor = () => {
+    stuck = sendGranted() > 0 ? 0 : stuck + 1
+    return stuck
+  }
+  await expect.poll(stuckFor, { interval: 20 }).toBeGreaterThan(10)
+  gateway.publish(down, encodeEnd(sent))
+  gateway.publish(down, encodeCancel('aborted', ''))
+  await expect.poll(() => serving.openExchanges).toBe(0)
+  let received = 0
+  socket.on('data', chunk => {
+    received += chunk.length
+  })
+  socket.resume()
+  await once(socket, 'end')
+  expect(received).toBe(sent)
 })
 
 describe('the origin hears nothing of a request whose lease', () => {

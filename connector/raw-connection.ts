@@ -8,6 +8,7 @@
 
 import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
+import { breakOff } from '#infra/break-off.ts'
 import { headerValue } from '#infra/http.ts'
 import {
   type BodyFraming,
@@ -90,7 +91,9 @@ export class RawConnection extends Duplex {
 
   override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
     clearTimeout(this.#late)
-    this.#options.socket.destroy()
+    const { socket } = this.#options
+    if (this.readableEnded && this.writableFinished) socket.destroy()
+    else breakOff(socket)
     callback(error)
   }
 

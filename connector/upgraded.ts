@@ -6,6 +6,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { BodyReceiver } from '#infra/body-receiver.ts'
+import { breakOff } from '#infra/break-off.ts'
 import type { StreamBudget } from '#infra/stream-budget.ts'
 import type { Answer } from './answer.ts'
 import type { UpgradeSink } from './origin.ts'
@@ -72,7 +73,7 @@ export class UpgradedConnection implements UpgradeSink {
       control: {
         pause: () => socket.pause(),
         resume: () => socket.resume(),
-        abort: () => socket.destroy(),
+        abort: () => breakOff(socket),
       },
       onEnded: () => this.#endWhenGone(socket),
     })
@@ -105,9 +106,9 @@ export class UpgradedConnection implements UpgradeSink {
     socket.once('close', () => clearInterval(timer))
   }
 
-  /** Cuts the connection with the origin, if there is one. */
+  /** Breaks off the connection with the origin, if there is one. */
   destroy(): void {
-    this.#socket?.destroy()
+    if (this.#socket) breakOff(this.#socket)
   }
 
   /** The origin may still be reading. */

@@ -1,12 +1,13 @@
 /**
  * A client's connection after the switch of protocols: two streams of bytes under credit, between the client's socket
  * and the bus. When it has to end from our side, a WebSocket client is told so with a Close frame, if what it has is
- * whole frames; any other protocol just ends.
+ * whole frames; any other protocol is broken off.
  */
 
 import type { Duplex } from 'node:stream'
 import { BodyReceiver } from '#infra/body-receiver.ts'
 import { BodySender } from '#infra/body-sender.ts'
+import { breakOff } from '#infra/break-off.ts'
 import type { FaultCode } from '#infra/errors.ts'
 import type { StreamBudget } from '#infra/stream-budget.ts'
 import { initialCreditBytes } from '#infra/wire.ts'
@@ -87,11 +88,11 @@ export class UpgradedConnection {
   }
 
   /**
-   * Ends the connection: with a Close frame of this status for a WebSocket, else at once. So ends one of which a frame is
-   * on its way: the rest of that will not come any more, and would not be for this client.
+   * Ends the connection: with a Close frame of this status for a WebSocket, else with a reset. So ends one of which a frame
+   * is on its way: the rest of that will not come any more, and would not be for this client.
    */
   close(code: number, reason: string): void {
-    if (!this.#frames?.isBetweenFrames) return void this.#socket.destroy()
+    if (!this.#frames?.isBetweenFrames) return breakOff(this.#socket)
     this.#socket.end(closeFrame(code, reason))
     setTimeout(() => this.#socket.destroy(), closeTimeoutMs).unref()
   }
@@ -112,7 +113,7 @@ export class UpgradedConnection {
         // The client has been told by the connector what it did.
         return this.#end()
       default:
-        this.#socket.destroy()
+        breakOff(this.#socket)
     }
   }
 

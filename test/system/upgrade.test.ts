@@ -3,7 +3,7 @@
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { bodyOf, digestOf } from '../harness/bodies.ts'
 import { connectRaw, exchangeRaw, type RawConnection } from '../harness/client.ts'
 import { pairsOf } from '../harness/origin.ts'
@@ -14,8 +14,8 @@ const agreed =
 
 let origin: Server
 let system: TestSystem
-/** What the origin received on upgraded connections, by path, and whether it was over. */
-const received = new Map<string, { text: string; hasEnded: boolean }>()
+/** What the origin received on upgraded connections, by path, and whether it was over, or broken off. */
+const received = new Map<string, { text: string; hasEnded: boolean; code?: string }>()
 const sockets = new Set<Socket>()
 /** The request as the origin saw it. */
 let asked: { method: string; rawHeaders: string[] } | undefined
@@ -30,6 +30,10 @@ const protocols: Record<string, (socket: Socket) => void> = {
     socket.on('end', () => socket.end('goodbye'))
   },
   '/ends-first': socket => socket.end(`${agreed}goodbye`),
+  '/resets': socket => {
+    socket.write(agreed)
+    socket.once('data', () => socket.resetAndDestroy())
+  },
   '/never': socket => void socket.on('end', () => socket.end()),
   '/declines': socket =>
     socket.end('HTTP/1.1 426 Upgrade Required\r\nUpgrade: echo/2\r\nContent-Length: 4\r\n\r\nno/1'),
@@ -40,9 +44,12 @@ beforeAll(async () => {
   origin.on('upgrade', ({ url = '', method = '', rawHeaders }, socket: Socket, first: Buffer) => {
     asked = { method, rawHeaders }
     sockets.add(socket)
-    socket.on('error', () => undefined).once('close', () => sockets.delete(socket))
-    const record = { text: '', hasEnded: false }
+    const record: { text: string; hasEnded: boolean; code?: string } = { text: '', hasEnded: false }
     received.set(url, record)
+    socket.once('close', () => sockets.delete(socket))
+    socket.on('error', ({ code }: NodeJS.ErrnoException) => {
+      record.code = code ?? ''
+    })
     if (first.length > 0) socket.unshift(first)
     socket.on('data', chunk => {
       record.text += chunk.toString('latin1')
@@ -147,6 +154,25 @@ test('whose origin has said all goes on listening to its client', async () => {
     .poll(() => received.get('/ends-first'))
     .toEqual({ text: 'still here', hasEnded: true })
   await noneLeft()
+})
+
+describe('RFC 9293 §3.6: that breaks off half said is never taken for said:', () => {
+  test('what the origin resets is reset for its client', async () => {
+    using connection = await upgraded('/resets')
+    const broken = once(connection.socket, 'error')
+    connection.write('x')
+    expect(await broken).toMatchObject([{ code: 'ECONNRESET' }])
+    await noneLeft()
+  })
+
+  test('what the client resets is reset for the origin', async () => {
+    using connection = await upgraded('/answers-at-the-end', 'half')
+    await expect.poll(() => received.get('/answers-at-the-end')?.text).toBe('half')
+    connection.socket.resetAndDestroy()
+    await noneLeft()
+    const end = { text: 'half', hasEnded: false, code: 'ECONNRESET' }
+    expect(received.get('/answers-at-the-end')).toEqual(end)
+  })
 })
 
 test.each([

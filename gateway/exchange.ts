@@ -12,6 +12,7 @@ import type { MethodClass } from '#infra/contracts/http-methods.ts'
 import type { Decision } from '#infra/contracts/policy.ts'
 import { detailOf, type FaultCode, isFaultCode } from '#infra/errors.ts'
 import { encodeCancel, encodeRequest } from '#infra/frames.ts'
+import { headerValue } from '#infra/http.ts'
 import { leaseReference, lostAfterMs, type ResponseFrame, type UpFrame } from '#infra/wire.ts'
 import { clientHeaders, informationHeaders, switchingHead } from './answer.ts'
 import { discardBody } from './discard.ts'
@@ -315,7 +316,7 @@ export class Exchange {
     this.#upgraded = new UpgradedConnection({
       socket,
       first,
-      isWebSocket: !isRaw && incoming.protocolUpgrade?.toLowerCase() === 'websocket',
+      isWebSocket: headerValue(frame.headers, 'upgrade')?.toLowerCase() === 'websocket',
       send: data => this.sendDown(data),
       budget: this.#relay.context.budget,
       onClosed: isWhole => {

@@ -119,7 +119,7 @@ function readField(fields: Fields, name: string, value: string): string | undefi
       return undefined
     case 'upgrade':
       // Offered by clients of HTTP/2 with any request; served as the ordinary request that it is.
-      if (value.toLowerCase() !== 'h2c') fields.upgrade = value
+      if (value.toLowerCase() !== 'h2c') fields.upgrade = joined(fields.upgrade, value)
       return undefined
     case 'trailer':
       fields.trailer = joined(fields.trailer, value)

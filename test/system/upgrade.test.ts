@@ -117,6 +117,13 @@ test('shows the origin the protocol and no field of another connection', async (
   expect(headers.map(([name]) => name)).not.toContain('X-Hop')
 })
 
+test('RFC 9110 §5.3: may offer protocols in several fields', async () => {
+  using connection = await connectRaw(gateway())
+  connection.write(request('/echo', { protocol: 'other/2\r\nUpgrade: echo/1' }))
+  await connection.until(/welcome $/)
+  expect(pairsOf(asked?.rawHeaders ?? [])).toContainEqual(['Upgrade', 'other/2, echo/1'])
+})
+
 test('keeps its method', async () => {
   using connection = await connectRaw(gateway())
   connection.write(request('/echo', { method: 'POST' }))

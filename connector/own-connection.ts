@@ -60,6 +60,11 @@ export function requestAlone(
 
 /** Gives an ordinary answer to such a request to whoever waits for it. */
 export function passOn(response: IncomingMessage, sink: OriginSink): void {
+  // One that does not say to what it switches; the others come another way.
+  if (response.statusCode === 101) {
+    response.destroy()
+    return sink.failed(new OriginError('origin_protocol_error', 'a 101 to nothing', true))
+  }
   sink.head(response.statusCode ?? 502, response.statusMessage ?? '', response.rawHeaders, {
     pause: () => response.pause(),
     resume: () => response.resume(),

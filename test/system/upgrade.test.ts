@@ -34,6 +34,9 @@ const protocols: Record<string, (socket: Socket) => void> = {
     socket.write(agreed)
     socket.once('data', () => socket.resetAndDestroy())
   },
+  '/layers': socket => socket.end(agreed.replace('echo/1', 'ECHO/1, x/2')),
+  '/other': socket => socket.end(agreed.replace('echo/1', 'other/1')),
+  '/nothing': socket => socket.end(agreed.replace('Upgrade: echo/1\r\n', '')),
   '/never': socket => void socket.on('end', () => socket.end()),
   '/declines': socket =>
     socket.end('HTTP/1.1 426 Upgrade Required\r\nUpgrade: echo/2\r\nContent-Length: 4\r\n\r\nno/1'),
@@ -201,6 +204,19 @@ test('that the origin declines is answered as the origin says', async () => {
   const answer = await exchangeRaw(gateway(), request('/declines'))
   expect(answer).toMatch(/^HTTP\/1\.1 426 Upgrade Required\r\n.*\r\n\r\nno\/1$/s)
 })
+
+test('RFC 9110 §7.8: may be switched to several layers, however they are spelt', async () => {
+  const answer = await exchangeRaw(gateway(), request('/layers'))
+  expect(answer).toMatch(/^HTTP\/1\.1 101 Switching\r\n.*Upgrade: ECHO\/1, x\/2\r\n/s)
+})
+
+test.each(['/other', '/nothing'])(
+  'RFC 9110 §7.8: a switch to what nobody asked for, as at %s, is a 502',
+  async path => {
+    const answer = await exchangeRaw(gateway(), request(path))
+    expect(answer).toMatch(/^HTTP\/1\.1 502 .*"code":"origin_protocol_error"/s)
+  },
+)
 
 test('to HTTP/2 is the ordinary request that it is', async () => {
   const text = request('/', { protocol: 'h2c' }).replace('upgrade,', 'close, upgrade,')

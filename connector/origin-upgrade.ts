@@ -23,6 +23,9 @@ export function upgrade(
       failed: error => !isAnswered && sink.failed(error),
     },
   )
+  outgoing.on('information', ({ statusCode, rawHeaders }) =>
+    sink.information(statusCode, rawHeaders),
+  )
   outgoing.on('upgrade', (response, socket, first) => {
     isAnswered = true
     const { statusMessage, rawHeaders } = response

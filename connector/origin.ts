@@ -68,6 +68,7 @@ export interface OriginSink {
 
 export interface UpgradeSink {
   started(): void
+  information(status: number, headers: string[]): void
   /** The origin switched protocols: from here on the socket carries its bytes. */
   upgraded(reason: string, headers: string[], socket: Duplex, first: Buffer): void
   /** The origin answered with an ordinary response. */

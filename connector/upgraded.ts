@@ -51,6 +51,10 @@ export class UpgradedConnection implements UpgradeSink {
     this.#options.answer.started()
   }
 
+  information(status: number, headers: string[]): void {
+    this.#options.answer.information(status, headers)
+  }
+
   upgraded(reason: string, headers: string[], socket: Duplex, first: Buffer): void {
     const { answer, budget, send } = this.#options
     this.#socket = socket

@@ -47,6 +47,7 @@ export class SignedUpgrade implements Signed {
   #judging(proof: Proof, mayRepeat: boolean): UpgradeSink {
     return {
       started: () => this.#sink.started(),
+      information: (status, headers) => this.#sink.information(status, proof.cleaned(headers)),
       upgraded: (reason, headers, socket, first) => {
         const pass = () => {
           this.#sending.succeeded()

@@ -111,6 +111,7 @@ async function upgraded(app: Application, more: object, by = origins): Promise<O
     { ...request, ...more },
     {
       started: () => undefined,
+      information: () => undefined,
       upgraded: (_reason, _headers, socket) => {
         socket.on('error', () => undefined).destroy()
         resolve('there')

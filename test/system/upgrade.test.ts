@@ -11,6 +11,7 @@ import { startSystem, type TestSystem } from '../harness/system.ts'
 
 const agreed =
   'HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: echo/1\r\nX-Own: 1\r\n\r\n'
+const hint = 'HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n'
 
 let origin: Server
 let system: TestSystem
@@ -19,6 +20,8 @@ const received = new Map<string, { text: string; hasEnded: boolean; code?: strin
 const sockets = new Set<Socket>()
 /** The request as the origin saw it. */
 let asked: { method: string; rawHeaders: string[] } | undefined
+/** What an origin waits for. */
+let goOn: () => unknown
 
 const protocols: Record<string, (socket: Socket) => void> = {
   '/echo': socket => {
@@ -37,6 +40,14 @@ const protocols: Record<string, (socket: Socket) => void> = {
   '/layers': socket => socket.end(agreed.replace('echo/1', 'ECHO/1, x/2')),
   '/other': socket => socket.end(agreed.replace('echo/1', 'other/1')),
   '/nothing': socket => socket.end(agreed.replace('Upgrade: echo/1\r\n', '')),
+  '/hints': socket => {
+    socket.write(hint)
+    goOn = () => socket.end(agreed)
+  },
+  '/hints-and-declines': socket => {
+    socket.write(hint)
+    goOn = () => socket.end('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
+  },
   '/never': socket => void socket.on('end', () => socket.end()),
   '/declines': socket =>
     socket.end('HTTP/1.1 426 Upgrade Required\r\nUpgrade: echo/2\r\nContent-Length: 4\r\n\r\nno/1'),
@@ -217,6 +228,18 @@ test.each(['/other', '/nothing'])(
     expect(answer).toMatch(/^HTTP\/1\.1 502 .*"code":"origin_protocol_error"/s)
   },
 )
+
+test.each([
+  ['/hints', '101 Switching'],
+  ['/hints-and-declines', '200 OK'],
+])('RFC 9110 §15.2: has interim answers before its own, as at %s', async (path, answer) => {
+  using connection = await connectRaw(gateway())
+  connection.write(request(path))
+  await connection.until(/\r\n\r\n$/)
+  expect(connection.received).toBe(hint)
+  goOn()
+  await connection.until(new RegExp(`\r\n\r\nHTTP/1.1 ${answer}\r\n`))
+})
 
 test('to HTTP/2 is the ordinary request that it is', async () => {
   const text = request('/', { protocol: 'h2c' }).replace('upgrade,', 'close, upgrade,')

@@ -122,7 +122,8 @@ export class Answer implements OriginSink {
     if (this.#mayHaveBody(status) && isCoded(headers)) return this.failed(unknownCoding)
     this.#control = control
     this.#headers = headers
-    this.#head = { status, reason, headers: responseHeaders(this.#translation, headers) }
+    const translated = status === 426 ? upgradeHeaders : responseHeaders
+    this.#head = { status, reason, headers: translated(this.#translation, headers) }
     const length = headerValue(headers, 'content-length')
     if (length === undefined) this.#flush = setImmediate(() => this.#stream())
     else if (Number(length) > singleMessageBytes && this.#mayHaveBody(status)) this.#stream()

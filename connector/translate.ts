@@ -122,7 +122,7 @@ export function responseHeaders(translation: Translation, headers: readonly stri
   return kept
 }
 
-/** Headers of a 101: as any response, but Connection and Upgrade belong to the protocol switch (RFC 9110 §7.8). */
+/** Headers of a 101 or 426: as any response, but Connection and Upgrade belong to the protocol switch (RFC 9110 §7.8). */
 export function upgradeHeaders(translation: Translation, headers: readonly string[]): string[] {
   const result = responseHeaders(translation, headers)
   const protocol = headerValue(headers, 'upgrade')

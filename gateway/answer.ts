@@ -3,11 +3,17 @@
  * not trusted to keep to that by itself.
  */
 
-import { isHopByHop, setsOwnCookie } from '#infra/http.ts'
+import { headerValue, isHopByHop, setsOwnCookie } from '#infra/http.ts'
 import { type ResponseFrame, WireError } from '#infra/wire.ts'
 
-export function clientHeaders(headers: readonly string[], requestId: string): string[] {
+export function clientHeaders(
+  { status, headers }: Pick<ResponseFrame, 'status' | 'headers'>,
+  requestId: string,
+): string[] {
   const kept = informationHeaders(headers)
+  // What the client is to ask for goes on like what it asks for (RFC 9110 §15.5.22).
+  const protocol = status === 426 ? headerValue(headers, 'upgrade') : undefined
+  if (protocol !== undefined) kept.push('Upgrade', protocol)
   kept.push('Sallyport-Request-Id', requestId)
   return kept
 }

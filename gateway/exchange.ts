@@ -252,7 +252,7 @@ export class Exchange {
 
   #respond(frame: ResponseFrame): void {
     const { res, incoming } = this.request
-    const headers = clientHeaders(frame.headers, incoming.requestId)
+    const headers = clientHeaders(frame, incoming.requestId)
     if (frame.bodyFollows) return this.#stream(frame, headers)
     this.#wholeBytes = frame.body.length
     res.sendWhole(frame.status, frame.reason, headers, frame.body)

@@ -19,7 +19,10 @@ const switching = (headers: readonly string[], reason = '') =>
 
 test('an answer keeps its own headers in order, and tells the support id', () => {
   expect(
-    clientHeaders(['X-A', '1', 'Set-Cookie', 'a=1', 'Set-Cookie', 'b=2'], 'support-1'),
+    clientHeaders(
+      { status: 200, headers: ['X-A', '1', 'Set-Cookie', 'a=1', 'Set-Cookie', 'b=2'] },
+      'support-1',
+    ),
   ).toEqual([
     ...['X-A', '1', 'Set-Cookie', 'a=1', 'Set-Cookie', 'b=2'],
     ...['Sallyport-Request-Id', 'support-1'],
@@ -34,7 +37,10 @@ test.each([
   ['a connection header', ['Connection', 'close']],
   ['a framing of its own', ['Transfer-Encoding', 'chunked']],
 ])('%s goes no further', (_name, headers) => {
-  expect(clientHeaders(headers, 'support-1')).toEqual(['Sallyport-Request-Id', 'support-1'])
+  expect(clientHeaders({ status: 200, headers }, 'support-1')).toEqual([
+    'Sallyport-Request-Id',
+    'support-1',
+  ])
 })
 
 test('the head of a 101 is complete and has nothing of ours from the other side', () => {

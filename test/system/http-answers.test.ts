@@ -198,6 +198,14 @@ describe.each(['open', 'talkative'])('an answer of the origin of %s', name => {
       for (const field of fields) expect(received.received).toContain(`${field}\r\n`)
     })
 
+    test('RFC 9110 §15.5.22: the protocol for which another upgrade would be taken', async () => {
+      const fields = ['Connection: Upgrade', 'Upgrade: TLS/1.3, HTTP/1.1', 'Content-Length: 2']
+      const received = await receive(`${head('HTTP/1.1 426 Upgrade Required', ...fields)}ok`)
+      expect([received.line, received.body]).toEqual(['HTTP/1.1 426 Upgrade Required', 'ok'])
+      expect(received.all('upgrade')).toEqual(['TLS/1.3, HTTP/1.1'])
+      expect(received.all('connection')).toEqual(['Upgrade, close'])
+    })
+
     test('RFC 9112 §7.1.2: trailers, but none that frame, route or say who asks (RFC 9110 §6.5.1)', async () => {
       const trailers = ['X-Sum: 1', 'Set-Cookie: a=1', 'Sallyport-Sign-In: x', 'Content-Length: 9']
       const received = await receive(
@@ -227,6 +235,7 @@ describe.each(['open', 'talkative'])('an answer of the origin of %s', name => {
       for (const name of ['x-mine', 'keep-alive', 'proxy-authenticate', 'proxy-connection', 'te']) {
         expect(names).not.toContain(name)
       }
+      expect(names).not.toContain('upgrade')
       expect(received.all('connection')).toEqual(['close'])
     })
 

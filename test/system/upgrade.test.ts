@@ -214,6 +214,8 @@ test.each([
 test('that the origin declines is answered as the origin says', async () => {
   const answer = await exchangeRaw(gateway(), request('/declines'))
   expect(answer).toMatch(/^HTTP\/1\.1 426 Upgrade Required\r\n.*\r\n\r\nno\/1$/s)
+  // RFC 9110 §15.5.22: what it would agree to, on a connection that ends.
+  expect(answer).toMatch(/\r\nUpgrade: echo\/2\r\n.*Connection: Upgrade, close\r\n/s)
 })
 
 test('RFC 9110 §7.8: may be switched to several layers, however they are spelt', async () => {

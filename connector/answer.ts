@@ -124,9 +124,11 @@ export class Answer implements OriginSink {
     this.#headers = headers
     const translated = status === 426 ? upgradeHeaders : responseHeaders
     this.#head = { status, reason, headers: translated(this.#translation, headers) }
+    // Whatever comes behind it is no part of it, be it nothing that could be read.
+    if (!this.#mayHaveBody(status)) return this.end([])
     const length = headerValue(headers, 'content-length')
     if (length === undefined) this.#flush = setImmediate(() => this.#stream())
-    else if (Number(length) > singleMessageBytes && this.#mayHaveBody(status)) this.#stream()
+    else if (Number(length) > singleMessageBytes) this.#stream()
     else this.#flush = setImmediate(() => this.#waitForWhole())
   }
 

@@ -172,6 +172,19 @@ describe.each(['open', 'talkative'])('an answer of the origin of %s', name => {
     })
 
     test.each([
+      ['HEAD /answer', '200 OK', ['Content-Length: 2'], 'ok'],
+      ['HEAD /answer', '200 OK', ['Transfer-Encoding: chunked'], '2\r\nok\r\n0\r\n\r\n'],
+      ['HEAD /answer', '404 Not Found', [], '<html>'],
+      ['GET /answer', '304 Not Modified', [], '<html>'],
+    ])(
+      'RFC 9112 §6.3: %s, %s, %j without the body that it cannot have',
+      async (request, status, framing, text) => {
+        const received = await receive(head(`HTTP/1.1 ${status}`, ...framing) + text, { request })
+        expect([received.line, received.body]).toEqual([`HTTP/1.1 ${status}`, ''])
+      },
+    )
+
+    test.each([
       [
         'RFC 9110 §15.3.7: a part, and which',
         '206 Partial Content',

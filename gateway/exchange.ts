@@ -253,10 +253,20 @@ export class Exchange {
   #respond(frame: ResponseFrame): void {
     const { res, incoming } = this.request
     const headers = clientHeaders(frame, incoming.requestId)
+    if (frame.status === 205) return this.#reset(frame, headers)
     if (frame.bodyFollows) return this.#stream(frame, headers)
     this.#wholeBytes = frame.body.length
     res.sendWhole(frame.status, frame.reason, headers, frame.body)
     this.#responded(frame.status)
+    this.#done({})
+  }
+
+  /** It has no content, and says so: clients differ in whether they look for any (RFC 9110 §15.3.6). */
+  #reset({ reason, bodyFollows }: ResponseFrame, headers: readonly string[]): void {
+    const others = headers.filter((_, i) => headers[i & ~1]?.toLowerCase() !== 'content-length')
+    this.request.res.sendWhole(205, reason, others, Buffer.alloc(0))
+    this.#responded(205)
+    if (bodyFollows) this.#cancelConnector('aborted')
     this.#done({})
   }
 

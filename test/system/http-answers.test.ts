@@ -162,6 +162,17 @@ describe.each(['open', 'talkative'])('an answer of the origin of %s', name => {
     })
 
     test.each([
+      ['a length', 'Content-Length: 2', 'ok'],
+      ['chunks', 'Transfer-Encoding: chunked', '2\r\nok\r\n0\r\n\r\n'],
+      ['much', 'Content-Length: 100000', 'x'.repeat(100_000)],
+    ])('RFC 9110 §15.3.6: 205 without its content, behind %s', async (_how, field, text) => {
+      const received = await receive(head('HTTP/1.1 205 Reset Content', field, 'X-A: 1') + text)
+      expect([received.line, received.body]).toEqual(['HTTP/1.1 205 Reset Content', ''])
+      expect(received.all('content-length')).toEqual(['0'])
+      expect(received.all('x-a')).toEqual(['1'])
+    })
+
+    test.each([
       ['with the length that GET would have', ['Content-Length: 5'], ['5']],
       ['without a length where GET would have chunks', ['Transfer-Encoding: chunked'], []],
     ])('RFC 9110 §9.3.2: an answer to HEAD %s, and no body', async (_how, framing, lengths) => {

@@ -165,6 +165,9 @@ describe('an answer over HTTP/2', () => {
   test('to HEAD has its length and no body; 204 and 304 have none', async () => {
     const head = await client.send('/bytes/500', { headers: { ':method': 'HEAD' } })
     expect([head.status, head.header('content-length'), head.text]).toEqual([200, '500', ''])
+    origin.at('/205', (_req, res) => res.writeHead(205, { 'content-length': 2 }).end('ok'))
+    // RFC 9110 §15.3.6: a length of two and no octets would be a broken stream.
+    expect(await client.send('/205')).toMatchObject({ status: 205, text: '', code: 0 })
     origin.at('/204', (_req, res) => res.writeHead(204).end())
     origin.at('/304', (_req, res) => res.writeHead(304, { etag: '"a"' }).end())
     expect(await client.send('/204')).toMatchObject({ status: 204, text: '', code: 0 })

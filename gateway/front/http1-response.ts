@@ -7,7 +7,7 @@ import { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
-import { pairsOf, withLengthLast } from '#infra/http.ts'
+import { headerValue, pairsOf, withLengthLast } from '#infra/http.ts'
 import {
   type ClientResponse,
   fieldLines,

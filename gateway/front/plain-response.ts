@@ -90,10 +90,11 @@ export class PlainResponse extends EventEmitter implements ClientResponse {
   }
 
   sendHead(status: number, reason: string, headers: readonly string[]): void {
-    const dated = isDated(headers) ? headers : [...headers, 'Date', httpDate()]
-    const how = this.#isLast ? [] : ['Connection', 'keep-alive', 'Keep-Alive', this.#keepAlive]
+    const isUsual = !this.#isLast && !namesProtocol(headers)
+    const date = isDated(headers) ? [] : ['Date', httpDate()]
+    const how = isUsual ? [...date, 'Connection', 'keep-alive', 'Keep-Alive', this.#keepAlive] : []
     try {
-      this.#streaming().sendHead(status, reason, [...dated, ...how])
+      this.#streaming().sendHead(status, reason, [...headers, ...how])
     } catch (error) {
       this.#streamed?.detachSocket(this.#connection.socket)
       this.#streamed = undefined
@@ -151,9 +152,10 @@ export class PlainResponse extends EventEmitter implements ClientResponse {
 
   #closingLines(headers: readonly string[]): string {
     const date = isDated(headers) ? '' : `Date: ${httpDate()}\r\n`
-    return this.#isLast
-      ? `${date}Connection: close\r\n\r\n`
-      : `${date}Connection: keep-alive\r\nKeep-Alive: ${this.#keepAlive}\r\n\r\n`
+    const how = this.#isLast ? 'close' : 'keep-alive'
+    if (namesProtocol(headers)) return `Connection: Upgrade, ${how}\r\n${date}\r\n`
+    const keepAlive = this.#isLast ? '' : `Keep-Alive: ${this.#keepAlive}\r\n`
+    return `${date}Connection: ${how}\r\n${keepAlive}\r\n`
   }
 
   #write(head: string, body: Buffer): void {
@@ -196,6 +198,11 @@ function statusLine(status: number, reason: string): string {
     throw new RangeError(`${status} is not the status of an answer`)
   validateHeaderValue('reason', reason)
   return `HTTP/1.1 ${status} ${reason}\r\n`
+}
+
+/** Such a field is named as one of the connection's (RFC 9110 §7.8), as Http1Response does. */
+function namesProtocol(headers: readonly string[]): boolean {
+  return headerValue(headers, 'upgrade') !== undefined
 }
 
 function isDated(headers: readonly string[]): boolean {

@@ -59,6 +59,17 @@ const answers: Record<string, (res: ClientResponse) => void> = {
     res.write(Buffer.from('one'))
     res.endWith([])
   },
+  '/other-protocol': res =>
+    res.sendWhole(426, 'Upgrade Required', ['Upgrade', 'x'], Buffer.from('x')),
+  '/other-protocol-last': res => {
+    res.closeConnection()
+    res.sendWhole(426, 'Upgrade Required', ['Upgrade', 'x'], Buffer.from('x'))
+  },
+  '/other-protocol-streamed': res => {
+    res.sendHead(426, 'Upgrade Required', ['Upgrade', 'x'])
+    res.write(Buffer.from('one'))
+    res.endWith([])
+  },
   '/broken': res => {
     res.sendHead(200, 'OK', [])
     res.write(Buffer.from('half'))

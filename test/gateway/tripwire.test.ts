@@ -158,7 +158,10 @@ describe('an upgraded connection whose access has ended', () => {
     await once(server, 'listening')
     const accepted = once(server, 'connection')
     const client = connect((server.address() as AddressInfo).port, '127.0.0.1')
-    const [socket] = (await accepted) as [Socket]
+    const [[socket]] = (await Promise.all([accepted, once(client, 'connect')])) as [
+      [Socket],
+      unknown,
+    ]
     onTestFinished(() => {
       client.destroy()
       socket.destroy()
@@ -174,7 +177,10 @@ describe('an upgraded connection whose access has ended', () => {
       budget: new StreamBudget({ memoryBytes: 2 ** 24 }),
       onClosed: () => undefined,
     })
-    const closed = once(client, 'close').then(() => performance.now())
+    // One that breaks off is reset, which is an error to its client.
+    const closed = new Promise<number>(resolve =>
+      client.once('close', () => resolve(performance.now())),
+    )
     return { connection, closed, received: () => Buffer.concat(received) }
   }
   const frame = Buffer.concat([Buffer.from([0x82, 126, 0x10, 0x00]), Buffer.alloc(0x1000)])

@@ -97,8 +97,14 @@ function signInError(error: unknown): SallyportError {
   const detail = detailOf(error)
   const isAway =
     error instanceof TypeError ||
-    (error instanceof oidc.ClientError && error.code === 'OAUTH_TIMEOUT')
+    (error instanceof oidc.ClientError &&
+      (error.code === 'OAUTH_TIMEOUT' || isFailing(error.cause)))
   return new SallyportError(isAway ? 'sign_in_unavailable' : 'sign_in_failed', detail, {
     cause: error,
   })
+}
+
+/** It has not even looked at the code, or what stands in front of it has nobody to ask. */
+function isFailing(answer: unknown): boolean {
+  return answer instanceof Response && (answer.status >= 500 || answer.status === 429)
 }

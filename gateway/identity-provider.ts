@@ -12,6 +12,9 @@ import type { SignInParameters } from './sign-in-state.ts'
 /** Longest wait for one answer of the provider. */
 const providerTimeoutSeconds = 10
 
+/** The token of somebody in hundreds of groups makes an address that many servers refuse; without it providers ask. */
+const maxHintChars = 6_000
+
 export interface IdentityProvider {
   /** Where the browser goes to sign in. */
   authorizationUrl(parameters: SignInParameters, wanted: Challenge | undefined): Promise<URL>
@@ -68,7 +71,7 @@ export function createIdentityProvider(
       if (!provider.serverMetadata().end_session_endpoint) return undefined
       return oidc.buildEndSessionUrl(provider, {
         post_logout_redirect_uri: signedOutUri,
-        ...(idToken !== undefined && { id_token_hint: idToken }),
+        ...(idToken !== undefined && idToken.length <= maxHintChars && { id_token_hint: idToken }),
       })
     },
   }

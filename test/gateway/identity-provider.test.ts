@@ -1,4 +1,4 @@
-/** What becomes of a sign-in when the provider's token endpoint answers otherwise than it should. */
+/** What the gateway makes of a provider whose token endpoint answers otherwise than it should, and what it asks of one. */
 
 import { once } from 'node:events'
 import { createServer } from 'node:http'
@@ -15,6 +15,7 @@ const server = createServer((req, res) => {
     issuer,
     authorization_endpoint: `${issuer}/in`,
     token_endpoint: `${issuer}/to`,
+    end_session_endpoint: `${issuer}/out`,
   }
   const isDiscovery = req.url?.includes('openid-configuration')
   const { status, type, body } = isDiscovery
@@ -47,3 +48,16 @@ test.each([
   const parameters = { state: 's', nonce: 'n', codeVerifier: 'v'.repeat(43) }
   await expect(provider.idToken(callback, parameters)).rejects.toMatchObject({ code })
 })
+
+test.each([
+  [2_000, true],
+  [20_000, false],
+])(
+  'signing out with a token of %i characters makes an address that servers take',
+  async (chars, isHinted) => {
+    const url = await provider.endSessionUrl('x'.repeat(chars))
+    expect(url?.href.length).toBeLessThan(8_000)
+    expect(url?.searchParams.get('client_id')).toBe('sallyport')
+    expect(url?.searchParams.has('id_token_hint')).toBe(isHinted)
+  },
+)

@@ -5,8 +5,10 @@ import { createOrigins, type Origins } from './origin.ts'
 import { withTrailers } from './origin-alone.ts'
 import { withHttp2 } from './origin-http2.ts'
 import { withRaw } from './origin-raw.ts'
+import { withSignedInConnections } from './signed-in-connections.ts'
 
 export function openOrigins(maxConnections: number, dialer: Dialer): Origins {
-  const plain = withTrailers(createOrigins(maxConnections, dialer), dialer)
+  const shared = withSignedInConnections(createOrigins(maxConnections, dialer), dialer)
+  const plain = withTrailers(shared, dialer)
   return withRaw(withHttp2(plain, dialer), dialer)
 }

@@ -106,6 +106,21 @@ test('nor can a client say otherwise behind its body', async () => {
   expect(answer.json<Echo>().trailers).toEqual([['X-Checksum', '1']])
 })
 
+test('an origin that a user signs in to by NTLM takes nobody else for that user', async () => {
+  origin.at('/ntlm', (req, res) => {
+    const socket = req.socket as typeof req.socket & { user?: string }
+    const [, user] = /^NTLM (\w+)/.exec(req.headers.authorization ?? '') ?? []
+    if (user) socket.user = user
+    res.writeHead(socket.user ? 200 : 401, { 'www-authenticate': 'NTLM' }).end(socket.user)
+  })
+  const ask = async (user: string, headers: readonly [string, string][] = []) =>
+    (await (clients.get(user) as Client).send('/ntlm', { headers })).text
+  expect(await ask(bob)).toBe('')
+  expect(await ask(alice, [['Authorization', 'NTLM alice']])).toBe('alice')
+  expect(await ask(bob)).toBe('')
+  expect(await ask(alice)).toBe('alice')
+})
+
 test('an assertion verifies with the published keys, for this application and for a minute', async () => {
   const token = (await seenBy(alice))('Sallyport-Assertion') ?? ''
   const { answer, set } = await keySet()

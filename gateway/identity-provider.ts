@@ -18,8 +18,11 @@ const maxHintChars = 6_000
 export interface IdentityProvider {
   /** Where the browser goes to sign in. */
   authorizationUrl(parameters: SignInParameters, wanted: Challenge | undefined): Promise<URL>
-  /** Exchanges the code of a callback for the raw ID token, which openid-client has verified. */
-  idToken(callback: URL, parameters: SignInParameters): Promise<string>
+  /**
+   * Exchanges the code of a callback for the raw ID token, which openid-client has verified; undefined when the provider
+   * does not take the code, because it has been used or is too old (RFC 6749 §5.2).
+   */
+  idToken(callback: URL, parameters: SignInParameters): Promise<string | undefined>
   /** Where the browser goes to end the provider's session; undefined when the provider offers none. */
   endSessionUrl(idToken: string | undefined): Promise<URL | undefined>
 }
@@ -61,8 +64,11 @@ export function createIdentityProvider(
           idTokenExpected: true,
         })
         .catch(error => {
+          if (error instanceof oidc.ResponseBodyError && error.error === 'invalid_grant')
+            return null
           throw signInError(error)
         })
+      if (!tokens) return undefined
       if (!tokens.id_token) throw new SallyportError('sign_in_failed', 'no ID token')
       return tokens.id_token
     },

@@ -100,6 +100,8 @@ export class SignIn {
     const refusal = url.searchParams.get('error')
     if (refusal !== null) throw new SallyportError('sign_in_failed', `provider: ${refusal}`)
     const idToken = await this.#context.provider.idToken(url, parameters)
+    // Who reloads on the way brings a code for the second time.
+    if (idToken === undefined) return this.#beginAgain(visit, destination, 'the code was refused')
     const signedIn = await this.#signIn(incoming, idToken)
     const { wanted } = destination
     const session = { ...signedIn, ...(wanted && { stepUp: wantedKey(wanted) }) }
@@ -113,9 +115,11 @@ export class SignIn {
   async #startOver(visit: EndpointVisit, destination: Destination): Promise<void> {
     const session = await this.portalSession(visit.incoming)
     if (session) return this.#handOver(visit.res, destination, session, [])
-    if (destination.tries >= maxTries) {
-      throw new SallyportError('sign_in_failed', 'the browser keeps no cookie of the portal')
-    }
+    await this.#beginAgain(visit, destination, 'the browser keeps no cookie of the portal')
+  }
+
+  async #beginAgain(visit: EndpointVisit, destination: Destination, why: string): Promise<void> {
+    if (destination.tries >= maxTries) throw new SallyportError('sign_in_failed', why)
     await this.begin(visit, { ...destination, tries: destination.tries + 1 })
   }
 

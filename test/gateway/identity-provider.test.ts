@@ -36,7 +36,7 @@ afterAll(() => {
 })
 
 test.each([
-  ['refuses the code', 400, 'application/json', '{"error":"invalid_grant"}', 'sign_in_failed'],
+  ['refuses us', 401, 'application/json', '{"error":"invalid_client"}', 'sign_in_failed'],
   ['answers what is no token', 200, 'application/json', '[]', 'sign_in_failed'],
   ['fails', 500, 'application/json', '{}', 'sign_in_unavailable'],
   ['is not there, says its proxy', 503, 'text/html', '<h1>503</h1>', 'sign_in_unavailable'],

@@ -322,6 +322,19 @@ test('who opens an address that is too long to be carried through the sign-in co
   expect([page.status, page.url]).toEqual([200, at])
 })
 
+test('who reloads on the way back from the provider is signed in all the same', async () => {
+  using agent = new UserAgent()
+  const { password = '' } =
+    system.parts.identityProvider.users.find(({ name }) => name === visitor.user) ?? {}
+  const at = `http://${host()}/bytes/3`
+  const asked = vi.spyOn(agent, 'request')
+  await agent.signIn(at, visitor.user, password)
+  const back =
+    asked.mock.calls.map(([url]) => url).find(url => /^[^?]*portal[^?]*callback/.test(url)) ?? ''
+  const page = await agent.visit(back)
+  expect([page.status, page.url]).toEqual([200, at])
+})
+
 test.each([
   ['same-origin', 200],
   ['same-site', 403],

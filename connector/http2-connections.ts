@@ -9,8 +9,8 @@ import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import type { Destination } from './destination.ts'
 import type { Dialer } from './dial.ts'
-import { keepAliveTimeoutMs } from './origin.ts'
 import { asOriginError, connectTimeoutDetail, OriginError } from './origin-error.ts'
+import { keepAliveTimeoutMs } from './origin-pool.ts'
 
 /** Whoever waits for a connection. */
 export interface Waiting {

@@ -11,8 +11,9 @@ import { headerValue, isHopByHop, recordOf } from '#infra/http.ts'
 import { destinationOf } from './destination.ts'
 import type { Dialer } from './dial.ts'
 import { type Http2Connection, Http2Connections, type Waiting } from './http2-connections.ts'
-import { isRepeatable, type OriginRequest, type OriginSink, type Origins } from './origin.ts'
+import type { OriginRequest, OriginSink, Origins } from './origin.ts'
 import { asOriginError, OriginError } from './origin-error.ts'
+import { isRepeatable } from './origin-pool.ts'
 
 const { NGHTTP2_CANCEL, NGHTTP2_REFUSED_STREAM, NGHTTP2_FLAG_END_STREAM } = constants
 

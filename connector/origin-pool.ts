@@ -1,11 +1,14 @@
 /**
- * A request to an origin by the client library, on a connection of its pool.
+ * A request to an origin by the client library: on a connection of the destination's pool, or on one that it is given
+ * with the request sent already, whose answer it is to read (plain/).
  */
 
-import { type Dispatcher, Pool } from 'undici'
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { Client, type Dispatcher, Pool } from 'undici'
 import type { Application } from '#infra/contracts/application.ts'
 import { headerValue } from '#infra/http.ts'
-import type { Destination } from './destination.ts'
+import { type Destination, destinationOf } from './destination.ts'
 import type { Dialer } from './dial.ts'
 import type { OriginRequest, OriginSink } from './origin.ts'
 import { sendAlone } from './origin-alone.ts'
@@ -32,6 +35,7 @@ export interface PoolOptions {
   readonly keepAliveTimeout: number
 }
 
+/** As of the connections of a pool, so of the one that is given. */
 const common = {
   pipelining: 1,
   // Silence is the exchange's business (silence.ts), which knows who waits for whom.
@@ -55,10 +59,18 @@ export function openPool(destination: Destination, { dialer, ...options }: PoolO
   })
 }
 
+export interface SendOptions {
+  /** A connection on which the request has been sent: what is written of it goes no further, then its answer is read. */
+  readonly given?: Duplex | undefined
+  /** Left out, whether the request is repeatable. */
+  readonly mayRepeat?: boolean
+}
+
 /** As `Origins.send`. */
 export function send(
   target: Target,
   { request, sink }: { readonly request: OriginRequest; readonly sink: OriginSink },
+  { given, mayRepeat = isRepeatable(request) }: SendOptions = {},
 ): () => void {
   const { pool, servername } = target
   let controller: Dispatcher.DispatchController | undefined
@@ -68,7 +80,7 @@ export function send(
   /** As the origin told it. */
   let length: string | undefined
   let receivedBytes = 0
-  let triesLeft = isRepeatable(request) ? 1 : 0
+  let triesLeft = mayRepeat ? 1 : 0
   const handler: Dispatcher.DispatchHandler = {
     onRequestStart(started) {
       controller = started
@@ -104,13 +116,13 @@ export function send(
       if (isAborted) return
       if (!hasHead && isUnaskedContinue(error)) {
         target.isTalkative = true
-        if (isRepeatable(request)) {
+        if (mayRepeat) {
           abortAlone = sendAlone(target.dialer, target.application, request, sink)
           return
         }
       }
       // A kept connection that the origin closed at the same moment: nothing was answered, nothing can be harmed.
-      if (!hasHead && triesLeft-- > 0 && isConnectionClosed(error)) return dispatch()
+      if (!hasHead && triesLeft-- > 0 && isConnectionClosed(error)) return dispatch(pool)
       // The library takes space behind a length for a digit of it, and finds the body too short at its end.
       if (length !== undefined && isLengthMismatch(error) && receivedBytes === Number(length))
         return sink.end([])
@@ -122,20 +134,36 @@ export function send(
     controller?.abort(new Error('aborted'))
     abortAlone?.()
   }
-  const dispatch = () => {
-    pool.dispatch(
+  const dispatch = (dispatcher: Dispatcher) => {
+    dispatcher.dispatch(
       {
         path: request.target,
         method: request.method as Dispatcher.HttpMethod,
         headers: request.headers,
         body: request.body,
         servername,
+        ...(dispatcher !== pool && { reset: true }),
       } as Dispatcher.DispatchOptions,
       handler,
     )
   }
-  dispatch()
+  dispatch(given ? clientOf(target, given) : pool)
   return abort
+}
+
+/** For one request. */
+function clientOf({ application }: Target, given: Duplex): Client {
+  let isGiven = false
+  return new Client(destinationOf(application).origin, {
+    ...common,
+    connect: (_, callback) => {
+      const gone = () => new OriginError('origin_unreachable', 'closed', true)
+      if (isGiven) return callback(given.errored ?? gone(), null)
+      isGiven = true
+      // The library does not expect it at once. It takes any stream.
+      queueMicrotask(() => callback(null, given as Socket))
+    },
+  })
 }
 
 /** May be sent again when the connection was closed at the same moment: nothing can be harmed. */
@@ -157,7 +185,8 @@ function isLengthMismatch(error: Error): boolean {
   return codeOf(error) === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH'
 }
 
-function isConnectionClosed(error: Error): boolean {
+/** Before anything was answered it may have been closed at the moment when the request was sent. */
+export function isConnectionClosed(error: Error): boolean {
   const code = codeOf(error)
   return code === 'UND_ERR_SOCKET' || code === 'ECONNRESET' || code === 'EPIPE'
 }

@@ -1,6 +1,6 @@
 /**
  * The HTTP client towards origins: connections kept alive for each destination. They are made in one place (dial.ts), which
- * judges addresses and certificates.
+ * judges addresses and certificates. Most exchanges need no client library (plain/); it does the others (origin-pool.ts).
  */
 
 import type { IncomingMessage } from 'node:http'
@@ -16,6 +16,8 @@ import { sendAlone } from './origin-alone.ts'
 import type { OriginError } from './origin-error.ts'
 import { keepAliveTimeoutMs, openPool, send, type Target } from './origin-pool.ts'
 import { upgrade } from './origin-upgrade.ts'
+import type { PlainConnections } from './plain/connections.ts'
+import { PlainOrigins } from './plain/origins.ts'
 
 /** An idle connection that a user has for themselves is kept this long, and so many users are kept in mind. */
 const ownedKeepAliveTimeoutMs = 10_000
@@ -81,14 +83,15 @@ export interface Origins extends AsyncDisposable {
 
 export function createOrigins(maxConnections: number, dialer: Dialer): Origins {
   const pools = new Map<string, Pool>()
+  const plain = new PlainOrigins(dialer, maxConnections)
   /** Found once for each state of an application. */
-  const known = new WeakMap<Application, Target>()
-  const targetFor = (application: Application): Target => {
+  const known = new WeakMap<Application, SharedTarget>()
+  const targetFor = (application: Application): SharedTarget => {
     let target = known.get(application)
     if (!target) {
       const destination = destinationOf(application)
       const pool = poolOf(destination)
-      target = targetOf(application, dialer, pool)
+      target = { ...targetOf(application, dialer, pool), plain: plain.to(destination) }
       known.set(application, target)
     }
     return target
@@ -108,17 +111,23 @@ export function createOrigins(maxConnections: number, dialer: Dialer): Origins {
   return {
     send(application, request, sink) {
       const { connectionOwner: owner } = request
-      const target: Target =
+      const target: SharedTarget =
         owner === undefined ? targetFor(application) : owned.targetFor(owner, application, dialer)
       if (target.isTalkative) return sendAlone(dialer, application, request, sink)
-      return send(target, { request, sink })
+      return target.plain?.send(target, request, sink) ?? send(target, { request, sink })
     },
     upgrade: (application, request, sink) => upgrade(dialer, application, request, sink),
     async [Symbol.asyncDispose]() {
+      plain[Symbol.dispose]()
       const all = [...pools.values(), ...owned.pools()]
       await Promise.all(all.map(pool => pool.destroy()))
     },
   }
+}
+
+interface SharedTarget extends Target {
+  /** Left out where connections have owners. */
+  readonly plain?: PlainConnections
 }
 
 function targetOf(application: Application, dialer: Dialer, pool: Pool): Target {

@@ -4,11 +4,14 @@
  */
 
 import { z } from 'zod'
+import type { RegisteredApplication } from '#infra/contracts/application.ts'
 import { NamedLocationInput } from '#infra/contracts/conditional-access/named-location.ts'
 import { PolicyInput } from '#infra/contracts/conditional-access/policy.ts'
 import { WhatIf } from '#infra/contracts/conditional-access/what-if.ts'
+import type { Applications } from '../applications.ts'
 import { analysisOf } from '../conditional-access/evaluation.ts'
 import type { Resources } from '../conditional-access/policies.ts'
+import { remarksOn } from '../conditional-access/remarks.ts'
 import { ById, noContent } from './application-routes.ts'
 import type { AdminContext, AdminServer } from './context.ts'
 import { listOf, page, readOf, select } from './list.ts'
@@ -157,7 +160,7 @@ function changeRoutes(app: AdminServer, { audit }: AdminContext, offered: Offere
   })
 }
 
-function evaluateRoute(app: AdminServer, { policies, whatIf }: AdminContext): void {
+function evaluateRoute(app: AdminServer, { policies, whatIf, applications }: AdminContext): void {
   app.route({
     method: 'POST',
     url: `${root}/evaluate`,
@@ -170,7 +173,18 @@ function evaluateRoute(app: AdminServer, { policies, whatIf }: AdminContext): vo
     handler: async req => {
       const answer = await whatIf(req.body)
       const value = analysisOf(policies.list(), answer, req.body.appliedPoliciesOnly)
-      return { value, decision: answer.decision } as never
+      const remarks = remarksOn(named(applications, req.body), req.body.signInIdentity)
+      return { value, decision: answer.decision, remarks } as never
     },
   })
+}
+
+/** As policies may name it. @throws Refusal when there is none: a decision about nothing would be a grant. */
+function named({ get }: Applications, { signInContext }: WhatIf): RegisteredApplication {
+  const [name = ''] = signInContext.includeApplications
+  try {
+    return get(name.toLowerCase()).value
+  } catch {
+    return get(name).value
+  }
 }

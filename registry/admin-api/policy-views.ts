@@ -43,5 +43,9 @@ export const WhatIfAnswer = z
         }),
     ),
     decision: Decision,
+    remarks: z
+      .array(z.string())
+      .optional()
+      .describe('What comes of a request whatever policies say: no assignment, no sign-in.'),
   })
   .describe('Whether each policy applies, and the decision of all together.')

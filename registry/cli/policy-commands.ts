@@ -252,7 +252,7 @@ function factOf(text: string): [string, string | number | boolean] {
   return [name, /^-?\d+(\.\d+)?$/.test(value) ? Number(value) : value]
 }
 
-function verdictText({ value, decision }: z.output<typeof WhatIfAnswer>): string {
+function verdictText({ value, decision, remarks = [] }: z.output<typeof WhatIfAnswer>): string {
   const rows = value.map(
     ({ displayName, state, policyApplies, outcome, analysisReasons, reasons }) => [
       policyApplies ? (outcome ?? '') : 'does not apply',
@@ -261,7 +261,8 @@ function verdictText({ value, decision }: z.output<typeof WhatIfAnswer>): string
       policyApplies ? reasons.join(', ') : analysisReasons,
     ],
   )
-  const lines = decision.reasons.map(reason => `  ${printable(reasonSentence(reason))}\n`)
+  const said = [...decision.reasons.map(reasonSentence), ...remarks]
+  const lines = said.map(sentence => `  ${printable(sentence)}\n`)
   const policies = rows.length > 0 ? `\n${table(['VERDICT', 'STATE', 'POLICY', 'WHY'], rows)}` : ''
   return `${decision.outcome}\n${lines.join('')}${policies}`
 }

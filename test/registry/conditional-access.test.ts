@@ -4,11 +4,13 @@
  */
 
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { RegisteredApplication } from '#infra/contracts/application.ts'
 import { AuditEvent } from '#infra/contracts/audit.ts'
 import { Revocation, revocationKey } from '#infra/contracts/policy.ts'
 import { createLogger } from '#infra/log.ts'
 import { watchBucket } from '#infra/snapshot.ts'
 import { buckets, subjects } from '#infra/subjects.ts'
+import { remarksOn } from '../../registry/conditional-access/remarks.ts'
 import entra from '../policy/fixtures/entra-export.json' with { type: 'json' }
 import locations from '../policy/fixtures/entra-locations.json' with { type: 'json' }
 import { type Answer, listen, startTestRegistry, type TestRegistry } from './fixture.ts'
@@ -420,4 +422,33 @@ test('what needs policy says so while there is none', async () => {
     signInConditions: {},
   })
   expect({ status, code: body.code }).toEqual({ status: 503, code: 'policy_unavailable' })
+})
+
+test('a what-if says what policies do not: who is assigned, who need not sign in, what nobody reaches', () => {
+  const urls = { externalUrl: 'http://wiki.example/', internalUrl: 'http://wiki.internal/' }
+  const application = (publishing: object | null, ...assigned: [string, string][]) =>
+    RegisteredApplication.parse({
+      id: 'wiki',
+      appId: '7f3a7c5e-3a5e-4d1c-9b1a-0c5d1f2e3a4b',
+      displayName: 'Wiki',
+      createdDateTime: '2026-01-01T00:00:00Z',
+      onPremisesPublishing: publishing && { ...urls, ...publishing },
+      appRoleAssignments: assigned.map(([principalType, principalId]) => ({
+        id: principalId,
+        principalType,
+        principalId,
+        createdDateTime: '2026-01-01T00:00:00Z',
+      })),
+    })
+  const remarks = (asked: RegisteredApplication, groups?: string[]) =>
+    remarksOn(asked, { userId: 'ada@example.com', groups }).join()
+  const forStaff = application({}, ['Group', 'staff'])
+  expect(remarks(application({}, ['User', 'Ada@example.com']))).toBe('')
+  expect(remarks(forStaff, ['staff'])).toBe('')
+  expect(remarks(forStaff)).toMatch(/^Unless ada@example\.com is a member of staff/)
+  for (const outside of [remarks(forStaff, ['sales']), remarks(application({}))])
+    expect(outside).toMatch(/^ada@example\.com is not assigned to "wiki"/)
+  expect(remarks(application(null))).toContain('is not published')
+  const open = application({ externalAuthenticationType: 'passthru' })
+  expect(remarks(open)).toContain('lets everybody in without signing in')
 })

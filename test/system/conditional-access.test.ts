@@ -602,4 +602,7 @@ test('the command line imports an export, and asks what would be decided', async
   const told = await run('policy', 'what-if', ...asked, '--client', 'browser', '--amr', 'pwd')
   expect(told.stdout).toMatch(/^challenge\n {2}This needs a sign-in with a second factor\./)
   expect(told.stdout).toContain('CA002')
+  const nothing = await run('policy', 'what-if', '--user', 'bob@example.com', '--app', 'nope')
+  expect(nothing).toMatchObject({ status: 1, stdout: '' })
+  expect(nothing.stderr).toContain('there is no application "nope"')
 })

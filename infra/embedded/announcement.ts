@@ -38,6 +38,7 @@ export function announcementText(system: System): string {
     '',
     `  Portal             ${system.portal}`,
     `  Identity provider  ${identityProvider.issuer}`,
+    `  Admin API          ${system.admin.url}`,
     ...furtherGateways(system),
     '',
     ...signInAs(system),

@@ -11,7 +11,8 @@ import type { Logger } from '../log.ts'
 import type { DataFolder } from './data-folder.ts'
 import { startIdentityProvider } from './identity-provider.ts'
 import { type KeptNatsServer, keepNatsServer } from './kept-nats-server.ts'
-import { freePort, portProblem } from './ports.ts'
+import { keptPort } from './kept-port.ts'
+import { freePort } from './ports.ts'
 import type { Publication, SampleName } from './publications.ts'
 import { startSampleApplications } from './sample-applications.ts'
 
@@ -90,7 +91,10 @@ async function startBus(options: PartsOptions, authority: string): Promise<KeptN
     log,
     ...(signal && { signal }),
     // Connectors remember where they found the bus.
-    ...(!isBusPlain && { authority, webPort: await keptPort(options, 'connector-bus-port') }),
+    ...(!isBusPlain && {
+      authority,
+      webPort: await keptPort(options, 'connector-bus-port', 'connectors have to hear of it'),
+    }),
   })
 }
 
@@ -129,20 +133,6 @@ async function embedded(options: PartsOptions): Promise<IdentityProvider & Async
     users: provider.users,
     [Symbol.asyncDispose]: async () => provider[Symbol.asyncDispose](),
   }
-}
-
-/** A port that others remember: the one of the last run, if it is free. */
-async function keptPort(
-  { folder, log }: PartsOptions,
-  name: string,
-  advice = 'connectors have to hear of it',
-): Promise<number> {
-  const kept = Number(await folder.recall(name))
-  if (kept > 0 && (await portProblem(kept)) === undefined) return kept
-  if (kept > 0) log.warn(`port ${kept} (${name}) is taken; another one is used, ${advice}`)
-  const port = await freePort()
-  await folder.remember(name, String(port))
-  return port
 }
 
 async function external(provider: ExternalIdentityProvider): Promise<IdentityProvider> {

@@ -28,6 +28,8 @@ export interface ServicesOptions {
   portal: string
   /** Of the first gateway. */
   place: Place
+  /** Of the first registry; a free one unless given. */
+  adminPort?: number
   /** For all of them, before their own. */
   environment: Environment
   logLevel: LogLevel
@@ -130,7 +132,9 @@ export class Services implements AsyncDisposable {
     if (role === 'connector') return { ...common, ...(await this.#connector(name, asked)) }
     if (role === 'policy') return { ...common, ...this.#policy(name) }
     // A process that is started again must listen where it did before: the port is chosen here.
-    const port = role === 'gateway' && isFirst ? this.#options.place.port : await freePort()
+    const { place, adminPort } = this.#options
+    const first = role === 'gateway' ? place.port : adminPort
+    const port = (isFirst ? first : undefined) ?? (await freePort())
     return { ...common, ...(role === 'gateway' ? this.#gateway(name, port) : this.#registry(port)) }
   }
 

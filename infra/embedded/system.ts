@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import type { Environment } from '../config.ts'
 import type { Logger, LogLevel } from '../log.ts'
 import { type DataFolder, openDataFolder } from './data-folder.ts'
+import { adminPort } from './kept-port.ts'
 import { keepNextConnector } from './next-connector.ts'
 import { type EmbeddedParts, type ExternalIdentityProvider, startParts } from './parts.ts'
 import { freePort } from './ports.ts'
@@ -91,6 +92,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       spillDirectory: await folder.part('audit'),
       portal,
       place,
+      adminPort: await adminPort({ ...options, folder, gatewayPort: port }),
     }),
   )
   const applications = await startServices(services, { options, parts, admin, place })

@@ -301,6 +301,7 @@ describe('sallyport up', { timeout: 90_000 }, () => {
     expect(await ended(first)).toBe(0)
     const after = await announced(up(data))
     expect(after.adminToken).toBe(before.adminToken)
+    expect(after.admin).toBe(before.admin)
     expect(after.identityProvider).toBe(before.identityProvider)
     const { port } = new URL(after.portal)
     expect(after.applications.find(({ name }) => name === 'wiki')).toEqual({

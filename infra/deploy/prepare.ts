@@ -8,6 +8,7 @@
 
 import { randomBytes } from 'node:crypto'
 import { chmod, readdir, readFile, writeFile } from 'node:fs/promises'
+import { isIP } from 'node:net'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { keepAuthority } from '../authority.ts'
@@ -69,13 +70,44 @@ async function keptSecret(file: string): Promise<string> {
   return secret
 }
 
+/** Without port and scheme. */
+const hostName = /^(?=.{1,253}$)[a-z0-9_][a-z0-9_-]{0,62}(\.[a-z0-9_][a-z0-9_-]{0,62})*$/i
+
+const usage = `node infra/deploy/prepare.ts [--name bus.example.com…] [folder [node…]]
+
+  folder  where the secrets go (default: infra/deploy/secrets)
+  node    names of the bus's servers among themselves (default: nats-1 nats-2 nats-3)
+  --name  a name of the bus that connectors use; repeatable
+`
+
+/** Exit status of a wrong call. */
+const wrongUsage = 2
+
+function readArguments() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: { name: { type: 'string', multiple: true }, help: { type: 'boolean', short: 'h' } },
+    })
+  } catch (error) {
+    process.stderr.write(`${(error as Error).message}\n\n${usage}`)
+    process.exit(wrongUsage)
+  }
+}
+
 if (import.meta.main) {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: { name: { type: 'string', multiple: true } },
-  })
+  const { values, positionals } = readArguments()
   const [folder = join(import.meta.dirname, 'secrets'), ...given] = positionals
   const nodes = given.length > 0 ? given : ['nats-1', 'nats-2', 'nats-3']
-  const written = await prepare(folder, { nodes, ...(values.name && { names: values.name }) })
-  process.stdout.write(`${folder}: ${written.join(', ')}\n`)
+  const names = values.name ?? []
+  const strange = [...nodes, ...names].find(name => !hostName.test(name) && isIP(name) === 0)
+  if (values.help) {
+    process.stdout.write(usage)
+  } else if (strange !== undefined) {
+    process.stderr.write(`"${strange}" is no host name, as bus.example.com is\n\n${usage}`)
+    process.exitCode = wrongUsage
+  } else {
+    const written = await prepare(folder, { nodes, names })
+    process.stdout.write(`${folder}: ${written.join(', ')}\n`)
+  }
 }

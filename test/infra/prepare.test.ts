@@ -2,6 +2,7 @@
 
 import { execFile } from 'node:child_process'
 import { X509Certificate } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
@@ -12,6 +13,7 @@ import { findNatsServer } from '#infra/embedded/nats-binary.ts'
 import { signerOf } from '#infra/nkey.ts'
 import { busRoles } from '#infra/permissions.ts'
 import { binary } from '../harness/nats.ts'
+import { runProgram } from '../harness/programs.ts'
 
 const nodes = ['nats-1', 'nats-2', 'nats-3']
 
@@ -78,4 +80,16 @@ test('what is there is kept, so that running services still fit after an upgrade
 test('only the owner can enter the folder', async () => {
   await using secrets = await prepared()
   expect((await stat(secrets.folder)).mode & 0o777).toBe(0o700)
+})
+
+test.each([
+  [['--frob'], "Unknown option '--frob'"],
+  [['--name', 'https://bus.example.com'], '"https://bus.example.com" is no host name'],
+])('a wrong call says how it is called, and writes nothing: %j', async (words, reason) => {
+  const folder = join(tmpdir(), 'sallyport-never-written')
+  const called = runProgram(process.execPath, ['infra/deploy/prepare.ts', ...words, folder])
+  const { code, errors } = await called
+  expect([code, errors]).toEqual([2, expect.stringContaining(reason)])
+  expect(errors).toContain('prepare.ts [--name bus.example.com…] [folder [node…]]')
+  expect(existsSync(folder)).toBe(false)
 })

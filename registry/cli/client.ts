@@ -32,10 +32,18 @@ export class RefusedBySystem extends CommandFailure {
   override name = 'RefusedBySystem'
   readonly status: number
   readonly code: string
-  constructor(status: number, code: string, message: string) {
+  /** What is wrong with which property. */
+  readonly problems: z.output<typeof Problem>['errors']
+  constructor(
+    status: number,
+    code: string,
+    message: string,
+    problems: z.output<typeof Problem>['errors'],
+  ) {
     super(message)
     this.status = status
     this.code = code
+    this.problems = problems
   }
 }
 
@@ -183,7 +191,7 @@ function refusal(status: number, text: string): CommandFailure | undefined {
   const { detail, code, errors } = problem.data
   const lines = errors.map(({ property, message }) => `  ${property}: ${message}`)
   const message = errors.length > 1 ? ['refused:', ...lines].join('\n') : detail
-  return new RefusedBySystem(status, code, message)
+  return new RefusedBySystem(status, code, message, errors)
 }
 
 function asJson(text: string): unknown {

@@ -2,8 +2,13 @@
 
 import { type Command, Option } from 'commander'
 import type { Environment } from '#infra/config.ts'
-import { type AdminClient, type ConnectionOptions, connectAdmin } from './client.ts'
-import { report, UsageError } from './failure.ts'
+import {
+  type AdminClient,
+  type ConnectionOptions,
+  connectAdmin,
+  RefusedBySystem,
+} from './client.ts'
+import { CommandFailure, report, UsageError } from './failure.ts'
 
 export interface CommonOptions extends ConnectionOptions {
   json?: true
@@ -47,9 +52,50 @@ export function clientCommands(program: Command, environment: Environment): Clie
         const { adminToken } = command.opts<{ adminToken?: string }>()
         refuseEmpty(command)
         refuseSecret(adminToken, '--admin-token', '--admin-token-file or SALLYPORT_ADMIN_TOKEN')
-        await run({ client: connectAdmin(options, environment), args, options })
+        const client = connectAdmin(options, environment)
+        await inOptions(command, () => run({ client, args, options }))
       })
     })
+  }
+}
+
+/** The option that says a property of the admin API: who gave one does not know the other. */
+const optionOf: Readonly<Record<string, string>> = {
+  connectorGroupId: '--group',
+  standbyConnectorGroupId: '--standby-group',
+  'onPremisesPublishing.externalUrl': '--external-url',
+  'onPremisesPublishing.connectTimeoutInSeconds': '--connect-timeout',
+  'onPremisesPublishing.firstByteTimeoutInSeconds': '--first-byte-timeout',
+  'onPremisesPublishing.idleTimeoutInSeconds': '--idle-timeout',
+  'onPremisesPublishing.streamIdleTimeoutInSeconds': '--stream-idle-timeout',
+  'onPremisesPublishing.lastLeaseMinutes': '--last-lease',
+  'onPremisesPublishing.originCertificateAuthorities': '--origin-ca',
+  'onPremisesPublishing.originServerName': '--origin-server-name',
+  'signInIdentity.userId': '--user',
+  'signInConditions.ipAddress': '--ip',
+  'signInConditions.country': '--country',
+  'signInConditions.clientAppType': '--client',
+  'signInConditions.devicePlatform': '--platform',
+  'signInConditions.signInRiskLevel': '--sign-in-risk',
+  'signInConditions.userRiskLevel': '--user-risk',
+  'signInConditions.httpMethod': '--method',
+  'signInConditions.dateTime': '--time',
+}
+
+/** Runs, and says of what was refused by which option of the command it was given. */
+async function inOptions(command: Command, run: () => Promise<void>): Promise<void> {
+  try {
+    await run()
+  } catch (error) {
+    if (!(error instanceof RefusedBySystem) || error.problems.length === 0) throw error
+    const lines = error.problems.map(({ property, message }) => {
+      const option = optionOf[property]
+      const isOwn = command.options.some(({ long }) => long === option)
+      if (!isOwn) return `${property}: ${message}`
+      return `${option}: ${message.replace('or null for the default', 'or default')}`
+    })
+    const text = lines.length > 1 ? ['refused:', ...lines].join('\n  ') : lines.join()
+    throw new CommandFailure(text)
   }
 }
 

@@ -10,6 +10,7 @@ import { ConfigurationError, type Environment } from '../config.ts'
 import type { Logger } from '../log.ts'
 import type { DataFolder } from './data-folder.ts'
 import { startIdentityProvider } from './identity-provider.ts'
+import { issuerProblem } from './issuer-problem.ts'
 import { type KeptNatsServer, keepNatsServer } from './kept-nats-server.ts'
 import { keptPort } from './kept-port.ts'
 import { freePort } from './ports.ts'
@@ -65,7 +66,7 @@ export async function startParts(options: PartsOptions): Promise<EmbeddedParts> 
   const nats = stack.use(await startBus(options, authority))
   const samples = stack.use(await startSampleApplications())
   const identityProvider = options.identityProvider
-    ? await external(options.identityProvider)
+    ? await external(options.identityProvider, options)
     : stack.use(await embedded(options))
   const owned = stack.move()
   return {
@@ -135,7 +136,10 @@ async function embedded(options: PartsOptions): Promise<IdentityProvider & Async
   }
 }
 
-async function external(provider: ExternalIdentityProvider): Promise<IdentityProvider> {
+async function external(
+  provider: ExternalIdentityProvider,
+  { log, signal }: PartsOptions,
+): Promise<IdentityProvider> {
   const clientSecretFile = provider.clientSecretFile && resolve(provider.clientSecretFile)
   if (clientSecretFile) {
     await readFile(clientSecretFile).catch(error => {
@@ -144,6 +148,10 @@ async function external(provider: ExternalIdentityProvider): Promise<IdentityPro
       )
     })
   }
+  // It may come later, and then all is well.
+  const problem = await issuerProblem(provider.issuer, signal)
+  if (problem !== undefined)
+    log.warn(`--identity-provider: ${problem}; nobody can sign in until that is mended`)
   return {
     issuer: provider.issuer,
     clientId: provider.clientId,

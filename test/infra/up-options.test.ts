@@ -1,7 +1,12 @@
 /** The options of `sallyport up`: what they mean, and that all problems are told at once, each with its fix. */
 
-import { describe, expect, it } from 'vitest'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { ConfigurationError } from '#infra/config.ts'
+import { issuerProblem } from '#infra/embedded/issuer-problem.ts'
+import { freePort } from '#infra/embedded/ports.ts'
 import { type RawUpOptions, readUpOptions } from '#infra/embedded/up-options.ts'
 
 const raw: RawUpOptions = {
@@ -128,5 +133,30 @@ describe('options', () => {
     const message = refusal({ clientId: 'a', clientSecretFile: 'b' })
     expect(message).toContain('--client-id: is for a provider of your own')
     expect(message).toContain('--client-secret-file: is for a provider of your own')
+  })
+})
+
+describe('an identity provider that is named', () => {
+  async function startProvider(own: (url: string) => unknown): Promise<string> {
+    const server = createServer((_, response) => response.end(JSON.stringify(own(url))))
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    onTestFinished(() => void server.close())
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    return url
+  }
+
+  it('is taken as it is when it spells itself so', async () => {
+    const url = await startProvider(own => ({ issuer: own }))
+    expect(await issuerProblem(url)).toBeUndefined()
+  })
+
+  it('is doubted when it does not answer, is none, or spells itself otherwise', async () => {
+    const url = await startProvider(own => ({ issuer: own }))
+    expect(await issuerProblem(`${url}/`)).toBe(
+      `the provider spells its issuer ${url}, and not ${url}/`,
+    )
+    expect(await issuerProblem(await startProvider(() => 'a page'))).toContain('no OpenID provider')
+    expect(await issuerProblem(`http://127.0.0.1:${await freePort()}`)).toContain('does not answer')
   })
 })

@@ -51,12 +51,25 @@ async function start(
   return startSystem({ ...options, ...surroundings, environment, counts: { connector, gateway } })
 }
 
+/** Variables of services that are given what the options say. */
+const decidedHere: Readonly<Record<string, string>> = {
+  SALLYPORT_GATEWAY_PORT: '--port',
+  SALLYPORT_GATEWAY_IDENTITY_PROVIDER: '--identity-provider',
+  SALLYPORT_GATEWAY_CLIENT_ID: '--client-id',
+  SALLYPORT_GATEWAY_CLIENT_SECRET: '--client-secret-file',
+  SALLYPORT_GATEWAY_CLIENT_SECRET_FILE: '--client-secret-file',
+  SALLYPORT_LOG_LEVEL: '--log-level',
+}
+
 /** What is misspelt is said once, and not by every service. */
 function knownOf({ environment, log }: Pick<SystemOptions, 'environment' | 'log'>): Environment {
   const { refused, doubtful } = unknownNames(environment)
   if (refused.length > 0)
     throw new ConfigurationError(`sallyport up cannot start:\n  ${refused.join('\n  ')}`)
   for (const { name, says } of doubtful) log.warn({ variable: name }, `${name}: ${says}`)
+  for (const [name, option] of Object.entries(decidedHere)) {
+    if (environment[name]) log.warn({ variable: name }, `${name}: is not used here; give ${option}`)
+  }
   const unknown = new Set(doubtful.map(({ name }) => name))
   return Object.fromEntries(Object.entries(environment).filter(([name]) => !unknown.has(name)))
 }

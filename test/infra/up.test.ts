@@ -83,6 +83,17 @@ async function refused(
   return { code, said }
 }
 
+/** What `up` says before it refuses to start. */
+async function refusedWith(environment: Record<string, string>, ...words: string[]) {
+  const child = spawn(process.execPath, ['sallyport.ts', 'up', '--port', '0', ...words], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    env: { ...process.env, ...environment },
+  })
+  const [said, [code]] = await Promise.all([text(child.stderr), once(child, 'exit')])
+  expect(code).toBe(78)
+  return said
+}
+
 /** The status of an external URL, asked of a gateway. Node does not resolve names below localhost. */
 async function statusOf(externalUrl: string, gateway: string): Promise<number | undefined> {
   const { host } = new URL(externalUrl)
@@ -352,12 +363,14 @@ describe('sallyport', () => {
   })
 
   it('refuses a variable that no service has, before it starts anything', async () => {
-    const child = spawn(process.execPath, ['sallyport.ts', 'up', '--port', '0'], {
-      stdio: ['ignore', 'ignore', 'pipe'],
-      env: { ...process.env, SALLYPORT_GATEWAY_PROT: '9000' },
-    })
-    const [said, [code]] = await Promise.all([text(child.stderr), once(child, 'exit')])
-    expect([code, said]).toEqual([78, expect.stringContaining('mean SALLYPORT_GATEWAY_PORT?')])
+    const said = await refusedWith({ SALLYPORT_GATEWAY_PROT: '9000' })
+    expect(said).toContain('did you mean SALLYPORT_GATEWAY_PORT?')
+  })
+
+  it('says which option takes the place of a variable that it does not use', async () => {
+    // That the data folder cannot be is what ends it.
+    const said = await refusedWith({ SALLYPORT_GATEWAY_PORT: '9000' }, '--data', '/dev/null')
+    expect(said).toContain('SALLYPORT_GATEWAY_PORT: is not used here; give --port')
   })
 
   it('names a nats-server that cannot be used', async () => {

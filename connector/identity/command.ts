@@ -69,6 +69,7 @@ async function enrolHost(source: string, environment: Environment): Promise<void
       log.info({ connector: known.connectorId }, 'enrolled already: the token was not used')
       return
     }
+    if (!known) refuseOtherGroup(decodeToken(token).group, environment)
     const connectorId = wishedId(environment)
     const identity = await enrol({ token, folder, connectorId, proxy, log })
     const { connectorId: id, connectorGroupId: group } = identity
@@ -161,6 +162,14 @@ function checkBeforeEnrolment(environment: Environment): void {
     if (!(error instanceof ConfigurationError)) throw error
     throw new ConfigurationError(`${error.message}\nThe token was not used.`, { cause: error })
   }
+}
+
+/** The token decides: whoever named another group would wait for a connector that serves elsewhere. */
+function refuseOtherGroup(group: string, { SALLYPORT_CONNECTOR_GROUP: named }: Environment): void {
+  if (!named || named === group) return
+  throw new ConfigurationError(
+    `SALLYPORT_CONNECTOR_GROUP: is ${named}, and the token is for the group ${group}; leave the variable out, or make a token with "sallyport connector-token --group ${named}". The token was not used.`,
+  )
 }
 
 /** A connector that enrols would not use what it gets then. */

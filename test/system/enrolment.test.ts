@@ -116,6 +116,9 @@ test('a configuration that cannot be used is refused before the token is used', 
   const elsewhere = connector(words, { SALLYPORT_BUS_URL_FILE: '/run/secrets/bus-url' })
   expect(await elsewhere.exited).toBe(exitConfiguration)
   expect(elsewhere.errors).toMatch(/SALLYPORT_BUS_URL_FILE .* so the token was not used/)
+  const astray = connector(words, { SALLYPORT_CONNECTOR_GROUP: 'lyon' })
+  expect(await astray.exited).toBe(exitConfiguration)
+  expect(astray.errors).toMatch(/_GROUP: is lyon, and the token is for the group paris; leave/)
   expect(await identity().read()).toBeUndefined()
 })
 

@@ -27,6 +27,7 @@ import {
 import { queues, subjects } from '#infra/subjects.ts'
 import { GroupLists } from './group-lists.ts'
 import type { State, Store } from './store.ts'
+import { TimeBudgets } from './time-budgets.ts'
 
 export interface ConnectorFeedOptions {
   bus: Bus
@@ -80,24 +81,31 @@ function serveRequests(
   lists: GroupLists,
 ) {
   const queue = queues.registry
+  const budgets = new TimeBudgets()
   return [
     bus.serve(subjects.applicationsRequests, {
       queue,
       request: ApplicationsRequest.extend(Asked.shape),
+      isIgnored: ({ subject }) => budgets.isOverdrawn(subject),
       handle: ({ since, after, nonce }, subject) => {
         const group = subject.slice(subject.lastIndexOf('.') + 1)
-        if (!groups.get(group)) log.warn({ group }, 'a connector asks for an unknown group')
-        const changes = since === undefined ? undefined : lists.changes(group, since)
-        const said = changes ?? lists.page(group, after)
-        const statement: ApplicationsStatement = { group, said }
-        return signStatement(signer, 'applications', { ...statement, nonce })
+        return budgets.spend(subject, () => {
+          if (!groups.get(group)) log.warn({ group }, 'a connector asks for an unknown group')
+          const changes = since === undefined ? undefined : lists.changes(group, since)
+          const said = changes ?? lists.page(group, after)
+          const statement: ApplicationsStatement = { group, said }
+          return signStatement(signer, 'applications', { ...statement, nonce })
+        })
       },
     }),
     bus.serve(subjects.keysRequest, {
       queue,
       request: Asked,
-      handle: ({ nonce }) =>
-        signStatement(signer, 'leaseKeys', { ...leaseKeySet(leaseKeys), nonce }),
+      isIgnored: ({ subject }) => budgets.isOverdrawn(subject),
+      handle: ({ nonce }, subject) =>
+        budgets.spend(subject, () =>
+          signStatement(signer, 'leaseKeys', { ...leaseKeySet(leaseKeys), nonce }),
+        ),
     }),
   ]
 }

@@ -150,7 +150,7 @@ function factRoutes(app: AdminServer, { signals, audit }: AdminContext): void {
       const { name } = req.params
       const { scope, about, ...statement } = req.body
       const revision = await signals.say(['fact', scope, about, name], statement)
-      const resource = `facts/${name}`
+      const resource = resourceOf({ about, scope, name })
       recordChange(audit, req, { outcome: 'updated', resource, changed: ['value'], revision })
       return reply.code(204).send()
     },
@@ -169,15 +169,16 @@ function factRoutes(app: AdminServer, { signals, audit }: AdminContext): void {
       const { name } = req.params
       const { scope, about } = req.query
       const revision = await signals.say(['fact', scope, about, name], { value: null })
-      recordChange(audit, req, {
-        outcome: 'deleted',
-        resource: `facts/${name}`,
-        changed: [],
-        revision,
-      })
+      const resource = resourceOf({ about, scope, name })
+      recordChange(audit, req, { outcome: 'deleted', resource, changed: [], revision })
       return reply.code(204).send()
     },
   })
+}
+
+/** Facts of one name may be about many: whom a change was about is said as well. */
+function resourceOf({ scope, about, name }: { scope: string; about: string; name: string }) {
+  return about === '' ? `facts/${name}` : `facts/${scope}/${about}/${name}`
 }
 
 function riskyUserView(signal: Signal) {

@@ -3,13 +3,16 @@
  * enforced, or loads while it says nothing and is refused by its name when it does.
  */
 
+import { jetstream } from '@nats-io/jetstream'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { z } from 'zod'
 import { RegisteredApplication } from '#infra/contracts/application.ts'
 import { AuditEvent } from '#infra/contracts/audit.ts'
 import { Revocation, revocationKey } from '#infra/contracts/policy.ts'
 import { createLogger } from '#infra/log.ts'
 import { watchBucket } from '#infra/snapshot.ts'
-import { buckets, subjects } from '#infra/subjects.ts'
+import { buckets, queues, subjects } from '#infra/subjects.ts'
+import { takeSignal } from '../../policy/signal-intake.ts'
 import { remarksOn } from '../../registry/conditional-access/remarks.ts'
 import entra from '../policy/fixtures/entra-export.json' with { type: 'json' }
 import locations from '../policy/fixtures/entra-locations.json' with { type: 'json' }
@@ -402,6 +405,32 @@ test('revoking the sessions of a user is published, and kept for whoever was not
   await expect
     .poll(() => tombstones.entries.has(revocationKey('user', 'ada@example.com')))
     .toBe(true)
+})
+
+test('a fact is kept, and the audit says which one was changed', async () => {
+  const bus = await registry.nats.connect('policy')
+  const store = jetstream(bus.connection)
+  bus.serve(subjects.signals, {
+    queue: queues.policy,
+    request: z.unknown(),
+    handle: (body, subject) => takeSignal(store, subject, body),
+  })
+  await bus.connection.flush()
+  const events = await listen(registry.nats, 'auditor', subjects.auditsLike('admin'))
+  const path = '/identity/conditionalAccess/facts/compliant'
+  const about = { scope: 'user', about: 'ada@example.com' }
+  for (const body of [{ value: true }, { value: true, ...about }])
+    expect((await registry.send('PUT', path, body)).status).toBe(204)
+  const gone = await registry.send('DELETE', `${path}?${new URLSearchParams(about)}`)
+  expect(gone.status).toBe(204)
+  const ofFacts = () => events.filter(({ resource }) => `${resource}`.endsWith('/compliant'))
+  await expect
+    .poll(() => ofFacts().map(({ outcome, resource }) => [outcome, resource]))
+    .toEqual([
+      ['updated', 'facts/compliant'],
+      ['updated', 'facts/user/ada@example.com/compliant'],
+      ['deleted', 'facts/user/ada@example.com/compliant'],
+    ])
 })
 
 test.each([

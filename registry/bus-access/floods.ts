@@ -8,7 +8,7 @@ import { connectorIdOf } from '#infra/contracts/connector.ts'
 
 const withinMs = 10_000
 const mostMessages = 5_000
-const mostBytes = 2 ** 28
+const mostBytes = 2 ** 26
 
 export interface Sent {
   readonly subject: string

@@ -191,7 +191,13 @@ function nextLink(req: FastifyRequest, position: Position): string {
   const options = new URLSearchParams(query)
   options.set('$skiptoken', Buffer.from(JSON.stringify(position)).toString('base64url'))
   const text = Array.from(options, ([name, value]) => `${name}=${encodeURIComponent(value)}`)
-  return `${req.protocol}://${req.host}${path}?${text.join('&')}`
+  return `${protocolOf(req)}://${req.host}${path}?${text.join('&')}`
+}
+
+/** As the client sees it: TLS ends at whatever stands in front. A link to http would carry the token in clear text. */
+function protocolOf(req: FastifyRequest): string {
+  const [outer] = String(req.headers['x-forwarded-proto'] ?? '').split(',')
+  return outer?.trim().toLowerCase() === 'https' ? 'https' : req.protocol
 }
 
 const Token = z.tuple([z.string(), z.string()])

@@ -86,6 +86,13 @@ describe('$orderby', () => {
   })
 })
 
+test('behind TLS the link to the next page leads there, and not to where the token would be read', async () => {
+  const linkWith = async (headers: Record<string, string>) =>
+    (await registry.send('GET', '/applications?$top=1', undefined, headers)).body['@odata.nextLink']
+  expect(await linkWith({ 'x-forwarded-proto': 'https' })).toMatch(/^https:\/\/127\.0\.0\.1:/)
+  expect(await linkWith({ 'x-forwarded-proto': 'gopher' })).toMatch(/^http:\/\//)
+})
+
 test('the next page is there, however long the names are that a list is ordered by', async () => {
   for (const id of ['long-1', 'long-2'])
     await publish(registry, id, { displayName: '漢'.repeat(256) })

@@ -38,7 +38,7 @@ export interface BusAccessOptions {
   /** In the system account. */
   system: Bus
   connectors: Store<Connector>
-  groups: State<ConnectorGroup>
+  groups: State<ConnectorGroup> & Pick<Store<ConnectorGroup>, 'sync'>
   trustDomain: string
   isRevoked: (serialNumber: string) => boolean
   audit: Audit
@@ -54,6 +54,9 @@ const movedGraceMs = 60_000
 
 /** The server gives up by then. */
 const answersWithinMs = 2_000
+
+/** Whether somebody is cut off waits for that as long as it takes. */
+const syncAgainMs = 100
 
 /** How long a refusal may wait for what another registry has just written. */
 const syncMs = 1_000
@@ -137,7 +140,11 @@ class Access implements BusAccess, AsyncDisposable {
   /** One that has just begun: it may have been let in by what was known before. */
   async #judge(connection: LiveConnection): Promise<void> {
     if (reasonAgainst(connection, this.#known) === undefined) return
-    await this.#sync()
+    // A registry that stood still, or is just coming back, knows nothing of whoever was enrolled meanwhile.
+    while (!(await this.#sync())) {
+      if (this.#resources.disposed) return
+      await sleep(syncAgainMs, undefined, { ref: false })
+    }
     await this.#endUnlessAllowed(connection)
   }
 
@@ -158,11 +165,16 @@ class Access implements BusAccess, AsyncDisposable {
     }
   }
 
-  async #sync(): Promise<void> {
-    const { promise: late, resolve } = Promise.withResolvers<void>()
-    const timer = setTimeout(resolve, syncMs)
-    await Promise.race([this.#options.connectors.sync().catch(() => undefined), late])
-    clearTimeout(timer)
+  /** False when it is not certain that everything is known. */
+  async #sync(): Promise<boolean> {
+    const { promise: late, resolve } = Promise.withResolvers<boolean>()
+    const timer = setTimeout(resolve, syncMs, false)
+    const { connectors, groups } = this.#options
+    const synced = Promise.all([connectors.sync(), groups.sync()]).then(
+      () => true,
+      () => false,
+    )
+    return await Promise.race([synced, late]).finally(() => clearTimeout(timer))
   }
 
   #inBackground(work: Promise<void>): void {

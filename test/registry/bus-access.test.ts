@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type KV, Kvm } from '@nats-io/kv'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import WebSocket from 'ws'
+import { openAudit } from '#infra/audit.ts'
 import { type Authority, keepAuthority } from '#infra/authority.ts'
 import { type Bus, connectBus, connectionName } from '#infra/bus.ts'
 import { dial } from '#infra/bus-connection.ts'
@@ -21,11 +22,12 @@ import { createLogger } from '#infra/log.ts'
 import { chainPem, createConnectorCertificate, createKey, keyPem } from '#infra/pki.ts'
 import { buckets, subjects } from '#infra/subjects.ts'
 import { admit, type Knowledge } from '../../registry/bus-access/admission.ts'
-import { endUnheard } from '../../registry/bus-access/bus-access.ts'
+import { endUnheard, openBusAccess } from '../../registry/bus-access/bus-access.ts'
 import { answerCallout } from '../../registry/bus-access/callout.ts'
 import { listWaiting } from '../../registry/bus-access/live-connections.ts'
 import { RegistryConfig } from '../../registry/config.ts'
 import { startRegistry } from '../../registry/registry.ts'
+import { openStore, type Store } from '../../registry/store.ts'
 import { binary } from '../harness/nats.ts'
 import { startWebClient, type WebClient } from '../harness/web-client.ts'
 
@@ -296,6 +298,42 @@ test('who was let in by what was known before a change is out again: nobody slip
   await behind[Symbol.asyncDispose]()
   await expect.poll(liveConnectors).not.toContain('racing')
   await expect(come(other, 'racing')).rejects.toThrow(/refuses our key/)
+})
+
+test('a registry that cannot know for certain who is enrolled cuts nobody off until it can', async () => {
+  const listed = await certify({ connectorId: 'unheard-of' })
+  await record('unheard-of', { certificates: [listed] })
+  await using client = await startWebClient()
+  await arrive(client, 'unheard-of')
+  await using stack = new AsyncDisposableStack()
+  const log = quiet
+  const store = stack.use(
+    await openStore(bus, { bucket: buckets.connectors, schema: Connector, log }),
+  )
+  let tries = 0
+  let isLate = true
+  const connectors = {
+    get: (id: string) => (isLate ? undefined : store.get(id)),
+    onChange: () => () => undefined,
+    async sync() {
+      if (++tries < 3) throw new Error('changes do not arrive')
+      await store.sync()
+      isLate = false
+    },
+  } as Partial<Store<Connector>> as Store<Connector>
+  const groups = { entries: new Map(), get: () => ({}) as never, sync: async () => undefined }
+  const system = stack.use(
+    await connectBus({ ...nats.addressFor('system'), role: 'system', log: quiet }),
+  )
+  const { trustDomain } = authority
+  const callout = nats.addressFor('callout')
+  const judging = { callout, system, connectors, groups, trustDomain, isRevoked: () => false, log }
+  stack.use(
+    await openBusAccess({ ...judging, audit: openAudit(bus, { service: 'registry', log }) }),
+  )
+  await expect.poll(() => isLate).toBe(false)
+  await system.connection.flush()
+  expect((await client.state()).statuses).toEqual([])
 })
 
 /** As the server lists them. */

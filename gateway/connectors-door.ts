@@ -16,6 +16,7 @@ import {
   Standing,
 } from '#infra/contracts/enrolment.ts'
 import { SallyportError } from '#infra/errors.ts'
+import { InsistentCalls } from '#infra/insistent-calls.ts'
 import { parseJson } from '#infra/json.ts'
 import { subjects } from '#infra/subjects.ts'
 import type { BulkOffers } from './bulk.ts'
@@ -52,8 +53,9 @@ interface Passing<Request extends z.ZodType, Reply extends z.ZodType> {
 }
 
 export function openConnectorsDoor({ bus, limits, uploads, bulk }: DoorOptions): ConnectorsDoor {
+  const calls = new InsistentCalls(bus, 'gateway')
   const ask = <Reply extends z.ZodType>(subject: string, request: unknown, reply: Reply) =>
-    bus.call(subject, request, { reply, timeoutMs, unavailable: 'enrolment_unavailable' })
+    calls.ask(subject, request, { reply, timeoutMs, unavailable: 'enrolment_unavailable' })
   const pass =
     <Request extends z.ZodType, Reply extends z.ZodType>(passing: Passing<Request, Reply>) =>
     async (visit: EndpointVisit) => {

@@ -42,7 +42,7 @@ const errorHeader = 'Nats-Service-Error'
 const againHeader = 'Sallyport-Ask-Again'
 
 /** So often whoever is at work on a patient question says so: by an empty message, which no answer is. */
-export const signOfLifeMs = 200
+export const signOfLifeMs = 100
 
 const nothing = new Uint8Array(0)
 
@@ -96,9 +96,9 @@ export async function answer<Request extends z.ZodType>(
   { request, handle, log }: Omit<ServeOptions<Request>, 'queue' | 'isIgnored'> & { log: Logger },
 ): Promise<void> {
   if (reply === undefined) return
-  const signs = subjects.isPatientReply(reply)
-    ? setInterval(() => bus.publish(reply, nothing), signOfLifeMs)
-    : undefined
+  const sign = () => bus.publish(reply, nothing)
+  const signs = subjects.isPatientReply(reply) ? setInterval(sign, signOfLifeMs) : undefined
+  if (signs && subjects.isPatientReplyAgain(reply)) sign()
   try {
     const result = await handle(parseJson(request, data, subject, 'bad_request'), subject)
     bus.publish(reply, Buffer.from(JSON.stringify(result ?? null)), { reply: '' })

@@ -12,7 +12,6 @@ import {
   isSignOfLife,
   isToBeAskedAgain,
   readAnswer,
-  signOfLifeMs,
   Unanswered,
 } from './bus-calls.ts'
 import type { FaultCode } from './errors.ts'
@@ -25,10 +24,10 @@ export interface InsistentOptions<Reply extends z.ZodType> extends CallOptions<R
   signal?: AbortSignal
 }
 
-/** Of nobody who lives nothing is heard for so long. */
-const silenceMs = 2.5 * signOfLifeMs
-/** After the first silence: NATS picks anybody, perhaps the same one again. */
-const againMs = 200
+/** Longer than somebody may stand still who answers all the same (standstill.ts), and be late with the next sign. */
+const silenceMs = 600
+/** The same for one who is asked again, and says at once that it is at work: NATS picks anybody, perhaps the silent one. */
+const againMs = 400
 /** So that one who has just stood still has read what is old by then. */
 const afterRefusalMs = 50
 /** Then it is more likely that nobody is there. */
@@ -50,7 +49,8 @@ export class InsistentCalls implements Disposable {
     this.#prefix = subjects.patientReply(inbox, '')
     const subscription = bus.subscribe(subjects.patientReply(inbox, '*'), {
       callback: message => {
-        this.#open.get(message.subject.slice(this.#prefix.length))?.hear(message)
+        const [name = ''] = message.subject.slice(this.#prefix.length).split('-', 1)
+        this.#open.get(name)?.hear(message)
       },
     })
     this.#resources.defer(() => subscription.unsubscribe())
@@ -65,7 +65,10 @@ export class InsistentCalls implements Disposable {
     const { timeoutMs, unavailable, signal } = options
     const name = (this.#count++).toString(36)
     const data = Buffer.from(JSON.stringify(request))
-    const send = () => this.#bus.publish(subject, data, { reply: this.#prefix + name })
+    const first = this.#prefix + name
+    const again = subjects.patientReplyAgain(first)
+    const send = (isAgain: boolean) =>
+      this.#bus.publish(subject, data, { reply: isAgain ? again : first })
     const question = new Question({ subject, send, unavailable, timeoutMs, quickMs: this.#quickMs })
     const abandon = () => question.end(`nobody waits for ${subject} any more`)
     signal?.addEventListener('abort', abandon, { once: true })
@@ -87,7 +90,7 @@ export class InsistentCalls implements Disposable {
 
 interface Asking {
   subject: string
-  send: () => void
+  send: (isAgain: boolean) => void
   unavailable: FaultCode
   timeoutMs: number
   quickMs: number
@@ -133,8 +136,7 @@ class Question {
   }
 
   #send(): void {
-    this.#sent++
-    this.#asking.send()
+    this.#asking.send(this.#sent++ > 0)
     this.#sendAfter(this.#sent === 1 ? silenceMs : this.#sent < maxQuickly ? againMs : seldomMs)
   }
 
@@ -144,13 +146,16 @@ class Question {
     const dueAt = performance.now() + silentMs
     this.#timer = setTimeout(() => {
       // Whoever stood still himself has not read yet what was answered meanwhile.
-      if (performance.now() - dueAt > standstillMs) this.#sendAfter(waitMs)
-      else this.#send()
+      if (performance.now() - dueAt > standstillMs) return this.#sendAfter(waitMs)
+      // What is here already is read first.
+      const timer = this.#timer
+      setImmediate(() => this.#timer === timer && this.#send())
     }, silentMs)
   }
 
   #clear(): void {
     clearTimeout(this.#timer)
+    this.#timer = undefined
     clearTimeout(this.#deadline)
   }
 }

@@ -84,9 +84,11 @@ export const subjects = {
     `${ROOT}.down.${token(connector)}.${token(exchange)}`,
   downTo: (connector: string) => `${ROOT}.down.${token(connector)}.*`,
   inbox: (role: string, instance: string) => `${ROOT}.inbox.${token(role)}.${token(instance)}`,
-  /** Below a private inbox: where whoever answers also says that it is still at work. */
+  /** Below a private inbox: where whoever answers also says that it is still at work, at once when it is asked again. */
   patientReply: (inbox: string, name: string) => `${inbox}.patient.${name}`,
+  patientReplyAgain: (reply: string) => `${reply}-again`,
   isPatientReply: (subject: string) => subject.includes('.patient.'),
+  isPatientReplyAgain: (subject: string) => subject.endsWith('-again'),
   signIn: `${ROOT}.policy.sign-in`,
   signOut: `${ROOT}.policy.sign-out`,
   evaluate: `${ROOT}.policy.evaluate`,

@@ -1,11 +1,11 @@
 /**
- * Whether somebody still waits for what this policy service makes of a question. When it has stood still, the question was
- * asked elsewhere: whatever is decided, stored or recorded here as well would count twice.
+ * Whether somebody still waits for what a service makes of a question. When it has stood still, the question was asked
+ * elsewhere: whatever is decided, stored or recorded here as well would count twice.
  */
 
-import { AskAgain } from '#infra/bus-calls.ts'
-import type { FaultCode } from '#infra/errors.ts'
-import type { Attention } from '#infra/standstill.ts'
+import { AskAgain } from './bus-calls.ts'
+import type { FaultCode } from './errors.ts'
+import type { Attention } from './standstill.ts'
 
 export interface Waiting {
   /** @throws AskAgain when it cannot be told any more. To be called when nothing is awaited any more. */

@@ -16,6 +16,7 @@ import {
 import type { SessionFacts } from '#infra/contracts/principal.ts'
 import { SallyportError } from '#infra/errors.ts'
 import type { Snapshot } from '#infra/snapshot.ts'
+import type { Waiting } from '#infra/waiting.ts'
 import type { AssertionSigner } from './assertion.ts'
 import { type Evaluation, evaluateWhole } from './evaluate.ts'
 import { type Explained, explanationOf } from './explanation.ts'
@@ -25,7 +26,6 @@ import { type LeaseSigner, leaseClaims } from './lease.ts'
 import type { Principals } from './principals.ts'
 import type { Revocations } from './revoke.ts'
 import type { PolicyState } from './state.ts'
-import type { Waiting } from './waiting.ts'
 
 export interface AccessContext {
   applications: Snapshot<Application>

@@ -5,10 +5,10 @@ import type { SignInReply, SignInRequest, SignOutRequest } from '#infra/contract
 import type { Principal } from '#infra/contracts/principal.ts'
 import type { SignInReason } from '#infra/contracts/reasons.ts'
 import type { Logger } from '#infra/log.ts'
+import type { Waiting } from '#infra/waiting.ts'
 import type { VerifyIdToken } from './id-token.ts'
 import type { Principals } from './principals.ts'
 import type { Revocations } from './revoke.ts'
-import type { Waiting } from './waiting.ts'
 
 export interface SignInContext {
   verifyIdToken: VerifyIdToken

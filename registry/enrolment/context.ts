@@ -6,6 +6,7 @@ import type { Connector, ConnectorGroup } from '#infra/contracts/connector.ts'
 import type { EnrolmentToken, RenewalConsent, Standing } from '#infra/contracts/enrolment.ts'
 import { asSallyportError, SallyportError } from '#infra/errors.ts'
 import type { Logger } from '#infra/log.ts'
+import type { Waiting } from '#infra/waiting.ts'
 import type { RevokedCertificates } from '../authority/revoked-certificates.ts'
 import type { Connectors } from '../connectors.ts'
 import type { ExpiringEntries } from '../expiring-entries.ts'
@@ -31,6 +32,8 @@ export interface EnrolmentContext extends EnrolmentSettings {
   consents: ExpiringEntries<RenewalConsent>
   revoked: RevokedCertificates
   renewals: RenewalLimit
+  /** For the answer to this question. */
+  waiting: Waiting
 }
 
 /** @throws SallyportError `connector_group_gone`, also for a group that is being deleted. */

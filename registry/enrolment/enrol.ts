@@ -58,7 +58,7 @@ export function checkClock(clockMs: number): void {
 
 /** The id that the connector gets. */
 async function useUp(
-  { tokens, records, groups }: EnrolmentContext,
+  { tokens, records, groups, waiting }: EnrolmentContext,
   { value: token, revision }: Versioned<EnrolmentToken>,
   request: EnrolFromAddress,
   spki: string,
@@ -76,6 +76,7 @@ async function useUp(
     throw new SallyportError('connector_id_taken', `there is a connector ${connectorId}`)
   const use = { connectorId, spki, dateTime: new Date().toISOString() }
   const lifetimeMs = leftMs + tokenMemoryMs
+  waiting.check()
   const isOurs = await tokens.write(id, { ...token, used: use }, { lifetimeMs, revision })
   if (!isOurs) throw new SallyportError('token_used', `token ${id}: somebody was faster`)
   return connectorId
@@ -102,7 +103,7 @@ async function issue(
   context: EnrolmentContext,
   { id, token, request, signing }: Issuing,
 ): Promise<Issued> {
-  const { authority, connectors, connectorCertificateDays: days } = context
+  const { authority, connectors, waiting, connectorCertificateDays: days } = context
   const { publicKey } = signing
   const { chain, listed } = await issueCertificate(authority, { connectorId: id, publicKey, days })
   const { machineName, version, clientAddress } = request
@@ -124,6 +125,7 @@ async function issue(
   let isNew = false
   await connectors.change(id, {
     apply: known => {
+      waiting.check()
       isNew = known === undefined
       if (!known) return record
       // Repeated by the same connector; anybody else has taken the id in the last moment.
@@ -133,6 +135,7 @@ async function issue(
     },
   })
   if (isNew) await requireGroupStill(context, record)
+  waiting.check()
   const { connectorGroupId } = token
   recordConnector(context, 'enrolled', {
     connectorId: id,

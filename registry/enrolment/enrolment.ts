@@ -18,7 +18,9 @@ import {
   SignedRequest,
 } from '#infra/contracts/enrolment.ts'
 import type { Logger } from '#infra/log.ts'
+import { Attention } from '#infra/standstill.ts'
 import { buckets, queues, subjects } from '#infra/subjects.ts'
+import { waitingSince } from '#infra/waiting.ts'
 import { openRevokedCertificates } from '../authority/revoked-certificates.ts'
 import type { Connectors } from '../connectors.ts'
 import { openExpiringEntries } from '../expiring-entries.ts'
@@ -60,7 +62,7 @@ export async function openEnrolment(options: EnrolmentOptions): Promise<Enrolmen
   const watching = { log, ...(signal && { signal }) }
   await using stack = new AsyncDisposableStack()
   const revoked = stack.use(await openRevokedCertificates(bus, { authority, ...watching }))
-  const context: EnrolmentContext = {
+  const context: Context = {
     ...options,
     revoked,
     renewals: new RenewalLimit(),
@@ -75,7 +77,9 @@ export async function openEnrolment(options: EnrolmentOptions): Promise<Enrolmen
       ...watching,
     }),
   }
-  for (const subscription of serve(options, context)) stack.defer(() => subscription.unsubscribe())
+  const attention = stack.use(new Attention(bus))
+  for (const subscription of serve(options, context, attention))
+    stack.defer(() => subscription.unsubscribe())
   const running = stack.move()
   return {
     makeToken: token => makeToken(context, token),
@@ -86,29 +90,37 @@ export async function openEnrolment(options: EnrolmentOptions): Promise<Enrolmen
   }
 }
 
-function serve({ bus, isTooMuch }: EnrolmentOptions, context: EnrolmentContext) {
+type Context = Omit<EnrolmentContext, 'waiting'>
+
+/** What is old was asked of another registry as well: nobody shall be enrolled or renewed twice over. */
+function serve({ bus, isTooMuch }: EnrolmentOptions, context: Context, attention: Attention) {
   const queue = queues.registry
+  const asked = (): EnrolmentContext => {
+    const waiting = waitingSince(attention, 'enrolment_unavailable')
+    waiting.check()
+    return { ...context, waiting }
+  }
   return [
     bus.serve(subjects.enrolRequest, {
       queue,
       request: EnrolRequest.extend(fromAddress),
-      handle: request => enrol(context, request),
+      handle: request => enrol(asked(), request),
     }),
     bus.serve(subjects.standingRequest, {
       queue,
       request: SignedRequest.extend(fromAddress),
-      handle: request => standing(context, request),
+      handle: request => standing(asked(), request),
     }),
     bus.serve(subjects.readmitRequest, {
       queue,
       request: SignedRequest.extend(fromAddress),
-      handle: request => readmit(context, request),
+      handle: request => readmit(asked(), request),
     }),
     bus.serve(subjects.renewRequests, {
       queue,
       isIgnored: isTooMuch,
       request: RenewRequest,
-      handle: (request, subject) => renew(context, request, subject),
+      handle: (request, subject) => renew(asked(), request, subject),
     }),
     bus.serve(subjects.revocationListRequest, {
       queue,
@@ -119,7 +131,7 @@ function serve({ bus, isTooMuch }: EnrolmentOptions, context: EnrolmentContext) 
 }
 
 async function allowRenewal(
-  { consents, records, groups }: EnrolmentContext,
+  { consents, records, groups }: Context,
   connectorId: string,
   wishedGroupId: string | undefined,
 ): Promise<RenewalConsent> {

@@ -119,13 +119,14 @@ async function issueNext(
   record: Connector,
   { publicKey, clientAddress }: { publicKey: KeyObject; clientAddress?: string },
 ): Promise<Issued> {
-  const { authority, connectors, renewals, connectorCertificateDays: days } = context
+  const { authority, connectors, renewals, waiting, connectorCertificateDays: days } = context
   renewals.admit(record.id)
   const { id: connectorId, connectorGroupId, machineName, version } = record
   const { chain, listed } = await issueCertificate(authority, { connectorId, publicKey, days })
   const isNew = record.certificates.length === 0
   await connectors.change(connectorId, {
     apply: known => {
+      waiting.check()
       // Removed or disabled while this was under way, or another host has been enrolled under its id.
       const isSame = known ? known.enrolledDateTime === record.enrolledDateTime : isNew
       if (!isSame) throw new SallyportError('connector_removed', connectorId)
@@ -136,6 +137,7 @@ async function issueNext(
     },
   })
   if (isNew) await requireGroupStill(context, record)
+  waiting.check()
   recordConnector(context, 'renewed', {
     connectorId,
     connectorGroupId,

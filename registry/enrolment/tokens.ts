@@ -21,7 +21,7 @@ export interface MadeToken {
 
 /** Refuses a group that does not exist and a lifetime of more than an hour. */
 export async function makeToken(
-  { tokens, groups, authority, enrolmentUrl: url }: EnrolmentContext,
+  { tokens, groups, authority, enrolmentUrl: url }: Omit<EnrolmentContext, 'waiting'>,
   { connectorGroupId, lifetimeMs }: NewToken,
 ): Promise<MadeToken> {
   if (url === undefined) {

@@ -1,7 +1,10 @@
 /** Enrolment as the registry decides on it: who gets a certificate, and every way in which somebody does not. */
 
+import { fork } from 'node:child_process'
 import { createPublicKey, type KeyObject, X509Certificate } from 'node:crypto'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import type { z } from 'zod'
 import { openAudit } from '#infra/audit.ts'
 import type { Bus } from '#infra/bus.ts'
@@ -17,6 +20,7 @@ import {
   Standing,
   type TokenContent,
 } from '#infra/contracts/enrolment.ts'
+import { InsistentCalls } from '#infra/insistent-calls.ts'
 import { createLogger } from '#infra/log.ts'
 import {
   createConnectorCertificate,
@@ -35,11 +39,13 @@ import { RenewalLimit } from '../../registry/enrolment/renewal-limit.ts'
 import { openExpiringEntries } from '../../registry/expiring-entries.ts'
 import { openStore } from '../../registry/store.ts'
 import {
+  adminClient,
   authority,
   connectorsPath,
   groupsPath,
   listen,
   type Received,
+  registryEnvironment,
   startTestRegistry,
   type TestRegistry,
 } from './fixture.ts'
@@ -49,15 +55,17 @@ const tokensPath = `${profile}/connectorEnrolmentTokens`
 const dayMs = 86_400_000
 const busUrl = 'wss://bus.example.com'
 
+const enrolling = {
+  SALLYPORT_REGISTRY_ENROLMENT_URL: 'https://portal.example.com/',
+  SALLYPORT_REGISTRY_CONNECTOR_BUS_URLS: busUrl,
+}
+
 let registry: TestRegistry
 let gateway: Bus
 let events: Received[]
 
 beforeAll(async () => {
-  registry = await startTestRegistry({
-    SALLYPORT_REGISTRY_ENROLMENT_URL: 'https://portal.example.com/',
-    SALLYPORT_REGISTRY_CONNECTOR_BUS_URLS: busUrl,
-  })
+  registry = await startTestRegistry(enrolling)
   gateway = await registry.nats.connect('gateway')
   events = await listen(registry.nats, 'auditor', 'sallyport.audit.connector.>')
   await registry.send('POST', groupsPath, { id: 'paris', name: 'Paris' })
@@ -356,6 +364,38 @@ describe('enrolling', () => {
     await expect.poll(() => recordOf('homeless')).toMatchObject({ code: 'resource_not_found' })
   })
 
+  it('goes on at another registry when one stands still, and nobody is enrolled twice', async () => {
+    const program = fileURLToPath(new URL('../../registry/main.ts', import.meta.url))
+    const env = registryEnvironment(registry.nats, enrolling)
+    const halted = fork(program, { env, execArgv: [] })
+    onTestFinished(() => void halted.kill('SIGKILL'))
+    const [{ ready }] = await once(halted, 'message')
+    using calls = new InsistentCalls(gateway, 'gateway')
+    const ids = Array.from({ length: 6 }, (_, number) => `elsewhere-${number}`)
+    const requests = await Promise.all(
+      ids.map(async connectorId => requestOf({ token: await makeToken(), more: { connectorId } })),
+    )
+    halted.kill('SIGSTOP')
+    const options = { reply: Issued, timeoutMs: 5_000, unavailable: 'no_connector' } as const
+    const enrolAnywhere = (request: object) =>
+      calls.ask(subjects.enrolRequest, { ...request, clientAddress: '192.0.2.7' }, options)
+    await Promise.all(requests.map(enrolAnywhere))
+    halted.kill('SIGCONT')
+    // What it knows of them it has read behind the questions.
+    const back = adminClient({ details: ready })
+    const known = async (id: string) => (await back.send('GET', `${connectorsPath}/${id}`)).status
+    await expect.poll(() => Promise.all(ids.map(known))).toEqual(ids.map(() => 200))
+    const told = () =>
+      events
+        .filter(({ connector, outcome }) => ids.includes(connector) && outcome === 'enrolled')
+        .map(({ connector }) => connector)
+    await expect.poll(() => told().length).toBeGreaterThanOrEqual(ids.length)
+    halted.kill('SIGTERM')
+    // By then it has told everything that it had to tell.
+    await once(halted, 'exit')
+    expect(told().sort()).toEqual(ids)
+  })
+
   it.each([
     ['an hour', 3_600_000, 'taken'],
     ['minus an hour', -3_600_000, 'taken'],
@@ -470,6 +510,7 @@ async function ownRegistry(stack: AsyncDisposableStack, happens: () => Promise<u
     groups,
     tokens: await openExpiringEntries(bus, tokens),
     renewals: new RenewalLimit(),
+    waiting: { check: () => undefined },
     connectorBusUrls: [busUrl],
     connectorCertificateDays: 30,
     connectors: {

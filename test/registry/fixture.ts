@@ -107,7 +107,7 @@ export async function startTestRegistry(
   }
 }
 
-export function adminClient(service: Service): AdminClient {
+export function adminClient(service: Pick<Service, 'details'>): AdminClient {
   const url = z.string().parse(service.details.admin)
   return {
     url,

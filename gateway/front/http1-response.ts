@@ -81,8 +81,8 @@ export class Http1Response extends ServerResponse implements ClientResponse {
     // Node finds that a field cannot be sent only after it has settled that there will be no body, in what comes instead
     // neither: whoever read that would take the next answer for its body.
     if (hasNoBody(undefined, status)) fieldLines(headers)
-    // It is no field without being named as one of the connection's (RFC 9110 §7.8).
-    if (headerValue(headers, 'upgrade') !== undefined)
+    // It is no field without being named as one of the connection's; HTTP/1.0 knows none (RFC 9110 §7.8).
+    if (headerValue(headers, 'upgrade') !== undefined && this.req.httpVersionMinor > 0)
       headers.push('Connection', this.shouldKeepAlive ? 'Upgrade, keep-alive' : 'Upgrade, close')
     this.writeHead(status, reason, withLengthLast(headers))
   }

@@ -228,6 +228,10 @@ describe.each(['open', 'talkative'])('an answer of the origin of %s', name => {
       expect([received.line, received.body]).toEqual(['HTTP/1.1 426 Upgrade Required', 'ok'])
       expect(received.all('upgrade')).toEqual(['TLS/1.3, HTTP/1.1'])
       expect(received.all('connection')).toEqual(['Upgrade, close'])
+      const older = await receive(`${head('HTTP/1.1 426 Upgrade Required', ...fields)}ok`, {
+        version: 0,
+      })
+      expect(older.all('connection')).toEqual(['close'])
     })
 
     test('RFC 9112 §7.1.2: trailers, but none that frame, route or say who asks (RFC 9110 §6.5.1)', async () => {

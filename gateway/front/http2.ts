@@ -16,6 +16,7 @@ import {
   createServer,
   Http2ServerRequest,
   Http2ServerResponse,
+  type Http2Session,
   type ServerHttp2Session,
   type ServerHttp2Stream,
 } from 'node:http2'
@@ -29,6 +30,7 @@ import {
   lengthless,
   type RequestListener,
 } from './client.ts'
+import { Http2Connection } from './http2-connection.ts'
 import type { Awaited, Patience, usualPatience } from './patience.ts'
 
 const { NGHTTP2_NO_ERROR, NGHTTP2_CANCEL, NGHTTP2_INTERNAL_ERROR } = constants
@@ -58,6 +60,8 @@ const mostQueuedFrames = 100
 const lastRequestsMs = 500
 const highestStreamId = 2 ** 31 - 1
 
+const connections = new WeakMap<Http2Session, Http2Connection>()
+
 class Http2Request extends Http2ServerRequest {
   constructor(
     stream: ServerHttp2Stream,
@@ -82,7 +86,11 @@ class Http2Response extends Http2ServerResponse<Http2Request> implements ClientR
   }
 
   stalled(): void {
+    const { session } = this.stream
     this.stream.close(NGHTTP2_CANCEL)
+    // By a connection that takes nothing the reset does not go out, and for Node the stream would not be over.
+    this.emit('close')
+    if (session) connections.get(session)?.resets()
   }
 
   override write(chunk: Buffer): boolean {
@@ -182,7 +190,9 @@ export function createHttp2Front(
   server.on('checkExpectation', begin({}))
   const sessions = new Set<Session>()
   let isClosing = false
+  let arriving: TLSSocket | undefined
   server.on('session', session => {
+    if (arriving) connections.set(session, new Http2Connection(arriving, downloads))
     sessions.add(session)
     session.once('close', () => sessions.delete(session))
     session.setLocalWindowSize(connectionWindowBytes)
@@ -190,13 +200,20 @@ export function createHttp2Front(
     if (isClosing) closeGently(session)
   })
   return {
-    accept: socket => void server.emit('connection', socket),
+    accept(socket) {
+      arriving = socket
+      server.emit('connection', socket)
+    },
     close() {
       isClosing = true
       for (const session of sessions) closeGently(session)
     },
     destroy() {
-      for (const session of sessions) session.destroy()
+      for (const session of sessions) {
+        session.destroy()
+        // It says so first, if it can.
+        setImmediate(() => connections.get(session)?.cut())
+      }
     },
   }
 }

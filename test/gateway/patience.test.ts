@@ -1,17 +1,25 @@
 /** Clients that are slow with a head, idle between requests, or do not read: over either HTTP version. */
 
 import { once } from 'node:events'
+import { connect as connectTls } from 'node:tls'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createLogger } from '#infra/log.ts'
 import { readCertificate } from '../../gateway/front/certificate.ts'
-import type { RequestListener } from '../../gateway/front/client.ts'
+import type { ClientResponse, RequestListener } from '../../gateway/front/client.ts'
 import { createFront, type Front } from '../../gateway/front/front.ts'
 import { spare } from '../../gateway/front/patience.ts'
 import { createCertificate, type TestCertificate } from '../harness/certificate.ts'
 import { connectRaw } from '../harness/client.ts'
 import { Http2Client, headOf } from '../harness/http2-client.ts'
+import * as frames from '../harness/http2-frames.ts'
 
 const patience = { head: 1, keepAlive: 1, download: 2 }
+
+/** Answers of /endless so far. */
+const endless: ClientResponse[] = []
+
+/** SETTINGS_INITIAL_WINDOW_SIZE. */
+const initialWindow = 4
 
 /** Answers, at /endless with more than any client reads, to an upgrade at /connector too. */
 const listener: RequestListener = (req, res, { upgrade }) => {
@@ -19,7 +27,8 @@ const listener: RequestListener = (req, res, { upgrade }) => {
     spare(upgrade.socket)
     return void upgrade.socket.write(Buffer.alloc(64 * 2 ** 20))
   }
-  if (req.url !== '/endless') return res.sendWhole(200, 'OK', [], Buffer.from('hello'))
+  if (!req.url?.startsWith('/endless')) return res.sendWhole(200, 'OK', [], Buffer.from('hello'))
+  endless.push(res)
   res.sendHead(200, 'OK', [])
   const more = () => {
     while (!res.isGone && res.write(Buffer.alloc(64 * 1024)));
@@ -148,4 +157,43 @@ describe.concurrent('over HTTP/2', () => {
     expect(seconds).toBeLessThan(8)
     expect((await client.send('/')).status).toBe(200)
   })
+
+  test.each(['stays', 'vanishes'])(
+    'a connection of which nothing is read is cut off when its client %s, with all of its streams',
+    async what => {
+      const path = `/endless?${what}`
+      const request = [
+        [':method', 'GET'],
+        [':scheme', 'https'],
+        [':path', path],
+        [':authority', 'app.sallyport.localhost'],
+      ] as const
+      const answers = () => endless.filter(({ req }) => req.url === path)
+      const socket = connectTls({
+        port: Number(new URL(secureUrl).port),
+        host: '127.0.0.1',
+        ca: certificate.cert,
+        servername: 'app.sallyport.localhost',
+        ALPNProtocols: ['h2'],
+      })
+      socket.on('error', () => undefined)
+      await once(socket, 'secureConnect')
+      socket.pause()
+      socket.write(
+        Buffer.concat([Buffer.from(frames.preface), frames.settings({ [initialWindow]: 2 ** 30 })]),
+      )
+      socket.write(frames.windowUpdate(0, 2 ** 30))
+      for (const stream of [1, 3, 5, 7]) socket.write(frames.headers(stream, request))
+      // Until the connection is full.
+      const waiting = () => answers().filter(({ writableLength }) => writableLength > 0).length
+      await expect.poll(waiting).toBe(4)
+      const closed = Promise.all(answers().map(answer => once(answer, 'close')))
+      if (what === 'vanishes') socket.destroy()
+      expect(await secondsUntil(closed)).toBeLessThan(8)
+      if (socket.destroyed) return
+      const writing = setInterval(() => socket.write(frames.ping()), 100)
+      await new Promise(resolve => socket.once('close', resolve))
+      clearInterval(writing)
+    },
+  )
 })

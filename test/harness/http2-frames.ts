@@ -5,7 +5,15 @@ import { type AddressInfo, createServer, type Socket } from 'node:net'
 
 export const preface = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'
 
-export const types = { data: 0, headers: 1, reset: 3, settings: 4, goAway: 7 } as const
+export const types = {
+  data: 0,
+  headers: 1,
+  reset: 3,
+  settings: 4,
+  ping: 6,
+  goAway: 7,
+  windowUpdate: 8,
+} as const
 
 const flags = { endStream: 1, endHeaders: 4 } as const
 
@@ -18,7 +26,21 @@ export function frame(type: number, flag: number, stream: number, payload = Buff
   return Buffer.concat([head, payload])
 }
 
-export const settings = () => frame(types.settings, 0, 0)
+/** Values by identifier (RFC 9113 §6.5.1). */
+export function settings(values: Readonly<Record<number, number>> = {}) {
+  const parts = Object.entries(values).flatMap(([id, value]) => {
+    const identifier = Buffer.alloc(2)
+    identifier.writeUInt16BE(Number(id))
+    return [identifier, number(value)]
+  })
+  return frame(types.settings, 0, 0, Buffer.concat(parts))
+}
+
+export const ping = () => frame(types.ping, 0, 0, Buffer.alloc(8))
+
+export function windowUpdate(stream: number, bytes: number) {
+  return frame(types.windowUpdate, 0, stream, number(bytes))
+}
 
 /** Literal fields without indexing (RFC 7541 §6.2.2). */
 export function headers(stream: number, fields: readonly (readonly [string, string])[]) {

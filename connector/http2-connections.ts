@@ -24,6 +24,12 @@ const options = {
   strictSingleValueFields: false,
 }
 const connectionWindowBytes = 4 * 1024 * 1024
+
+/** A connection by which nothing has gone out for so long, although a request waits, gets no further ones … */
+const blockedMs = 1_000
+/** … and is cut after this time. */
+const cutMs = 300_000
+
 const dialOptions = { protocols: ['h2'] }
 
 export class Http2Connections {
@@ -77,7 +83,10 @@ export class Http2Connection {
   readonly #keepAliveMs: number
   readonly #listener: Listener
   readonly #late: NodeJS.Timeout
+  #socket: Socket | undefined
   #session: ClientHttp2Session | undefined
+  #watch: NodeJS.Timeout | undefined
+  #isBlocked = false
   #waiting: Waiting[] | undefined = []
   #streams = 0
   #maxStreams = 1
@@ -111,7 +120,7 @@ export class Http2Connection {
   }
 
   get hasRoom(): boolean {
-    if (this.#waiting || !this.#session) return false
+    if (this.#waiting || !this.#session || this.#isBlocked) return false
     const { closed, destroyed } = this.#session
     return !closed && !destroyed && this.#streams < this.#maxStreams
   }
@@ -123,6 +132,7 @@ export class Http2Connection {
   /** Counts a stream; the returned function counts it out. */
   enter(): () => void {
     this.#streams++
+    this.#watchWrites(this.#socket?.bytesWritten, performance.now())
     return () => {
       this.#streams--
       // A reset alone is no activity to Node.
@@ -134,7 +144,22 @@ export class Http2Connection {
     this.#fail(new Error('the connection was closed'))
   }
 
+  /**
+   * Node stops reading while it cannot write, and drops the error of a write under way when more is to be written: a
+   * connection that the origin has cut may look open, and an origin that does not read may never do so again.
+   */
+  #watchWrites(bytes: number | undefined, since: number): void {
+    this.#watch ??= setTimeout(() => {
+      this.#watch = undefined
+      this.#isBlocked = this.#socket?.bytesWritten === bytes && this.#streams > 0
+      if (!this.#isBlocked) return
+      if (performance.now() - since > cutMs) this.#socket?.destroy()
+      else this.#watchWrites(bytes, since)
+    }, blockedMs).unref()
+  }
+
   #connected(socket: Socket): void {
+    this.#socket = socket
     if (socket instanceof TLSSocket && socket.alpnProtocol !== 'h2') {
       socket.destroy()
       return this.#fail(new OriginError(...noHttp2))
@@ -174,6 +199,7 @@ export class Http2Connection {
 
   #gone(): void {
     clearTimeout(this.#late)
+    clearTimeout(this.#watch)
     this.#listener.gone()
     const waiting = this.#waiting ?? []
     this.#waiting = undefined

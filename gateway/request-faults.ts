@@ -33,7 +33,8 @@ export function faultOf(req: ClientRequest, fields: Fields, path: string): Fault
   if (req.method === 'TRACE' || req.method === 'CONNECT') return 'method_not_allowed'
   if (isAmbiguousPath(path) || req.url?.includes('#')) return 'ambiguous_path'
   // Node does not read the body of an upgrade: it would be taken for the first bytes of the other protocol.
-  if (fields.upgrade !== undefined && hasBody(req, fields)) return 'bad_request'
+  if (fields.upgrade !== undefined && asksToSwitch(req) && hasBody(req, fields))
+    return 'bad_request'
   if (isLoop(fields.via)) return 'loop_detected'
   const isHttp10 = !req.stream && req.httpVersionMinor === 0
   // HTTP/1.0 knows no expectations (RFC 9110 §10.1.1).
@@ -47,6 +48,11 @@ export function faultOf(req: ClientRequest, fields: Fields, path: string): Fault
 /** What the parser of HTTP/1.1 refuses by itself. */
 function http2FaultOf({ method = '', url = '' }: ClientRequest): FaultCode | undefined {
   return isMethod(method) && /^[!-~]+$/.test(url) ? undefined : 'bad_request'
+}
+
+/** An Upgrade that Connection does not name is not meant for us, if for anybody (RFC 9110 §7.8). */
+function asksToSwitch({ headers }: ClientRequest): boolean {
+  return /(?:^|,)\s*upgrade\s*(?:,|$)/i.test(headers.connection ?? '')
 }
 
 /** RFC 9110 §7.6.3. */

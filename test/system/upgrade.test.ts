@@ -54,7 +54,9 @@ const protocols: Record<string, (socket: Socket) => void> = {
 }
 
 beforeAll(async () => {
-  origin = createServer((_req, res) => res.end('ordinary'))
+  origin = createServer(async (req, res) => {
+    res.end(`ordinary ${Buffer.concat(await req.toArray())}`)
+  })
   origin.on('upgrade', ({ url = '', method = '', rawHeaders }, socket: Socket, first: Buffer) => {
     asked = { method, rawHeaders }
     sockets.add(socket)
@@ -241,6 +243,15 @@ test.each([
   expect(connection.received).toBe(hint)
   goOn()
   await connection.until(new RegExp(`\r\n\r\nHTTP/1.1 ${answer}\r\n`))
+})
+
+test('RFC 9110 §7.8: that Connection does not name is the ordinary request that it is, body and all', async () => {
+  const offer = request('/', { method: 'POST' }).replace('upgrade,', 'close,')
+  const answer = await exchangeRaw(
+    gateway(),
+    offer.replace(/\r\n$/, 'Content-Length: 5\r\n\r\nhello'),
+  )
+  expect(answer).toMatch(/^HTTP\/1\.1 200 OK\r\n.*\r\n\r\nordinary hello$/s)
 })
 
 test('to HTTP/2 is the ordinary request that it is', async () => {

@@ -4,7 +4,7 @@
  * say what that library does not bear.
  */
 
-import type { ClientRequest } from 'node:http'
+import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { Readable } from 'node:stream'
 import type { Application } from '#infra/contracts/application.ts'
 import { headerValue, pairsOf } from '#infra/http.ts'
@@ -37,6 +37,7 @@ export function sendAlone(
   request: OriginRequest,
   sink: OriginSink,
 ): () => void {
+  let answer: IncomingMessage | undefined
   const outgoing = requestAlone(
     { dialer, application },
     { ...request, headers: framed(request) },
@@ -45,13 +46,17 @@ export function sendAlone(
         sink.started()
         sendBody(outgoing, request)
       },
-      failed: error => sink.failed(error),
+      // What could not be read behind a whole answer is no part of it (RFC 9112 §6.3).
+      failed: error => answer?.complete || sink.failed(error),
     },
   )
   outgoing.on('information', ({ statusCode, rawHeaders }) =>
     sink.information(statusCode, rawHeaders),
   )
-  outgoing.on('response', response => passOn(response, sink))
+  outgoing.on('response', response => {
+    answer = response
+    passOn(response, sink)
+  })
   outgoing.on('upgrade', (_response, socket) => {
     socket.on('error', () => undefined).destroy()
     sink.failed(new OriginError('origin_protocol_error', 'an unasked 101', true))

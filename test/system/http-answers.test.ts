@@ -270,6 +270,12 @@ describe.each(['open', 'talkative'])('an answer of the origin of %s', name => {
     test('RFC 9112 §6.3: what comes after the end of an answer', async () => {
       const text = `${ok('Content-Length: 2')}okHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison`
       expect((await receive(text, { keeps: true })).body).toBe('ok')
+      for (const empty of [ok('Content-Length: 0'), `${ok('Transfer-Encoding: chunked')}0\r\n\r\n`])
+        expect(await receive(`${empty}garbage`)).toMatchObject({
+          line: 'HTTP/1.1 200 OK',
+          body: '',
+        })
+      expect((await receive(`${ok('Content-Length: 2')}okgarbage`)).body).toBe('ok')
       expect((await receive(`${ok('Content-Length: 2')}ok`)).body).toBe('ok')
     })
   })

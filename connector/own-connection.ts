@@ -60,12 +60,13 @@ export function requestAlone(
 
 /** Gives an ordinary answer to such a request to whoever waits for it. */
 export function passOn(response: IncomingMessage, sink: OriginSink): void {
-  // One that does not say to what it switches; the others come another way.
-  if (response.statusCode === 101) {
+  const { statusCode: status = 0 } = response
+  // A 101 too that does not say to what it switches; the others come another way.
+  if (status < 200) {
     response.destroy()
-    return sink.failed(new OriginError('origin_protocol_error', 'a 101 to nothing', true))
+    return sink.failed(new OriginError('origin_protocol_error', `status ${status}`, true))
   }
-  sink.head(response.statusCode ?? 502, response.statusMessage ?? '', response.rawHeaders, {
+  sink.head(status, response.statusMessage ?? '', response.rawHeaders, {
     pause: () => response.pause(),
     resume: () => response.resume(),
     abort: () => response.destroy(),

@@ -286,6 +286,7 @@ describe.each(['open', 'talkative'])('an answer of the origin of %s', name => {
         'RFC 9112 §6.3: length and chunks',
         `${ok('Content-Length: 2', 'Transfer-Encoding: chunked')}`,
       ],
+      ['RFC 9110 §15: a status that is none', head('HTTP/1.1 000 OK', 'Content-Length: 0')],
       ['RFC 9110 §8.6: two lengths', ok('Content-Length: 2', 'Content-Length: 3')],
       ['RFC 9110 §8.6: a length that is none', ok('Content-Length: two')],
       ['RFC 9112 §5.2: a folded line', ok('X: a', ' b', 'Content-Length: 0')],

@@ -67,6 +67,8 @@ export function createHttp1Server(
     })
     const takeOver = () => {
       res.detachSocket(socket as Socket)
+      // Of TLS, Node would end the other side with the client's (RFC 8446 §6.1).
+      socket.allowHalfOpen = true
       return Buffer.concat([first, early.end()])
     }
     begin(req, res, { upgrade: { socket, takeOver } })

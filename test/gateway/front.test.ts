@@ -133,6 +133,22 @@ describe('a TLS client', () => {
   })
 })
 
+test('RFC 8446 §6.1: a TLS client that has said all on a switched connection hears the other side out', async () => {
+  await using own = await start(certificate, (_req, _res, { upgrade }) => {
+    upgrade?.takeOver()
+    upgrade?.socket
+      .on('data', () => undefined)
+      .on('end', () => {
+        setImmediate(() => upgrade.socket.end('goodbye'))
+      })
+  })
+  const { cert: ca } = certificate
+  const options = { port: own.port, host: '127.0.0.1', ca, allowHalfOpen: true }
+  const socket = connectTls(options)
+  socket.end('GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: echo/1\r\n\r\n')
+  expect(`${await buffer(socket)}`).toBe('goodbye')
+})
+
 describe('a certificate that is renewed', () => {
   test('serves new connections, and drops none that is there', async () => {
     await using renewed = await createCertificate()

@@ -98,7 +98,7 @@ function decodeResponse(message: Buffer): ResponseFrame {
   const status = message.readUInt16BE(2)
   const isUpgrade = (flags & upgrade) !== 0
   // What is interim goes as INFORMATION: after such an answer a client would take the next one for its own.
-  const isFinal = status >= 200 || (status === 101 && isUpgrade)
+  const isFinal = isUpgrade ? status === 101 : status >= 200
   if (!isFinal || status > 999) throw new WireError(`response with status ${status}`)
   const { head, body } = headAndBody(message, 4)
   const items = head.split(separator)

@@ -165,6 +165,7 @@ describe('what is no frame is refused', () => {
     ['a response with status 0', encodeResponse({ ...response, status: 0 })],
     ['a response that is an interim one', encodeResponse({ ...response, status: 103 })],
     ['a switch of protocols that is none', encodeResponse({ ...response, status: 101 })],
+    ['one of another status', encodeResponse({ ...response, status: 200, isUpgrade: true })],
     ['an end without a length', Buffer.from([3, 0])],
     ['a credit of three bytes', Buffer.from([4, 0, 0, 1])],
     ['a lease, which connectors do not send', frames.lease as Buffer],

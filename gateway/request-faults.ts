@@ -51,8 +51,13 @@ function http2FaultOf({ method = '', url = '' }: ClientRequest): FaultCode | und
 }
 
 /** An Upgrade that Connection does not name is not meant for us, if for anybody (RFC 9110 §7.8). */
-function asksToSwitch({ headers }: ClientRequest): boolean {
-  return /(?:^|,)\s*upgrade\s*(?:,|$)/i.test(headers.connection ?? '')
+function asksToSwitch({ rawHeaders }: ClientRequest): boolean {
+  return rawHeaders.some(
+    (name, i) =>
+      i % 2 === 0 &&
+      name.toLowerCase() === 'connection' &&
+      /(?:^|,)\s*upgrade\s*(?:,|$)/i.test(rawHeaders[i + 1] as string),
+  )
 }
 
 /** RFC 9110 §7.6.3. */

@@ -185,7 +185,8 @@ describe.concurrent('over HTTP/2', () => {
       socket.write(frames.windowUpdate(0, 2 ** 30))
       for (const stream of [1, 3, 5, 7]) socket.write(frames.headers(stream, request))
       // Until the connection is full.
-      const waiting = () => answers().filter(({ writableLength }) => writableLength > 0).length
+      const isFull = ({ req }: ClientResponse) => (req.stream?.writableLength ?? 0) > 0
+      const waiting = () => answers().filter(isFull).length
       await expect.poll(waiting).toBe(4)
       const closed = Promise.all(answers().map(answer => once(answer, 'close')))
       if (what === 'vanishes') socket.destroy()

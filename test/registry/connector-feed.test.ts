@@ -144,16 +144,6 @@ test('a group may have more applications than a message holds: they come in page
   expect(page).toMatchObject({ kind: 'page', isLast: false })
 })
 
-test('a flood of questions for one group keeps no other group waiting', async () => {
-  const flooding = await registry.nats.connect('connector')
-  const question = Buffer.from(JSON.stringify({ nonce: 'A'.repeat(22) }))
-  const reply = subjects.inbox('connector', 'nobody')
-  for (let number = 0; number < 2_500; number++)
-    flooding.publish(subjects.applicationsRequest('paris'), question, { reply })
-  await flooding.connection.flush()
-  expect((await ask('default')).applications.length).toBeGreaterThan(0)
-})
-
 test('thousands that come at once are told in bounded messages, and a list that is read meanwhile is whole', async () => {
   const group = configuredGroup(0)
   const sizes: number[] = []

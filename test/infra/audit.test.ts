@@ -318,14 +318,16 @@ describe('audit trail', () => {
     for (let i = 0; i < 1_000; i++) audit.record(accessOf(`r${i}`))
     const { dropped } = audit
     expect(dropped).toBeGreaterThan(0)
+    await expect.poll(() => existsSync(spill.path)).toBe(true)
     await nats.restart()
-    await expect.poll(() => audit.pending, { timeout: 10_000, interval: 1 }).toBeLessThan(60)
-    for (let i = 0; i < 20; i++) audit.record(accessOf(`late-${i}`))
-    expect(existsSync(spill.path)).toBe(true)
-    await expect.poll(() => existsSync(spill.path), { timeout: 15_000 }).toBe(false)
+    // As soon as there is room for it: the file may be gone within a few turns from then on.
+    let late = 0
+    for (; existsSync(spill.path); await turn())
+      if (late < 20 && audit.pending < 60) audit.record(accessOf(`late-${late++}`))
+    expect(late).toBeGreaterThan(0)
     expect(await audit.flush(5_000)).toBe(true)
     expect(audit.dropped).toBe(dropped)
-    expect(requestIds(await storedEvents(nats)).size).toBe(1_020 - dropped)
+    expect(requestIds(await storedEvents(nats)).size).toBe(1_000 - dropped + late)
   }, 30_000)
 
   test('an event larger than a message never gets into the spill file, where it would be in the way', async () => {

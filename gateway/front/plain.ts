@@ -65,14 +65,15 @@ export class PlainConnections {
 
   #close(idleSince: number): void {
     for (const { socket, quietSince } of this.#connections) {
-      if (quietSince !== undefined && quietSince <= idleSince) socket.destroy()
+      const isIdle = quietSince !== undefined && socket.writableLength === 0
+      if (isIdle && quietSince <= idleSince) socket.destroy()
     }
   }
 }
 
 export class PlainConnection {
   readonly socket: Socket
-  /** Since when it has been between two requests; undefined within one. */
+  /** Since when it has been between two requests, though an answer may still be on its way; undefined within one. */
   quietSince: number | undefined
   readonly #all: PlainConnections
   #response: PlainResponse | undefined
@@ -80,7 +81,8 @@ export class PlainConnection {
   #early: Buffer | undefined
   readonly #onData = (octets: Buffer) => this.read(octets)
   readonly #onDrain = () => {
-    this.#response?.emit('drain')
+    if (this.#response) this.#response.emit('drain')
+    else this.quietSince = performance.now()
     this.#readEarly()
   }
   readonly #onEnd = () => void this.socket.end()
@@ -101,6 +103,8 @@ export class PlainConnection {
   }
 
   read(octets: Buffer): void {
+    // Behind the last answer nothing is taken any more (RFC 9112 §9.6), nor what nobody could be answered.
+    if (!this.socket.writable) return
     // Whoever does not take its answers can wait for the next one.
     if (this.#response || this.socket.writableNeedDrain) return this.#hold(octets)
     const message = readPlainMessage(octets)

@@ -22,6 +22,8 @@ interface Seen {
 const seen: Seen[] = []
 const held = new Map<string, ClientResponse>()
 const big = Buffer.alloc(300_000, 'abcdefghij')
+/** More than all buffers between two processes hold. */
+const endless = Buffer.alloc(30_000_000, 'abcdefghij')
 
 const answers: Record<string, (res: ClientResponse) => void> = {
   '/whole': res => res.sendWhole(200, 'OK', ['Content-Type', 'text/plain'], Buffer.from('whole')),
@@ -401,6 +403,26 @@ describe.each(['TCP', 'TLS'])('over %s', name => {
     socket.destroy()
   })
 
+  test('behind the last answer of a connection nothing is taken any more (RFC 9112 §9.6)', async () => {
+    seen.length = 0
+    const socket = await open(name)
+    const path = `/held-last-${name}`
+    socket.write(head(`GET ${path}`))
+    await expect.poll(() => held.has(path)).toBe(true)
+    // It takes its time to be out.
+    socket.pause()
+    const res = held.get(path) as ClientResponse
+    res.closeConnection()
+    res.sendWhole(200, 'OK', [], endless)
+    socket.write(head('GET /whole?late'))
+    await pass(50)
+    const said = listen(socket)
+    socket.resume()
+    await once(socket, 'close')
+    expect(said.text.length).toBeGreaterThan(endless.length)
+    expect(seen.map(({ request }) => request[1])).toEqual([path])
+  })
+
   test('a client that leaves is noticed, once, before and within an answer', async () => {
     for (const begins of [false, true]) {
       const socket = await open(name)
@@ -462,4 +484,21 @@ test('a front that stops answers the request under way as the last of its connec
   await busySaid.has('at last')
   await closed
   delete fronts.stopping
+})
+
+test('a front that stops lets a slow client take its last answer', async () => {
+  const front = createFront({ listener })
+  fronts.slow = { front, port: await front.listen('127.0.0.1', 0) }
+  const socket = await open('slow')
+  socket.write(head('GET /held-slow'))
+  await expect.poll(() => held.has('/held-slow')).toBe(true)
+  socket.pause()
+  held.get('/held-slow')?.sendWhole(200, 'OK', [], endless)
+  const closed = front.close()
+  await pass(800)
+  const said = listen(socket)
+  socket.resume()
+  await expect.poll(() => said.text.length).toBeGreaterThan(endless.length)
+  await closed
+  delete fronts.slow
 })

@@ -123,13 +123,13 @@ function hostsOf(url: string): URL[] {
   return url.split(',').map(one => new URL(one.trim()))
 }
 
-function dialTcp(
+async function dialTcp(
   { caPath }: DialOptions,
   common: ConnectionOptions,
   servers: readonly URL[],
 ): Promise<NatsConnection> {
   const [first] = servers
-  return connect({
+  const connection = await connect({
     ...common,
     ...credentialsOf(first),
     servers: servers.map(({ host }) => host),
@@ -138,6 +138,8 @@ function dialTcp(
   }).catch(error => {
     throw dialProblem(error)
   })
+  void endCutDials(connection)
+  return connection
 }
 
 /** All servers are nodes of one bus, so that each may have the name of any; by itself the library takes no address. */
@@ -307,4 +309,25 @@ export function waitMsBefore(
 
 async function endWaits(connection: NatsConnection, waits: Waits): Promise<void> {
   for await (const { type } of connection.status()) if (type === 'reconnect') waits.reset()
+}
+
+/** What the library keeps of a dial, and does not show. */
+interface Dialling {
+  readonly protocol?: {
+    readonly transport?: { readonly isClosed: boolean }
+    readonly connectError?: ((error: Error) => void) | undefined
+  }
+}
+
+/**
+ * A connection that ends when the server has greeted it and not let it in yet is told as lost once more, but its dial goes
+ * on until its time-out: that is ended here.
+ */
+async function endCutDials(connection: NatsConnection): Promise<void> {
+  const { protocol } = connection as Dialling
+  for await (const { type } of connection.status()) {
+    // By now the next dial may have begun.
+    if (type === 'disconnect' && protocol?.transport?.isClosed)
+      protocol.connectError?.(new Error('the connection has ended before we were let in'))
+  }
 }

@@ -1,8 +1,10 @@
 /** Keys in NATS's own form, the waits before a dial, and what a failed dial is told as. */
 
+import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
 import { nkeys } from '@nats-io/transport-node'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
-import { Waits, waitMsBefore } from '#infra/bus-connection.ts'
+import { dial, Waits, waitMsBefore } from '#infra/bus-connection.ts'
 import { dialProblem } from '#infra/dial-problem.ts'
 import { createSeed, deriveSeed, isSignedBy, isUserSeed, signerOf } from '#infra/nkey.ts'
 
@@ -109,4 +111,27 @@ describe('a dial that failed is told with its cause:', () => {
     expect(problem.message).toMatch(reason)
     expect(problem.cause).toBe(error)
   })
+})
+
+test('a service whose dial is cut when it has been greeted dials again at once', async () => {
+  const greeting = { server_id: 'x', version: '2.12.0', proto: 1, headers: true, max_payload: 1024 }
+  let dials = 0
+  await using server = createServer(socket => {
+    const isLetIn = ++dials === 1 || dials === 4
+    socket.on('error', () => undefined).write(`INFO ${JSON.stringify(greeting)}\r\n`)
+    socket.once('data', () => {
+      if (isLetIn) socket.write('PONG\r\n')
+      if (dials < 4) setTimeout(() => socket.destroy(), isLetIn ? 50 : 0)
+    })
+    onTestFinished(() => void socket.destroy())
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  const url = `nats://user:password@127.0.0.1:${port}`
+  const connection = await dial({ url, name: 'test', inboxPrefix: 'test' })
+  const startedAt = performance.now()
+  for await (const { type } of connection.status()) if (type === 'reconnect') break
+  expect(performance.now() - startedAt).toBeLessThan(2_000)
+  expect(dials).toBe(4)
+  await connection.close()
 })

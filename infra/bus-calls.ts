@@ -42,7 +42,7 @@ const errorHeader = 'Nats-Service-Error'
 const againHeader = 'Sallyport-Ask-Again'
 
 /** So often whoever is at work on a patient question says so: by an empty message, which no answer is. */
-export const signOfLifeMs = 100
+const signOfLifeMs = 100
 
 const nothing = new Uint8Array(0)
 

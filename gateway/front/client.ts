@@ -106,6 +106,11 @@ export function withLength(
   return lengthless(status, headers)
 }
 
+/** Whether an answer asks for another protocol: over HTTP/1.1 Connection has to name that field (RFC 9110 §7.8). */
+export function namesProtocol(headers: readonly string[]): boolean {
+  return headerValue(headers, 'upgrade') !== undefined
+}
+
 /** An interim answer as HTTP/1.1 writes it. Throws for what could not stand in a message. */
 export function informationHead(status: number, headers: readonly string[]): string {
   return `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${fieldLines(headers)}\r\n`

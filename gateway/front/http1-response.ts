@@ -7,12 +7,13 @@ import { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
-import { headerValue, pairsOf, withLengthLast } from '#infra/http.ts'
+import { pairsOf, withLengthLast } from '#infra/http.ts'
 import {
   type ClientResponse,
   fieldLines,
   hasNoBody,
   informationHead,
+  namesProtocol,
   withLength,
 } from './client.ts'
 import { endGently } from './unreadable.ts'
@@ -82,7 +83,7 @@ export class Http1Response extends ServerResponse implements ClientResponse {
     // neither: whoever read that would take the next answer for its body.
     if (hasNoBody(undefined, status)) fieldLines(headers)
     // It is no field without being named as one of the connection's; HTTP/1.0 knows none (RFC 9110 §7.8).
-    if (headerValue(headers, 'upgrade') !== undefined && this.req.httpVersionMinor > 0)
+    if (namesProtocol(headers) && this.req.httpVersionMinor > 0)
       headers.push('Connection', this.shouldKeepAlive ? 'Upgrade, keep-alive' : 'Upgrade, close')
     this.writeHead(status, reason, withLengthLast(headers))
   }

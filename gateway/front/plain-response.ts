@@ -14,6 +14,7 @@ import {
   fieldLines,
   hasNoBody,
   informationHead,
+  namesProtocol,
   withLength,
 } from './client.ts'
 import { Http1Response, joinedBytes } from './http1-response.ts'
@@ -198,11 +199,6 @@ function statusLine(status: number, reason: string): string {
     throw new RangeError(`${status} is not the status of an answer`)
   validateHeaderValue('reason', reason)
   return `HTTP/1.1 ${status} ${reason}\r\n`
-}
-
-/** Such a field is named as one of the connection's (RFC 9110 §7.8), as Http1Response does. */
-function namesProtocol(headers: readonly string[]): boolean {
-  return headerValue(headers, 'upgrade') !== undefined
 }
 
 function isDated(headers: readonly string[]): boolean {

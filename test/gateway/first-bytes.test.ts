@@ -1,15 +1,12 @@
 /** How a connection of HTTP/1.1 begins: whoever reads it finds all of its bytes, however they arrive. */
 
 import { once } from 'node:events'
-import { connect as connectTcp, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { connect as connectTls } from 'node:tls'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { createLogger } from '#infra/log.ts'
-import { readCertificate } from '../../gateway/front/certificate.ts'
 import type { RequestListener } from '../../gateway/front/client.ts'
 import { createFront, type Front } from '../../gateway/front/front.ts'
-import { createCertificate, type TestCertificate } from '../harness/certificate.ts'
+import { type Fronts, openConnection, startFronts, type Transport } from './fronts.ts'
 
 /** Says what it was asked, with the length of the body. */
 const listener: RequestListener = (req, res) => {
@@ -23,37 +20,13 @@ const listener: RequestListener = (req, res) => {
   })
 }
 
-let certificate: TestCertificate
-let reading: ReturnType<typeof readCertificate>
-const fronts: Record<string, { front: Front; port: number }> = {}
-
+let fronts: Fronts
 beforeAll(async () => {
-  certificate = await createCertificate()
-  reading = readCertificate(certificate, createLogger('gateway', 'silent'))
-  const patience = { head: 1 }
-  const plain = createFront({ listener, patience })
-  const secure = createFront({ listener, patience, certificate: reading })
-  for (const [name, front] of Object.entries({ TCP: plain, TLS: secure })) {
-    fronts[name] = { front, port: await front.listen('127.0.0.1', 0) }
-  }
+  fronts = await startFronts({ listener, patience: { head: 1 } })
 })
-afterAll(async () => {
-  for (const { front } of Object.values(fronts)) {
-    const closed = front.close()
-    front.destroy()
-    await closed
-  }
-  reading[Symbol.dispose]()
-  await certificate[Symbol.asyncDispose]()
-})
+afterAll(() => fronts[Symbol.asyncDispose]())
 
-async function open(name: string): Promise<Socket> {
-  const to = { host: '127.0.0.1', port: fronts[name]?.port as number }
-  const socket = name === 'TLS' ? connectTls({ ...to, rejectUnauthorized: false }) : connectTcp(to)
-  socket.setNoDelay(true).on('error', () => undefined)
-  await once(socket, name === 'TLS' ? 'secureConnect' : 'connect')
-  return socket
-}
+const open = (name: Transport) => fronts.open(name)
 
 /** Everything that is answered until the connection is closed. */
 async function all(socket: Socket): Promise<string> {
@@ -69,12 +42,10 @@ const said = (answer: string) => answer.match(/<.*?>/g) ?? []
 const head = (line: string, ...more: string[]) =>
   `${[`${line} HTTP/1.1`, 'Host: a', ...more].join('\r\n')}\r\n\r\n`
 const last = (line: string, ...more: string[]) => head(line, ...more, 'Connection: close')
-const openConnections = (name: string) =>
-  new Promise<number>(resolve =>
-    fronts[name]?.front.server.getConnections((_error, count) => resolve(count)),
-  )
+const openConnections = ({ server }: Front) =>
+  new Promise<number>(resolve => server.getConnections((_error, count) => resolve(count)))
 
-describe.each(['TCP', 'TLS'])('over %s', name => {
+describe.each<Transport>(['TCP', 'TLS'])('over %s', name => {
   test.each([
     ['a method that begins as those of the Remote Desktop Gateway', last('REPORT /r')],
     ['another one', last('REBIND /r')],
@@ -113,7 +84,7 @@ describe.each(['TCP', 'TLS'])('over %s', name => {
     ;(await open(name)).end()
     await once(silent.resume(), 'close')
     expect(performance.now() - startedAt).toBeGreaterThan(900)
-    await expect.poll(() => openConnections(name)).toBe(0)
+    await expect.poll(() => openConnections(fronts[name])).toBe(0)
   })
 
   test('a lone R is waited for as long as any other beginning', async () => {
@@ -144,13 +115,12 @@ describe.each(['TCP', 'TLS'])('over %s', name => {
 
 test('a front that stops does not wait for those who have said nothing', async () => {
   const front = createFront({ listener })
-  fronts.own = { front, port: await front.listen('127.0.0.1', 0) }
-  const silent = await open('own')
-  const begun = await open('own')
+  const port = await front.listen('127.0.0.1', 0)
+  const silent = await openConnection(port, 'TCP')
+  const begun = await openConnection(port, 'TCP')
   begun.write('RDG_OUT_DATA / HTT')
-  await expect.poll(() => openConnections('own')).toBe(2)
+  await expect.poll(() => openConnections(front)).toBe(2)
   const ended = Promise.all([all(silent), all(begun)])
   await front.close()
   await ended
-  delete fronts.own
 })

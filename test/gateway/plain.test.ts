@@ -1,17 +1,14 @@
 /** Plain requests, which are read and answered without Node's HTTP server: nobody can tell the difference. */
 
 import { once } from 'node:events'
-import { connect as connectTcp, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { setTimeout as pass } from 'node:timers/promises'
-import { connect as connectTls } from 'node:tls'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { createLogger } from '#infra/log.ts'
-import { readCertificate } from '../../gateway/front/certificate.ts'
 import type { ClientRequest, ClientResponse } from '../../gateway/front/client.ts'
-import { createFront, type Front } from '../../gateway/front/front.ts'
+import { createFront } from '../../gateway/front/front.ts'
 import { readPlainMessage } from '../../gateway/front/plain-message.ts'
 import { PlainRequest } from '../../gateway/front/plain-response.ts'
-import { createCertificate, type TestCertificate } from '../harness/certificate.ts'
+import { type Fronts, openConnection, startFronts, type Transport } from './fronts.ts'
 
 /** Who reads a request, and what the listener was given; the path says how it is answered. */
 interface Seen {
@@ -110,40 +107,13 @@ function listener(req: ClientRequest, res: ClientResponse): void {
   else held.set(url, res)
 }
 
-let certificate: TestCertificate
-let reading: ReturnType<typeof readCertificate>
-const fronts: Record<string, { front: Front; port: number }> = {}
-
+let fronts: Fronts
 beforeAll(async () => {
-  certificate = await createCertificate()
-  reading = readCertificate(certificate, createLogger('gateway', 'silent'))
-  const patience = { keepAlive: 1 }
-  for (const name of ['TCP', 'TLS']) {
-    const front = createFront({
-      listener,
-      patience,
-      ...(name === 'TLS' && { certificate: reading }),
-    })
-    fronts[name] = { front, port: await front.listen('127.0.0.1', 0) }
-  }
+  fronts = await startFronts({ listener, patience: { keepAlive: 1 } })
 })
-afterAll(async () => {
-  for (const { front } of Object.values(fronts)) {
-    const closed = front.close()
-    front.destroy()
-    await closed
-  }
-  reading[Symbol.dispose]()
-  await certificate[Symbol.asyncDispose]()
-})
+afterAll(() => fronts[Symbol.asyncDispose]())
 
-async function open(name: string): Promise<Socket> {
-  const to = { host: '127.0.0.1', port: fronts[name]?.port as number }
-  const socket = name === 'TLS' ? connectTls({ ...to, rejectUnauthorized: false }) : connectTcp(to)
-  socket.setNoDelay(true).on('error', () => undefined)
-  await once(socket, name === 'TLS' ? 'secureConnect' : 'connect')
-  return socket
-}
+const open = (name: Transport) => fronts.open(name)
 
 /** Collects what a connection says. */
 function listen(socket: Socket) {
@@ -166,7 +136,7 @@ const head = (line: string, ...more: string[]) =>
 const forNode = (sent: string) => `\r\n${sent}`
 
 /** All that a connection says to one request and the end of it, as it is at any time of day. */
-async function answerTo(name: string, sent: string): Promise<string> {
+async function answerTo(name: Transport, sent: string): Promise<string> {
   const socket = await open(name)
   const said = listen(socket)
   // An idle connection is closed after a while: then nothing more can come.
@@ -277,7 +247,7 @@ describe('a request that is read without the parser', () => {
   })
 })
 
-describe.each(['TCP', 'TLS'])('over %s', name => {
+describe.each<Transport>(['TCP', 'TLS'])('over %s', name => {
   test('answers are octet by octet what Node would say', async () => {
     const cases = Object.keys(answers).flatMap(path =>
       (forBodies.includes(path) ? ['GET'] : ['GET', 'HEAD']).map(method => `${method} ${path}`),
@@ -467,8 +437,8 @@ describe.each(['TCP', 'TLS'])('over %s', name => {
 
 test('a front that stops answers the request under way as the last of its connection', async () => {
   const front = createFront({ listener })
-  fronts.stopping = { front, port: await front.listen('127.0.0.1', 0) }
-  const [idle, busy] = [await open('stopping'), await open('stopping')]
+  const port = await front.listen('127.0.0.1', 0)
+  const [idle, busy] = [await openConnection(port, 'TCP'), await openConnection(port, 'TCP')]
   const idleSaid = listen(idle)
   const busySaid = listen(busy)
   idle.write(head('GET /whole'))
@@ -483,13 +453,11 @@ test('a front that stops answers the request under way as the last of its connec
   held.get('/held-stopping')?.sendWhole(200, 'OK', [], Buffer.from('at last'))
   await busySaid.has('at last')
   await closed
-  delete fronts.stopping
 })
 
 test('a front that stops lets a slow client take its last answer', async () => {
   const front = createFront({ listener })
-  fronts.slow = { front, port: await front.listen('127.0.0.1', 0) }
-  const socket = await open('slow')
+  const socket = await openConnection(await front.listen('127.0.0.1', 0), 'TCP')
   socket.write(head('GET /held-slow'))
   await expect.poll(() => held.has('/held-slow')).toBe(true)
   socket.pause()
@@ -500,5 +468,4 @@ test('a front that stops lets a slow client take its last answer', async () => {
   socket.resume()
   await expect.poll(() => said.text.length).toBeGreaterThan(endless.length)
   await closed
-  delete fronts.slow
 })

@@ -1,9 +1,8 @@
 /** A map for what comes and goes: it behaves as a Map does, and lets go of what has left. */
 
-import { execFile } from 'node:child_process'
-import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
 import { PassingMap } from '#infra/passing-map.ts'
+import { promotedMiB } from '../harness/promoted.ts'
 
 interface Passing {
   readonly number: number
@@ -41,34 +40,21 @@ test('what leaves while all are looked at is not seen any more', () => {
 })
 
 test('what has left does not survive collections of the young generation, as it does in a Map', async () => {
-  expect(await promotedMiB('new PassingMap()')).toBeLessThan(4)
+  expect(await promoted('new PassingMap()')).toBeLessThan(4)
   // When this is true no more, a Map does as well.
-  expect(await promotedMiB('new Map()')).toBeGreaterThan(20)
+  expect(await promoted('new Map()')).toBeGreaterThan(20)
 })
 
-/** No collection of everything comes between, and V8 does not learn where objects are best put. */
-const flags = [
-  ...['--expose-gc', '--initial-heap-size=1024', '--no-allocation-site-pretenuring'],
-  ...['--input-type=module', '--eval'],
-]
-
-/** What 40 MiB of objects of which 64 are there at a time leave in the old generation of a process of their own. */
-async function promotedMiB(map: string): Promise<number> {
-  const program = `
-    import { getHeapSpaceStatistics } from 'node:v8'
-    import { PassingMap } from ${JSON.stringify(import.meta.resolve('#infra/passing-map.ts'))}
-    const oldBytes = () =>
-      getHeapSpaceStatistics().find(({ space_name }) => space_name === 'old_space').space_used_size
-    const map = ${map}
-    for (let number = 0; number < 64; number++) map.set('first-' + number, {})
-    gc()
-    const before = oldBytes()
-    for (let number = 0; number < 10_000; number++) {
+/** What 40 MiB of objects of which 64 are there at a time leave behind. */
+function promoted(map: string): Promise<number> {
+  return promotedMiB({
+    before: `
+      import { PassingMap } from ${JSON.stringify(import.meta.resolve('#infra/passing-map.ts'))}
+      const map = ${map}
+      for (let number = 0; number < 64; number++) map.set('first-' + number, {})`,
+    each: `
       map.set(String(number), new Array(512).fill(number))
-      map.delete(number < 64 ? 'first-' + number : String(number - 64))
-      if (number % 1_000 === 999) gc({ type: 'minor' })
-    }
-    process.stdout.write(String((oldBytes() - before) / 2 ** 20))`
-  const { stdout } = await promisify(execFile)(process.execPath, [...flags, program])
-  return Number(stdout)
+      map.delete(number < 64 ? 'first-' + number : String(number - 64))`,
+    times: 10_000,
+  })
 }

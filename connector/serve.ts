@@ -8,6 +8,7 @@ import type { Subscription } from '@nats-io/transport-node'
 import type { Bus, Message } from '#infra/bus.ts'
 import type { Application } from '#infra/contracts/application.ts'
 import type { LeaseClaims } from '#infra/contracts/policy.ts'
+import { decodeBatch, isBatch } from '#infra/frame-batch.ts'
 import { decodeDown, decodeRequest, encodeRefused } from '#infra/frames.ts'
 import { FrameGatherer } from '#infra/gather.ts'
 import type { LeaseVerifier } from '#infra/lease.ts'
@@ -132,14 +133,16 @@ class Server implements Serving {
   }
 
   #take({ subject, data }: Message): void {
-    const applicationId = subject.slice(subject.lastIndexOf('.') + 1)
-    let frame: RequestFrame
-    try {
-      frame = decodeRequest(data)
-    } catch (error) {
-      this.#context.log.warn({ error, subject }, 'unreadable request')
-      return
+    if (!isBatch(data)) return this.#takeOne(data, subject)
+    for (const { frame } of this.#read(() => decodeBatch(data), subject) ?? []) {
+      this.#takeOne(frame, subject)
     }
+  }
+
+  #takeOne(data: Buffer, subject: string): void {
+    const applicationId = subject.slice(subject.lastIndexOf('.') + 1)
+    const frame = this.#read(() => decodeRequest(data), subject)
+    if (!frame) return
     const refusal = this.#reasonToRefuse(frame, applicationId)
     if (refusal) {
       const { code, detail } = refusal
@@ -147,6 +150,15 @@ class Server implements Serving {
       return
     }
     this.#start(frame, applicationId)
+  }
+
+  #read<Read>(read: () => Read, subject: string): Read | undefined {
+    try {
+      return read()
+    } catch (error) {
+      this.#context.log.warn({ error, subject }, 'unreadable request')
+      return undefined
+    }
   }
 
   #reasonToRefuse(

@@ -10,6 +10,7 @@ import type { Application } from '#infra/contracts/application.ts'
 import { connectorIdOf } from '#infra/contracts/connector.ts'
 import { decodeBatch } from '#infra/frame-batch.ts'
 import { decodeUp, encodeCancel } from '#infra/frames.ts'
+import { batchFrames, FrameGatherer } from '#infra/gather.ts'
 import type { Logger } from '#infra/log.ts'
 import { PassingMap } from '#infra/passing-map.ts'
 import { Standstill } from '#infra/standstill.ts'
@@ -36,6 +37,15 @@ export interface RelayContext {
 /** How often silent exchanges are looked for. */
 const silenceSweepMs = 50
 
+/** A queue in which connectors wait, and an application that it serves. */
+interface Way {
+  readonly groupId: string
+  readonly subject: string
+}
+
+/** Between the ids of exchanges whose requests share a message, in its reply subject; in no id. */
+const idSeparator = ','
+
 /** Stands in the subject of answers to several exchanges in place of their ids. */
 const batched = subjects.up('', '', '').slice(-1)
 
@@ -50,7 +60,9 @@ export class Relay implements Disposable {
   /** Sent, and nobody has answered yet; oldest first. */
   readonly #silent = new PassingMap<Exchange>()
   readonly #inbox: string
-  readonly #subjects = new WeakMap<Application, string>()
+  /** To the application's own group, and to its standby group once that has been asked. */
+  readonly #ways = new WeakMap<Application, Way[]>()
+  readonly #requests: FrameGatherer<Way>
   readonly #gatewayId: string
   readonly #ids: ExchangeIds
   readonly #misbehaviour: Misbehaviour
@@ -68,6 +80,12 @@ export class Relay implements Disposable {
     this.#ids = new ExchangeIds(bus.instance)
     this.#misbehaviour = new Misbehaviour(context)
     this.#inbox = `${subjects.inbox('gateway', bus.instance)}.x`
+    this.#requests = new FrameGatherer(bus, {
+      publish: ({ subject }, message, exchangeIds) => {
+        bus.publish(subject, message, { reply: `${this.#inbox}.${exchangeIds.join(idSeparator)}` })
+      },
+      mostTogether: ({ groupId }) => mostTogether(members.liveIn(groupId)),
+    })
     this.#subscriptions = [this.#subscribeAnswers(), this.#subscribeNoResponders()]
     this.#timer = setInterval(() => this.#sweepSilent(), silenceSweepMs)
     this.#offStatus = bus.onStatus(status => this.#turn(status))
@@ -108,20 +126,22 @@ export class Relay implements Disposable {
     const exchangeId = this.#ids.next()
     this.#open.set(exchangeId, exchange)
     this.#silent.set(exchangeId, exchange)
-    this.context.bus.publish(this.#subjectOf(exchange), encode(this.#gatewayId, exchangeId), {
-      reply: `${this.#inbox}.${exchangeId}`,
-    })
+    this.#requests.add(this.#wayOf(exchange), exchangeId, encode(this.#gatewayId, exchangeId))
     return exchangeId
   }
 
-  #subjectOf({ groupId, request: { application } }: Exchange): string {
-    if (groupId !== application.connectorGroupId) return subjects.exchange(groupId, application.id)
-    let subject = this.#subjects.get(application)
-    if (subject === undefined) {
-      subject = subjects.exchange(groupId, application.id)
-      this.#subjects.set(application, subject)
+  #wayOf({ groupId, request: { application } }: Exchange): Way {
+    let ways = this.#ways.get(application)
+    if (!ways) {
+      ways = []
+      this.#ways.set(application, ways)
     }
-    return subject
+    let way = ways.find(each => each.groupId === groupId)
+    if (!way) {
+      way = { groupId, subject: subjects.exchange(groupId, application.id) }
+      ways.push(way)
+    }
+    return way
   }
 
   /** Sends a frame to the connector that took an exchange. */
@@ -178,9 +198,11 @@ export class Relay implements Disposable {
     return this.context.bus.subscribe(`${this.#inbox}.*`, {
       callback: message => {
         if (message.headers?.code !== 503) return
-        const exchangeId = message.subject.slice(this.#inbox.length + 1)
-        this.#silent.delete(exchangeId)
-        this.#open.get(exchangeId)?.noResponders()
+        const exchangeIds = message.subject.slice(this.#inbox.length + 1).split(idSeparator)
+        for (const exchangeId of exchangeIds) {
+          this.#silent.delete(exchangeId)
+          this.#open.get(exchangeId)?.noResponders()
+        }
       },
     })
   }
@@ -235,6 +257,7 @@ export class Relay implements Disposable {
       for (const connected of waiting) connected()
       return
     }
+    this.#requests.drop()
     for (const exchange of [...this.#open.values()]) exchange.lost('the bus connection was lost')
   }
 
@@ -249,6 +272,14 @@ export class Relay implements Disposable {
 /** Of a connector that is named without a worker, all of them are meant: some may have been forgotten by then. */
 function isOf({ connectorId: taker }: Exchange, memberId: string): boolean {
   return taker !== undefined && (taker === memberId || connectorIdOf(taker) === memberId)
+}
+
+/**
+ * Requests that one message may hold. Where several members are alive each should get its share of a turn, and a slow
+ * one no more than it would have got anyway.
+ */
+function mostTogether(members: number): number {
+  return members <= 1 ? batchFrames : Math.max(1, Math.floor(batchFrames / members ** 2))
 }
 
 /** Whether the connector goes on working after this frame, for an exchange that nobody waits for. */

@@ -1,7 +1,4 @@
-/**
- * Frames of several exchanges from one connector to one gateway as one message of the exchange protocol (wire.ts), in
- * their order.
- */
+/** Frames of several exchanges as one message of the exchange protocol (wire.ts), in their order. */
 
 import { frameTypes, WireError } from './wire.ts'
 
@@ -28,9 +25,13 @@ export function encodeBatch(frames: readonly BatchedFrame[]): Buffer {
   return message
 }
 
+export function isBatch(message: Buffer): boolean {
+  return message[0] === frameTypes.batch
+}
+
 /** The frames of a batch, as views. @throws WireError before the first one when the lengths do not fit. */
 export function decodeBatch(message: Buffer): BatchedFrame[] {
-  if (message[0] !== frameTypes.batch) throw new WireError(`not a batch: type ${message[0]}`)
+  if (!isBatch(message)) throw new WireError(`not a batch: type ${message[0]}`)
   const frames: BatchedFrame[] = []
   let offset = 1
   while (offset < message.length) {

@@ -1,7 +1,8 @@
 /**
  * Frames of one event-loop turn that go the same way travel together, as one BATCH: under load that spares the server
- * and both ends most of what a message costs. Nothing waits for more to come. All frames of an exchange have to go
- * this way, or their order would be lost.
+ * and both ends most of what a message costs. Nothing waits for more to come than the turn brings, and of a long one the
+ * beginning leaves before its end: the other side works on it meanwhile. All frames of an exchange from one sender have
+ * to go this way, or their order would be lost.
  */
 
 import type { Bus } from './bus.ts'
@@ -10,10 +11,15 @@ import { type BatchedFrame, encodeBatch } from './frame-batch.ts'
 export interface GathererOptions<To> {
   /** Where a message goes: all frames of one exchange, or those of several as a batch. */
   publish: (to: To, message: Buffer, exchangeIds: readonly string[]) => void
+  /** Frames that may share a message, where fewer should than usual. */
+  mostTogether?: (to: To) => number
 }
 
 /** A batch ends when it holds so much; a frame larger than a quarter of it goes by itself. */
 const batchBytes = 64 * 1024
+
+/** With fewer of them than that the messages cost more than an earlier beginning is worth, with more the others idle. */
+export const batchFrames = 32
 
 /** `To` says which way a frame goes. */
 export class FrameGatherer<To> {
@@ -28,40 +34,46 @@ export class FrameGatherer<To> {
   }
 
   add(to: To, exchangeId: string, frame: Buffer): void {
-    const waiting = this.#waiting.get(to)
+    let waiting = this.#waiting.get(to)
     if (waiting) waiting.push({ exchangeId, frame })
     else {
       if (this.#waiting.size === 0) setImmediate(() => this.flush())
-      this.#waiting.set(to, [{ exchangeId, frame }])
+      waiting = [{ exchangeId, frame }]
+      this.#waiting.set(to, waiting)
     }
     this.#waitingBytes += frame.length
-    if (this.#waitingBytes >= batchBytes) this.flush()
+    if (waiting.length >= batchFrames || this.#waitingBytes >= batchBytes) this.flush()
   }
 
   /** Hands everything to the socket now. */
   flush(): void {
     if (this.#waiting.size === 0) return
     const waiting = this.#waiting
-    // A map that is emptied keeps what was in it from being collected for long (passing-map.ts).
-    this.#waiting = new Map()
-    this.#waitingBytes = 0
+    this.drop()
     for (const [to, frames] of waiting) this.#send(to, frames)
     this.#bus.flushQueue()
   }
 
+  /** Nothing of it is sent any more. */
+  drop(): void {
+    // A map that is emptied keeps what was in it from being collected for long (passing-map.ts).
+    this.#waiting = new Map()
+    this.#waitingBytes = 0
+  }
+
   #send(to: To, frames: readonly BatchedFrame[]): void {
+    const most = this.#options.mostTogether?.(to) ?? batchFrames
     let batch: BatchedFrame[] = []
-    const end = () => {
-      this.#publish(to, batch)
-      batch = []
-    }
     for (const each of frames) {
       const isLarge = each.frame.length > batchBytes / 4
-      if (isLarge) end()
-      batch.push(each)
-      if (isLarge) end()
+      if (isLarge || batch.length >= most) {
+        this.#publish(to, batch)
+        batch = []
+      }
+      if (isLarge) this.#publish(to, [each])
+      else batch.push(each)
     }
-    end()
+    this.#publish(to, batch)
   }
 
   #publish(to: To, batch: readonly BatchedFrame[]): void {

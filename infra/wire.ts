@@ -9,7 +9,7 @@
  *      │ RESPONSE, whole            up.<connector>.<gateway>.<id>    │◄──────►
  *      │◄────────────────────────────────────────────────────────────│
  *
- *   A small exchange is exactly these two messages. Otherwise, on the subjects `up` and `down.<connector>.<id>`:
+ *   A small exchange is exactly these two messages, or its share of two BATCHes. Otherwise, on the subjects `up` and `down.<connector>.<id>`:
  *
  *      │◄── ACCEPTED            still working: 250 ms without another answer; later on, now and then, to hear that somebody waits
  *      │◄── REFUSED             never started (busy, not ready, not informed, lease unknown, expired) or failed before the response head
@@ -40,8 +40,8 @@
  *   INFORMATION  u8 19  u16 status  head: name, value, …
  *   REFUSED      u8 20  u8 flags  head: code, detail
  *   BATCH        u8 21  { u8 octets  exchange id  u32 octets  frame } …
- *                frames of several exchanges from one connector to one gateway, in their order; its subject has `-` in
- *                place of an exchange
+ *                frames of several exchanges, in their order: from one connector to one gateway, on a subject with `-` in
+ *                place of an exchange; or REQUESTs of one gateway for one application, each taken or refused by itself
  *
  * Flags of a REQUEST: 1 body follows, 2 upgrade, 4 raw (see RequestFrame). Unknown ones are ignored.
  *

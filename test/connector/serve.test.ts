@@ -20,7 +20,7 @@ import {
 import type { Bus } from '#infra/bus.ts'
 import type { Application } from '#infra/contracts/application.ts'
 import { type LeaseClaims, leaseIssuer, leaseLifetimeMs } from '#infra/contracts/policy.ts'
-import { decodeBatch } from '#infra/frame-batch.ts'
+import { type BatchedFrame, decodeBatch, encodeBatch } from '#infra/frame-batch.ts'
 import {
   decodeUp,
   encodeCancel,
@@ -161,29 +161,33 @@ interface Sent extends Pick<RequestFrame, 'method' | 'target' | 'headers' | 'isU
   isReference: boolean
 }
 
-/** Sends a request as a gateway does, and gives what came back first. */
-async function send(
+/** A request as a gateway sends it. */
+function requestOf(
   lease: string,
   { app = 'wiki', target = '/echo', isReference = false, ...request }: Partial<Sent> = {},
 ) {
   const exchangeId = `x${++exchanges}`
-  gateway.publish(
-    subjects.exchange('paris', app),
-    encodeRequest({
-      gatewayId: 'g',
-      exchangeId,
-      startBeforeMs: (clock.time ?? Date.now()) + 5_000,
-      lease,
-      isLeaseReference: isReference,
-      method: 'GET',
-      target,
-      headers: ['Host', `${app}.test`],
-      body: Buffer.alloc(0),
-      bodyFollows: false,
-      isUpgrade: false,
-      ...request,
-    }),
-  )
+  const frame = encodeRequest({
+    gatewayId: 'g',
+    exchangeId,
+    startBeforeMs: (clock.time ?? Date.now()) + 5_000,
+    lease,
+    isLeaseReference: isReference,
+    method: 'GET',
+    target,
+    headers: ['Host', `${app}.test`],
+    body: Buffer.alloc(0),
+    bodyFollows: false,
+    isUpgrade: false,
+    ...request,
+  })
+  return { exchangeId, frame }
+}
+
+/** Sends a request, and gives what came back first. */
+async function send(lease: string, request: Partial<Sent> = {}) {
+  const { exchangeId, frame } = requestOf(lease, request)
+  gateway.publish(subjects.exchange('paris', request.app ?? 'wiki'), frame)
   const answers = () => frames.get(exchangeId) ?? []
   await expect.poll(answers, { interval: 5 }).not.toEqual([])
   return { first: answers()[0] as UpFrame, answers, exchangeId }
@@ -194,6 +198,26 @@ test('a good lease takes a request to the origin, whole or by its reference', as
   expect((await send(lease)).first).toMatchObject({ type: 'response', status: 200 })
   const again = await send(leaseReference(lease), { isReference: true })
   expect(again.first).toMatchObject({ type: 'response', status: 200 })
+})
+
+test('of requests in one message each is taken or refused by itself, and what is none harms no other', async () => {
+  origin.at('/late', (_, res) => void setTimeout(() => res.end('late'), 100))
+  const lease = signer.sign(claims())
+  const requests = Array.from({ length: 12 }, () => requestOf(lease, { target: '/late' }))
+  const stranger = requestOf(signer.sign(claims({ aud: 'london' })))
+  const none = { exchangeId: 'none', frame: encodeData(Buffer.from('no request')) }
+  const [first, ...others] = requests
+  gateway.publish(
+    subjects.exchange('paris', 'wiki'),
+    encodeBatch([first as BatchedFrame, none, stranger, ...others]),
+  )
+  const firstOf = ({ exchangeId }: BatchedFrame) => frames.get(exchangeId)?.[0]
+  await expect.poll(() => [...requests, stranger].map(firstOf)).not.toContain(undefined)
+  // There is room for ten.
+  const busy = { type: 'refused', code: 'busy', neverStarted: true }
+  const answered = { type: 'response', status: 200 }
+  expect(requests.map(firstOf)).toMatchObject([...Array(10).fill(answered), busy, busy])
+  expect(firstOf(stranger)).toMatchObject({ type: 'refused', code: 'connector_refused' })
 })
 
 test('what an origin says octet by octet goes on in frames of many', async () => {

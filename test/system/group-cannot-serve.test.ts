@@ -1,6 +1,7 @@
 /** What users are told when nobody of a connector group can take their request, how fast, and that it passes. */
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { lostAfterMs } from '#infra/wire.ts'
 import { createGroup, moveToGroup } from '../harness/admin.ts'
 import { type CountingOrigin, startCountingOrigin } from '../harness/counting-origin.ts'
 import { followAudit, liveAccess } from '../harness/live-audit.ts'
@@ -47,6 +48,10 @@ test('without a connector every request is answered 504 no_connector within 50 m
   const replies = await send(40)
   for (const reply of replies) expect(reply).toMatchObject({ status: 504, code: 'no_connector' })
   expect(medianMs(replies)).toBeLessThan(50)
+  // Those that share a message learn of it together, none by its silence.
+  const together = await send(80, 40)
+  for (const reply of together) expect(reply).toMatchObject({ status: 504, code: 'no_connector' })
+  expect(Math.max(...together.map(({ ms }) => ms))).toBeLessThan(lostAfterMs)
   await moveToGroup(system, 'wiki', 'default')
   await expect.poll(async () => failures(await send(1))).toEqual([])
 })

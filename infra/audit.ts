@@ -5,6 +5,7 @@
  */
 
 import { randomBytes } from 'node:crypto'
+import { membersOf } from './audit/json.ts'
 import { Outbox } from './audit/outbox.ts'
 import type { Bus } from './bus.ts'
 import type { AuditEvent, RedactedField } from './contracts/audit.ts'
@@ -100,11 +101,11 @@ class AuditTrail implements Audit {
     try {
       const nowMs = Date.now()
       const id = `${this.#run}-${(this.#count++).toString(36)}`
-      const rest = JSON.stringify(this.#redacted.length > 0 ? this.#redact(event) : event).slice(1)
+      const members = membersOf(this.#redacted.length > 0 ? this.#redact(event) : event)
       this.#outbox.add({
         id,
         subject: subjects.audit(event.category, event.application ?? undefined, event.outcome),
-        json: `{"id":"${id}","time":"${this.#timeAt(nowMs)}","source":${this.#source},${rest}`,
+        json: `{"id":"${id}","time":"${this.#timeAt(nowMs)}","source":${this.#source},${members}`,
         recordedAtMs: nowMs,
       })
     } catch (error) {
@@ -113,8 +114,8 @@ class AuditTrail implements Audit {
     }
   }
 
-  #redact(event: NewAuditEvent): object {
-    const changed: Record<string, unknown> = { ...event }
+  #redact(event: NewAuditEvent): NewAuditEvent {
+    const changed: NewAuditEvent & Partial<Record<RedactedField, unknown>> = { ...event }
     for (const field of this.#redacted) {
       if (typeof changed[field] === 'string') changed[field] = redaction
     }

@@ -57,17 +57,31 @@ export const Decision = z.object({
 })
 export type Decision = z.output<typeof Decision>
 
-/** What a decision says of one class of methods. */
+const halves = new WeakMap<Decision, Readonly<Record<MethodClass, Decision>>>()
+
+/** What a decision says of one class of methods: the same object whenever it is asked. */
 export function decisionFor(decision: Decision, methods: MethodClass): Decision {
-  const { unsafeMethods, ...safe } = decision
-  if (!unsafeMethods) return decision
-  if (methods === 'safe') return safe
+  if (!decision.unsafeMethods) return decision
+  let both = halves.get(decision)
+  if (!both) {
+    both = halvesOf(decision, decision.unsafeMethods)
+    halves.set(decision, both)
+  }
+  return both[methods]
+}
+
+function halvesOf(
+  decision: Decision,
+  unsafeMethods: NonNullable<Decision['unsafeMethods']>,
+): Record<MethodClass, Decision> {
+  const { unsafeMethods: _, ...safe } = decision
   const { requestId } = safe
-  return {
+  const unsafe = {
     ...unsafeMethods,
     ...(requestId !== undefined && { requestId }),
     ...(isReadOnly(decision) && { isReadOnly: true }),
   }
+  return { safe, unsafe }
 }
 
 /** Whether safe methods are granted, and no others. */

@@ -10,7 +10,7 @@ import type { Application } from '#infra/contracts/application.ts'
 import { connectorIdOf } from '#infra/contracts/connector.ts'
 import { decodeBatch } from '#infra/frame-batch.ts'
 import { decodeUp, encodeCancel } from '#infra/frames.ts'
-import { batchFrames, FrameGatherer } from '#infra/gather.ts'
+import { FrameGatherer } from '#infra/gather.ts'
 import type { Logger } from '#infra/log.ts'
 import { PassingMap } from '#infra/passing-map.ts'
 import { Standstill } from '#infra/standstill.ts'
@@ -37,12 +37,6 @@ export interface RelayContext {
 /** How often silent exchanges are looked for. */
 const silenceSweepMs = 50
 
-/** A queue in which connectors wait, and an application that it serves. */
-interface Way {
-  readonly groupId: string
-  readonly subject: string
-}
-
 /** Between the ids of exchanges whose requests share a message, in its reply subject; in no id. */
 const idSeparator = ','
 
@@ -60,9 +54,9 @@ export class Relay implements Disposable {
   /** Sent, and nobody has answered yet; oldest first. */
   readonly #silent = new PassingMap<Exchange>()
   readonly #inbox: string
-  /** To the application's own group, and to its standby group once that has been asked. */
-  readonly #ways = new WeakMap<Application, Way[]>()
-  readonly #requests: FrameGatherer<Way>
+  readonly #subjects = new WeakMap<Application, string>()
+  /** By subject: those that may share a message. */
+  readonly #requests: FrameGatherer<string>
   readonly #gatewayId: string
   readonly #ids: ExchangeIds
   readonly #misbehaviour: Misbehaviour
@@ -81,10 +75,8 @@ export class Relay implements Disposable {
     this.#misbehaviour = new Misbehaviour(context)
     this.#inbox = `${subjects.inbox('gateway', bus.instance)}.x`
     this.#requests = new FrameGatherer(bus, {
-      publish: ({ subject }, message, exchangeIds) => {
-        bus.publish(subject, message, { reply: `${this.#inbox}.${exchangeIds.join(idSeparator)}` })
-      },
-      mostTogether: ({ groupId }) => mostTogether(members.liveIn(groupId)),
+      publish: (subject, message, exchangeIds) =>
+        this.#publish(subject, message, exchangeIds.join(idSeparator)),
     })
     this.#subscriptions = [this.#subscribeAnswers(), this.#subscribeNoResponders()]
     this.#timer = setInterval(() => this.#sweepSilent(), silenceSweepMs)
@@ -126,22 +118,33 @@ export class Relay implements Disposable {
     const exchangeId = this.#ids.next()
     this.#open.set(exchangeId, exchange)
     this.#silent.set(exchangeId, exchange)
-    this.#requests.add(this.#wayOf(exchange), exchangeId, encode(this.#gatewayId, exchangeId))
+    const frame = encode(this.#gatewayId, exchangeId)
+    const subject = this.#subjectOf(exchange)
+    if (this.#mayShareMessage(exchange)) this.#requests.add(subject, exchangeId, frame)
+    else this.#publish(subject, frame, exchangeId)
     return exchangeId
   }
 
-  #wayOf({ groupId, request: { application } }: Exchange): Way {
-    let ways = this.#ways.get(application)
-    if (!ways) {
-      ways = []
-      this.#ways.set(application, ways)
+  /**
+   * Where several members are alive the bus decides for each request by itself who takes it, and what goes on for long
+   * is one of few.
+   */
+  #mayShareMessage({ groupId, request: { bodyFollows, upgrade } }: Exchange): boolean {
+    return !bodyFollows && !upgrade && this.context.members.liveIn(groupId) === 1
+  }
+
+  #publish(subject: string, message: Buffer, exchangeIds: string): void {
+    this.context.bus.publish(subject, message, { reply: `${this.#inbox}.${exchangeIds}` })
+  }
+
+  #subjectOf({ groupId, request: { application } }: Exchange): string {
+    if (groupId !== application.connectorGroupId) return subjects.exchange(groupId, application.id)
+    let subject = this.#subjects.get(application)
+    if (subject === undefined) {
+      subject = subjects.exchange(groupId, application.id)
+      this.#subjects.set(application, subject)
     }
-    let way = ways.find(each => each.groupId === groupId)
-    if (!way) {
-      way = { groupId, subject: subjects.exchange(groupId, application.id) }
-      ways.push(way)
-    }
-    return way
+    return subject
   }
 
   /** Sends a frame to the connector that took an exchange. */
@@ -272,14 +275,6 @@ export class Relay implements Disposable {
 /** Of a connector that is named without a worker, all of them are meant: some may have been forgotten by then. */
 function isOf({ connectorId: taker }: Exchange, memberId: string): boolean {
   return taker !== undefined && (taker === memberId || connectorIdOf(taker) === memberId)
-}
-
-/**
- * Requests that one message may hold. Where several members are alive each should get its share of a turn, and a slow
- * one no more than it would have got anyway.
- */
-function mostTogether(members: number): number {
-  return members <= 1 ? batchFrames : Math.max(1, Math.floor(batchFrames / members ** 2))
 }
 
 /** Whether the connector goes on working after this frame, for an exchange that nobody waits for. */

@@ -60,6 +60,7 @@ export class Bus implements AsyncDisposable {
     options: { reply?: string; headers?: MsgHdrs } | undefined
   }[] = []
   #queuedBytes = 0
+  #isFlushedBySender = false
   #isConnected = true
 
   constructor(connection: NatsConnection, instance: string, log: Logger) {
@@ -134,10 +135,22 @@ export class Bus implements AsyncDisposable {
     options?: { reply?: string; headers?: MsgHdrs },
   ): boolean {
     if (!this.#isConnected || this.connection.isClosed()) return false
-    if (this.#queue.push({ subject, data, options }) === 1) setImmediate(() => this.flushQueue())
+    const isFirst = this.#queue.push({ subject, data, options }) === 1
+    if (isFirst && !this.#isFlushedBySender) setImmediate(() => this.flushQueue())
     this.#queuedBytes += data.length
     if (this.#queuedBytes >= flushBytes) this.flushQueue()
     return true
+  }
+
+  /** Whatever is published by `publishAll` leaves at once, behind what is queued: no later turn has to look for it. */
+  publishAtOnce(publishAll: () => void): void {
+    this.#isFlushedBySender = true
+    try {
+      publishAll()
+    } finally {
+      this.#isFlushedBySender = false
+      this.flushQueue()
+    }
   }
 
   /** Hands everything queued to the socket now. */

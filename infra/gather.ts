@@ -11,15 +11,13 @@ import { type BatchedFrame, encodeBatch } from './frame-batch.ts'
 export interface GathererOptions<To> {
   /** Where a message goes: all frames of one exchange, or those of several as a batch. */
   publish: (to: To, message: Buffer, exchangeIds: readonly string[]) => void
-  /** Frames that may share a message, where fewer should than usual. */
-  mostTogether?: (to: To) => number
 }
 
 /** A batch ends when it holds so much; a frame larger than a quarter of it goes by itself. */
 const batchBytes = 64 * 1024
 
 /** With fewer of them than that the messages cost more than an earlier beginning is worth, with more the others idle. */
-export const batchFrames = 32
+const batchFrames = 32
 
 /** `To` says which way a frame goes. */
 export class FrameGatherer<To> {
@@ -50,8 +48,9 @@ export class FrameGatherer<To> {
     if (this.#waiting.size === 0) return
     const waiting = this.#waiting
     this.drop()
-    for (const [to, frames] of waiting) this.#send(to, frames)
-    this.#bus.flushQueue()
+    this.#bus.publishAtOnce(() => {
+      for (const [to, frames] of waiting) this.#send(to, frames)
+    })
   }
 
   /** Nothing of it is sent any more. */
@@ -62,16 +61,16 @@ export class FrameGatherer<To> {
   }
 
   #send(to: To, frames: readonly BatchedFrame[]): void {
-    const most = this.#options.mostTogether?.(to) ?? batchFrames
     let batch: BatchedFrame[] = []
     for (const each of frames) {
       const isLarge = each.frame.length > batchBytes / 4
-      if (isLarge || batch.length >= most) {
-        this.#publish(to, batch)
-        batch = []
+      if (!isLarge) {
+        batch.push(each)
+        continue
       }
-      if (isLarge) this.#publish(to, [each])
-      else batch.push(each)
+      this.#publish(to, batch)
+      this.#publish(to, [each])
+      batch = []
     }
     this.#publish(to, batch)
   }

@@ -3,7 +3,7 @@
 import { expect, test } from 'vitest'
 import { decodeBatch } from '#infra/frame-batch.ts'
 import { encodeData } from '#infra/frames.ts'
-import { batchFrames, FrameGatherer } from '#infra/gather.ts'
+import { FrameGatherer } from '#infra/gather.ts'
 import { subjects } from '#infra/subjects.ts'
 import { chunkBytes } from '#infra/wire.ts'
 import { startTestNats } from '../harness/nats.ts'
@@ -43,28 +43,21 @@ test('frames for one gateway travel together, in their order, and each gateway g
   expect(messages).toBe(3)
 })
 
-test('the beginning of a long turn leaves before its end, and fewer share a message where fewer should', async () => {
+test('the beginning of a long turn leaves before its end', async () => {
   await using nats = await startTestNats()
-  const sent: [to: string, frames: number][] = []
+  const sent: number[] = []
   const gatherer = new FrameGatherer<string>(await nats.connect('connector', 'c1'), {
-    publish: (to, _, exchangeIds) => void sent.push([to, exchangeIds.length]),
-    mostTogether: to => (to === 'few' ? 2 : batchFrames),
+    publish: (_, __, exchangeIds) => void sent.push(exchangeIds.length),
   })
-  const add = (to: string, frames: number) => {
-    for (let i = 0; i < frames; i++) gatherer.add(to, `${i}`, encodeData(Buffer.from('x')))
+  const add = (frames: number) => {
+    for (let i = 0; i < frames; i++) gatherer.add('g1', `${i}`, encodeData(Buffer.from('x')))
   }
-  add('many', batchFrames + 3)
-  expect(sent).toEqual([['many', batchFrames]])
-  add('few', 5)
+  add(35)
+  expect(sent).toEqual([32])
   gatherer.flush()
-  expect(sent.slice(1)).toEqual([
-    ['many', 3],
-    ['few', 2],
-    ['few', 2],
-    ['few', 1],
-  ])
-  add('gone', 1)
+  expect(sent).toEqual([32, 3])
+  add(1)
   gatherer.drop()
   gatherer.flush()
-  expect(sent).toHaveLength(5)
+  expect(sent).toEqual([32, 3])
 })

@@ -48,10 +48,6 @@ test('without a connector every request is answered 504 no_connector within 50 m
   const replies = await send(40)
   for (const reply of replies) expect(reply).toMatchObject({ status: 504, code: 'no_connector' })
   expect(medianMs(replies)).toBeLessThan(50)
-  // Those that share a message learn of it together, none by its silence.
-  const together = await send(80, 40)
-  for (const reply of together) expect(reply).toMatchObject({ status: 504, code: 'no_connector' })
-  expect(Math.max(...together.map(({ ms }) => ms))).toBeLessThan(lostAfterMs)
   await moveToGroup(system, 'wiki', 'default')
   await expect.poll(async () => failures(await send(1))).toEqual([])
 })
@@ -103,4 +99,23 @@ test('when one of two connectors cannot reach the origin, nobody notices', async
   expect(new Set(ofSplit.map(({ connector }) => connector))).toEqual(new Set(['sees']))
   expect(ofSplit.filter(({ attempts }) => attempts > 1).length).toBeGreaterThan(20)
   expect(origin.repeated()).toEqual([])
+})
+
+test('requests that share a message on the way to a group of one learn together that it takes none', async () => {
+  await createGroup(system, 'lone')
+  await system.add('connector', {
+    ...resolving({ 'wiki.internal': '127.0.0.1' }),
+    SALLYPORT_CONNECTOR_GROUP: 'lone',
+  })
+  await moveToGroup(system, 'wiki', 'lone')
+  await expect.poll(async () => failures(await send(1))).toEqual([])
+  const held = send(8, 8, '/held')
+  await expect.poll(() => origin.held).toBe(8)
+  const replies = await send(120, 40)
+  for (const reply of replies) expect(reply).toMatchObject({ status: 503, code: 'connectors_busy' })
+  // None by its silence.
+  expect(Math.max(...replies.map(({ ms }) => ms))).toBeLessThan(lostAfterMs)
+  origin.release()
+  expect(failures(await held)).toEqual([])
+  expect(failures(await send(100, 8))).toEqual([])
 })

@@ -9,9 +9,11 @@ import { oneByOne, pages, smallJson } from './requests.ts'
 import { slowConnector } from './slow-connector.ts'
 import { tls } from './tls.ts'
 import { download, firstByte, upload } from './transfers.ts'
+import { withoutAudit } from './without-audit.ts'
 
 export const cases: readonly Case[] = [
   smallJson,
+  withoutAudit,
   oneByOne,
   tls,
   pages,

@@ -85,6 +85,8 @@ class WatchedBucket<Schema extends z.ZodType> implements Snapshot<EntryOf<Schema
   readonly #listeners = new Set<(changes: readonly Change<EntryOf<Schema>>[]) => void>()
   #pending = new Map<string, Entry<EntryOf<Schema>> | undefined>()
   #pendingRevision = 0
+  /** When the bucket was created of which something is pending. */
+  #pendingCreated: string | undefined
   #swap: NodeJS.Immediate | undefined
   /** False while a watch delivers what was in the bucket when it was made: that is put together once, when it is whole. */
   #isCaughtUp = false
@@ -136,14 +138,18 @@ class WatchedBucket<Schema extends z.ZodType> implements Snapshot<EntryOf<Schema
     const isSame = created === this.#created
     const first = state.last_seq
     let latest = 0
+    if (this.#swap) this.#apply()
     this.#isCaughtUp = false
-    this.#pending.clear()
+    // What a watch had read that got stuck on the way need not be read again.
+    if (created !== this.#pendingCreated) this.#pending.clear()
+    this.#pendingCreated = created
     const watch = await kv.watch()
     this.#stop = () => watch.stop()
     const seen = new Set<string>()
     const caughtUp = (revision: number) => {
       this.#isCaughtUp = true
       silence[Symbol.dispose]()
+      for (const key of this.#pending.keys()) if (!seen.has(key)) this.#pending.delete(key)
       for (const key of this.entries.keys()) if (!seen.has(key)) this.#pending.set(key, undefined)
       seen.clear()
       this.#created = created
@@ -157,7 +163,7 @@ class WatchedBucket<Schema extends z.ZodType> implements Snapshot<EntryOf<Schema
     using _comparing = this.#compare(kv, watch, () => Math.max(first, latest))
     for await (const entry of watch) {
       latest = entry.revision
-      if (!(isSame && this.#has(entry))) this.#take(entry)
+      if (!this.#has(entry, isSame)) this.#take(entry)
       if (this.#isCaughtUp) {
         this.#pendingRevision = latest
         this.#swap ??= setImmediate(() => this.#apply())
@@ -170,8 +176,10 @@ class WatchedBucket<Schema extends z.ZodType> implements Snapshot<EntryOf<Schema
   }
 
   /** Whether a watch that was made anew delivers what is known already. */
-  #has({ key, revision }: KvWatchEntry): boolean {
-    return this.revisions.get(key) === revision && !this.#pending.has(key)
+  #has({ key, revision }: KvWatchEntry, isSame: boolean): boolean {
+    const pending = this.#pending.get(key)
+    if (pending || this.#pending.has(key)) return pending?.revision === revision
+    return isSame && this.revisions.get(key) === revision
   }
 
   /**

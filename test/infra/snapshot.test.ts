@@ -155,6 +155,32 @@ describe('a snapshot', () => {
       .toEqual({ name: 'after' })
   })
 
+  it('goes on where a watch got stuck on the way, and reads nothing twice', async () => {
+    const bucket = await createBucket('stuck')
+    const numbers = Array.from({ length: 2_000 }, (_, number) => number)
+    // So much that it does not come at once.
+    const long = 'x'.repeat(8_000)
+    await Promise.all(numbers.map(number => put(bucket, `key-${number}`, `${number} ${long}`)))
+    const manager = await jetstreamManager(bus.connection)
+    const read: string[] = []
+    const slow = schema.transform(named => {
+      read.push(named.name)
+      if (read.length === 10) void getStuck()
+      for (const until = performance.now() + 0.5; performance.now() < until; );
+      return named
+    })
+    const getStuck = async () => {
+      for await (const { name } of manager.consumers.list('KV_stuck')) {
+        await manager.consumers.delete('KV_stuck', name)
+      }
+      await bucket.delete('key-0')
+    }
+    await using snapshot = await watchBucket(bus, { bucket: 'stuck', schema: slow, log })
+    expect(snapshot.entries.size).toBe(1_999)
+    expect(snapshot.entries.has('key-0')).toBe(false)
+    expect(read).toHaveLength(2_000)
+  })
+
   it('is complete however long it takes to read, and stays so while it is watched anew', async () => {
     const bucket = await createBucket('large')
     const numbers = Array.from({ length: 2_500 }, (_, number) => number)

@@ -26,8 +26,11 @@ export interface InsistentOptions<Reply extends z.ZodType> extends CallOptions<R
 
 /** Longer than somebody may stand still who answers all the same (standstill.ts), and be late with the next sign. */
 const silenceMs = 600
-/** The same for one who is asked again, and says at once that it is at work: NATS picks anybody, perhaps the silent one. */
-const againMs = 400
+/**
+ * The same for one who is asked again, and says at once that it is at work: just longer than it may stand still, for NATS
+ * picks anybody, perhaps the silent one, and within 2 s one should be found who is not.
+ */
+const againMs = standstillMs + 10
 /** So that one who has just stood still has read what is old by then. */
 const afterRefusalMs = 50
 /** Then it is more likely that nobody is there. */

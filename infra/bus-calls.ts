@@ -89,7 +89,13 @@ export function readAnswer<Reply extends z.ZodType>(
   return parseJson(reply, Buffer.from(answer.data), subject)
 }
 
-/** Sends back what `handle` makes of a question, or the fault with which it ends. */
+/** Patient questions that are being answered, over each connection. */
+const atWork = new WeakMap<Bus, Set<string>>()
+
+/**
+ * Sends back what `handle` makes of a question, or the fault with which it ends. A patient question that is asked again
+ * while it is being answered is not handled twice: whoever asks hears that somebody is at work.
+ */
 export async function answer<Request extends z.ZodType>(
   bus: Bus,
   { reply, subject, data }: Message,
@@ -97,8 +103,14 @@ export async function answer<Request extends z.ZodType>(
 ): Promise<void> {
   if (reply === undefined) return
   const sign = () => bus.publish(reply, nothing)
-  const signs = subjects.isPatientReply(reply) ? setInterval(sign, signOfLifeMs) : undefined
-  if (signs && subjects.isPatientReplyAgain(reply)) sign()
+  const isPatient = subjects.isPatientReply(reply)
+  if (isPatient && subjects.isPatientReplyAgain(reply)) sign()
+  const working = atWork.get(bus) ?? new Set()
+  atWork.set(bus, working)
+  const question = subjects.patientQuestion(reply)
+  if (isPatient && working.has(question)) return
+  const signs = isPatient ? setInterval(sign, signOfLifeMs) : undefined
+  if (isPatient) working.add(question)
   try {
     const result = await handle(parseJson(request, data, subject, 'bad_request'), subject)
     bus.publish(reply, Buffer.from(JSON.stringify(result ?? null)), { reply: '' })
@@ -112,6 +124,7 @@ export async function answer<Request extends z.ZodType>(
     bus.publish(reply, nothing, { headers: refusal })
   } finally {
     clearInterval(signs)
+    working.delete(question)
   }
 }
 

@@ -27,14 +27,14 @@ export interface InsistentOptions<Reply extends z.ZodType> extends CallOptions<R
 /** Longer than somebody may stand still who answers all the same (standstill.ts), and be late with the next sign. */
 const silenceMs = 600
 /**
- * The same for one who is asked again, and says at once that it is at work: just longer than it may stand still, for NATS
- * picks anybody, perhaps the silent one, and within 2 s one should be found who is not.
+ * The same for one who is asked again, and says at once that it is at work. NATS picks anybody, perhaps the silent one
+ * again; within 2 s one who is not should be found almost surely, also where one of two is silent.
  */
-const againMs = standstillMs + 10
+const againMs = 150
 /** So that one who has just stood still has read what is old by then. */
 const afterRefusalMs = 50
 /** Then it is more likely that nobody is there. */
-const maxQuickly = 8
+const maxQuickly = 12
 const seldomMs = 1_000
 
 export class InsistentCalls implements Disposable {

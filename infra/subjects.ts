@@ -89,6 +89,8 @@ export const subjects = {
   patientReplyAgain: (reply: string) => `${reply}-again`,
   isPatientReply: (subject: string) => subject.includes('.patient.'),
   isPatientReplyAgain: (subject: string) => subject.endsWith('-again'),
+  /** Which question it is, however often it is asked. */
+  patientQuestion: (reply: string) => reply.replace(/-again$/, ''),
   signIn: `${ROOT}.policy.sign-in`,
   signOut: `${ROOT}.policy.sign-out`,
   evaluate: `${ROOT}.policy.evaluate`,

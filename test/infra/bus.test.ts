@@ -1,12 +1,13 @@
 /** The bus connection: order, loss, refusals, and handlers that fail, against a real server. */
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 import { type Bus, connectBus } from '#infra/bus.ts'
 import { startNatsServer } from '#infra/embedded/nats-server.ts'
 import { SallyportError } from '#infra/errors.ts'
 import { createLogger } from '#infra/log.ts'
+import { subjects } from '#infra/subjects.ts'
 import { binary, startTestNats, type TestNats } from '../harness/nats.ts'
 
 let nats: TestNats
@@ -31,6 +32,34 @@ async function failure(call: Promise<unknown>): Promise<SallyportError> {
   expect(error).toBeInstanceOf(SallyportError)
   return error
 }
+
+test('a patient question that comes again while somebody is at work is heard, and handled once', async () => {
+  await using server = await nats.connect('policy')
+  await using client = await nats.connect('gateway')
+  let handled = 0
+  const handle = async ({ question }: { question: string }) => {
+    handled++
+    await sleep(50)
+    return { answer: question }
+  }
+  const asked = 'sallyport.policy.evaluate'
+  server.serve(asked, { queue: 'policy', request: Question, handle })
+  const inbox = subjects.inbox('gateway', client.instance)
+  const heard: string[] = []
+  client.subscribe(subjects.patientReply(inbox, '*'), {
+    callback: ({ data }) => void heard.push(data.toString()),
+  })
+  await Promise.all([server.connection.flush(), client.connection.flush()])
+  const question = Buffer.from(JSON.stringify({ question: 'who?' }))
+  const reply = subjects.patientReply(inbox, 'a')
+  const again = subjects.patientReplyAgain(reply)
+  for (const to of [reply, again, again]) client.publish(asked, question, { reply: to })
+  const answer = JSON.stringify({ answer: 'who?' })
+  await expect.poll(() => heard).toEqual(['', '', answer])
+  client.publish(asked, question, { reply: again })
+  await expect.poll(() => heard).toEqual(['', '', answer, '', answer])
+  expect(handled).toBe(2)
+})
 
 describe('a call', () => {
   let client: Bus

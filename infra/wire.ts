@@ -9,7 +9,8 @@
  *      │ RESPONSE, whole            up.<connector>.<gateway>.<id>    │◄──────►
  *      │◄────────────────────────────────────────────────────────────│
  *
- *   A small exchange is exactly these two messages, or its share of two BATCHes. Otherwise, on the subjects `up` and `down.<connector>.<id>`:
+ *   A small exchange is exactly these two messages, or its share of two BATCHes. Otherwise, on the subjects `up` and
+ *   `down.<connector>.<id>`:
  *
  *      │◄── ACCEPTED            still working: 250 ms without another answer; later on, now and then, to hear that somebody waits
  *      │◄── REFUSED             never started (busy, not ready, not informed, lease unknown, expired) or failed before the response head

@@ -14,38 +14,37 @@ const decision = {
   policyRevision: 4,
 }
 
-/** With every member that there is. */
+/** With every member that there is, in the order in which they are written. */
 const whole = {
   category: 'access' as const,
   requestId: 'g-1',
-  outcome: 'granted' as const,
   user: 'ada@example.test',
   session: 's',
   application: 'wiki',
+  connectorGroup: 'paris',
   clientAddress: '127.0.0.1',
   method: 'GET',
   host: 'wiki.test:8443',
   path: '/',
+  decision,
+  decidedMs: 0.12,
+  durationMs: 12,
+  outcome: 'granted' as const,
   status: 200,
-  connectorGroup: 'paris',
+  lastLease: true,
   connector: 'c',
   attempts: 1,
-  decision,
-  lastLease: true,
   fault: null,
   faultDetail: null,
   requestBytes: 0,
   responseBytes: 12,
-  decidedMs: 0.12,
   respondedMs: 3.4,
-  durationMs: 12,
 } as NewAuditEvent & { category: 'access' }
 
 const parsed = (event: NewAuditEvent) => JSON.parse(`{${membersOf(event)}`)
 
-test('an access event has all of its members, each once and in the same order as ever', () => {
-  expect(`{${membersOf(whole)}`).toHaveLength(JSON.stringify(whole).length)
-  expect(parsed(whole)).toEqual(whole)
+test('an access event has all of its members, each once', () => {
+  expect(`{${membersOf(whole)}`).toBe(JSON.stringify(whole))
   const { id: _, time: __, source: ___, ...shape } = AccessEvent.shape
   expect(Object.keys(parsed(whole)).sort()).toEqual(Object.keys(shape).sort())
   const { lastLease: ____, ...usual } = whole

@@ -50,6 +50,15 @@ describe('a ratio', () => {
       measured: 'nginx: not measured: nginx is not installed',
     })
   })
+
+  test('of a case that this machine does not allow is not measured, for one reason', () => {
+    const note = 'not measured: idle polling cannot be set on this machine'
+    const results = resultsOf({ subject: everybody, rounds: [], note })
+    expect(judge(half, results)).toMatchObject({
+      must: { verdict: 'not measured' },
+      measured: note,
+    })
+  })
 })
 
 describe('a failure', () => {

@@ -5,7 +5,7 @@ import { besideBulk } from './beside-bulk.ts'
 import { decisions } from './decisions.ts'
 import { growth } from './growth.ts'
 import { idleWebSockets, stalledDownloads } from './held-streams.ts'
-import { oneByOne, pages, smallJson } from './requests.ts'
+import { oneByOne, oneByOnePolling, pages, smallJson } from './requests.ts'
 import { slowConnector } from './slow-connector.ts'
 import { tls } from './tls.ts'
 import { download, firstByte, upload } from './transfers.ts'
@@ -15,6 +15,7 @@ export const cases: readonly Case[] = [
   smallJson,
   withoutAudit,
   oneByOne,
+  oneByOnePolling,
   tls,
   pages,
   download,

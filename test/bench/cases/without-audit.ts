@@ -11,7 +11,7 @@ const helper = fileURLToPath(new URL('../helpers/without-audit.ts', import.meta.
 export const withoutAudit: Case = {
   name: 'without-audit',
   about: '1 KiB of JSON, 64 connections kept alive; nothing of requests is recorded',
-  reference: 'sallyport',
+  reference: 'node-proxy',
   rounds: 5,
   open,
 }
@@ -21,9 +21,12 @@ async function open(bench: Bench): Promise<Opened> {
   if (!bench.names.includes('sallyport')) return none
   const environment = { NODE_OPTIONS: `--import=${helper}` }
   const target = await sallyport({ origin: bench.origin, environment })
+  const others = bench.plain.targets.filter(({ name }) => name === 'node-proxy')
   return {
-    subjects: [loadSubject(bench, target, { path: '/json', connections: 64 })],
-    missing: [],
+    subjects: [...others, target].map(each =>
+      loadSubject(bench, each, { path: '/json', connections: 64 }),
+    ),
+    missing: bench.plain.missing.filter(({ name }) => name === 'node-proxy'),
     remark:
       'Audit cannot be switched off: the events of requests are taken out of the gateway here',
     [Symbol.asyncDispose]: () => target[Symbol.asyncDispose](),

@@ -2,6 +2,7 @@
 
 import { cpus, loadavg, release, totalmem } from 'node:os'
 import type { Bench } from '../bench.ts'
+import { idlePollingUs, linuxDefaultUs } from '../machine/idle-polling.ts'
 import { versionOf } from '../machine/programs.ts'
 
 export interface Circumstances {
@@ -33,6 +34,15 @@ function machine(): string {
     `${cpus().length} cores shared by clients, targets and origin`,
     `${Math.round(totalmem() / 2 ** 30)} GiB`,
     `Linux ${release()}`,
+    idleCores(),
     `load ${load.join(', ')} when it ended`,
-  ].join('; ')
+  ]
+    .filter(text => text !== undefined)
+    .join('; ')
+}
+
+function idleCores(): string | undefined {
+  const us = idlePollingUs()
+  if (us === undefined || us >= linuxDefaultUs) return undefined
+  return `idle cores poll for ${us} µs before they halt (Linux: ${linuxDefaultUs})`
 }

@@ -3,6 +3,7 @@
  * could not be measured says why; one of which a part failed is not met.
  */
 
+import { everybody } from '../measure.ts'
 import { figure } from './format.ts'
 import type { MeasureOf, Results } from './results.ts'
 
@@ -113,8 +114,9 @@ function hasFailed({ of: [caseName, ...subjects] }: Goal, results: Results): boo
 function reason({ of }: Goal, results: Results): string {
   const [caseName, ...subjects] = of
   const notes = subjects.flatMap(subject => {
-    const note = results.measured(caseName, subject)?.note
-    return note === undefined ? [] : [`${subject}: ${note}`]
+    const found = results.measured(caseName, subject)
+    if (found?.note === undefined) return []
+    return [found.subject === everybody ? found.note : `${subject}: ${found.note}`]
   })
-  return notes.length > 0 ? notes.join('; ') : 'not part of this run'
+  return notes.length > 0 ? [...new Set(notes)].join('; ') : 'not part of this run'
 }

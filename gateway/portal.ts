@@ -4,6 +4,7 @@ import { STATUS_CODES } from 'node:http'
 import { type Application, isAssigned } from '#infra/contracts/application.ts'
 import type { AssertionKey, AssertionKeySet } from '#infra/contracts/assertion.ts'
 import { SallyportError } from '#infra/errors.ts'
+import { controlPrefix } from '#infra/http.ts'
 import {
   type ApplicationTile,
   applicationTiles,
@@ -28,7 +29,6 @@ import { sessionCookie } from './session.ts'
 import type { SignIn } from './sign-in.ts'
 import type { EndpointVisit } from './visit.ts'
 
-export const controlPrefix = '/.sallyport/'
 /** At every host, also where nothing is published. */
 export const healthPath = '/.sallyport/health'
 

@@ -5,12 +5,11 @@
 
 import type { Challenge } from '#infra/contracts/policy.ts'
 import { asSallyportError, type FaultCode } from '#infra/errors.ts'
-import { headerValue } from '#infra/http.ts'
+import { controlPrefix, headerValue } from '#infra/http.ts'
 import type { ClientResponse } from './front/client.ts'
 import type { Incoming, Unread } from './incoming.ts'
 import { TooManyRequests } from './limits.ts'
 import { MethodNotAllowed } from './methods.ts'
-import { controlPrefix } from './portal.ts'
 import { sendProblem } from './problem.ts'
 import { applicationAt, externalOrigin } from './publish.ts'
 import { recordRefused } from './record.ts'

@@ -20,6 +20,9 @@ const hopByHop = new Set([
 /** Cookies of our own: never seen by an origin, never set by one. */
 export const ownCookiePrefix = '__Host-sallyport'
 
+/** Paths below it are the gateway's own, at every host. */
+export const controlPrefix = '/.sallyport/'
+
 /** Of a cookie without a name some browsers send the value alone: `=a=b` comes back as `a=b`. */
 export function setsOwnCookie(setCookie: string): boolean {
   return setCookie.replace(/^[\s=]+/, '').startsWith(ownCookiePrefix)

@@ -4,6 +4,7 @@
  */
 
 import type { Application } from '#infra/contracts/application.ts'
+import { controlPrefix, isAmbiguousPath } from '#infra/http.ts'
 import { invalid, Refusal } from './refusal.ts'
 
 /** `http://wiki.sallyport.localhost:8080/` for `wiki` below `http://sallyport.localhost:8080/`. */
@@ -25,6 +26,7 @@ export function checkExternalUrl(
   externalBaseUrl: string | undefined,
 ): void {
   const property = 'onPremisesPublishing.externalUrl'
+  checkPath(property, new URL(candidate.onPremisesPublishing.externalUrl).pathname)
   const address = addressOf(candidate)
   const same = at(address)
   if (same !== undefined && same !== candidate.id) {
@@ -36,6 +38,14 @@ export function checkExternalUrl(
   if (new URL(candidate.onPremisesPublishing.externalUrl).hostname === portal) {
     throw invalid(property, `${portal} is the portal's own host`)
   }
+}
+
+/** Gateways would pass on no request to these. */
+function checkPath(property: string, pathname: string): void {
+  if (pathname.startsWith(controlPrefix))
+    throw invalid(property, `the path ${controlPrefix} belongs to the gateway at every host`)
+  if (isAmbiguousPath(pathname))
+    throw invalid(property, `the path ${pathname} can be read in two ways: use plain characters`)
 }
 
 /** What the gateway tells applications apart by. */

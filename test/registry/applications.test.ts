@@ -73,6 +73,28 @@ describe('publishing', () => {
     expect(problems(answer)['onPremisesPublishing.externalUrl']).toContain('portal')
   })
 
+  test.each([
+    ['https://own.example.com/.sallyport', 'belongs to the gateway'],
+    ['https://own.example.com/.sallyport/health/', 'belongs to the gateway'],
+    ['https://odd.example.com/%00/', 'two ways'],
+    ['https://odd.example.com/a%5Cb/', 'two ways'],
+    ['https://odd.example.com/a%2f..%2fb/', 'two ways'],
+  ])('%s, which no request would reach, is refused', async (externalUrl, why) => {
+    const urls = { internalUrl: 'http://odd.internal/', externalUrl }
+    const answer = await publish(registry, 'odd', { onPremisesPublishing: urls })
+    expect(answer.status).toBe(400)
+    expect(problems(answer)['onPremisesPublishing.externalUrl']).toContain(why)
+  })
+
+  test('a path that only looks like one of the gateway can be published', async () => {
+    const urls = {
+      internalUrl: 'http://near.internal/',
+      externalUrl: 'https://near.example.com/.sallyport-wiki/',
+    }
+    const answer = await publish(registry, 'near', { onPremisesPublishing: urls })
+    expect(answer.status).toBe(201)
+  })
+
   test('a connector group that does not exist is refused', async () => {
     const answer = await publish(registry, 'lost', { connectorGroupId: 'nowhere' })
     expect(answer.status).toBe(400)

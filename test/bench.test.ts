@@ -129,6 +129,11 @@ describe('the command', () => {
     expect(() => readOptions(['--fast'])).toThrow(/--fast/)
   })
 
+  test('changes nothing of the machine unless it is told to', () => {
+    expect(readOptions([]).maySetIdlePolling).toBe(false)
+    expect(readOptions(['--set-idle-polling']).maySetIdlePolling).toBe(true)
+  })
+
   test('takes only a full run of everything for the results that are kept', () => {
     expect(readOptions([]).isWhole).toBe(true)
     for (const options of [['--quick'], ['--case', 'growth'], ['--rounds', '1']]) {

@@ -13,6 +13,7 @@ export interface Bench {
   /** These, started with the run and measured in every case that needs nothing special. */
   readonly plain: Started
   readonly wrk: string | undefined
+  readonly maySetIdlePolling: boolean
   /** `performance.now()` at the start. */
   readonly startedMs: number
   /** Aborted when the run is to end early. */

@@ -12,6 +12,8 @@ export interface Options {
   /** Of everything, fully: only such a run may replace the results that are kept. */
   readonly isWhole: boolean
   readonly output: string | undefined
+  /** A case may change how long idle cores of this machine poll, while it is measured. */
+  readonly maySetIdlePolling: boolean
 }
 
 const help = `npm run bench -- [options]
@@ -21,6 +23,8 @@ const help = `npm run bench -- [options]
   --target A,B       only these targets (nginx is what most ratios relate to)
   --rounds N         in place of each case's own number of rounds
   --output FOLDER    write RESULTS.md, results.json and the plots there
+  --set-idle-polling on a virtual machine whose idle cores halt at once, measure small-json-1-polling: have them poll as
+                     Linux does by default while it lasts (a setting of the kernel; root only; put back at the end)
 
 A full run of everything takes about half an hour and writes to test/bench/. Any other run only prints, unless --output
 says where to write. Targets whose programs are not found (on the PATH or in ~/go/bin) are left out, and the results say
@@ -53,6 +57,7 @@ export function readOptions(args: readonly string[]): Options {
     targets: chosen('target', values.target, targetNames),
     isWhole: !(values.quick || values.case || values.target || values.rounds),
     output: values.output,
+    maySetIdlePolling: values['set-idle-polling'] === true,
   }
 }
 
@@ -67,6 +72,7 @@ function parse(args: readonly string[]) {
         target: { type: 'string' },
         rounds: { type: 'string' },
         output: { type: 'string' },
+        'set-idle-polling': { type: 'boolean' },
       },
     }).values
   } catch (error) {

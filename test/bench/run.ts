@@ -27,7 +27,7 @@ function report(line: string): void {
 }
 
 async function run(options: Options, signal: AbortSignal): Promise<void> {
-  const { effort, targets: names, output, isWhole } = options
+  const { effort, targets: names, output, isWhole, maySetIdlePolling } = options
   await installMissing(['nginx', 'wrk'], report)
   await using stack = new AsyncDisposableStack()
   const origin = stack.use(await startChild('origin-process.ts', {}))
@@ -35,7 +35,8 @@ async function run(options: Options, signal: AbortSignal): Promise<void> {
   const plain = stack.use(await startTargets(names, { origin }))
   for (const { name, note } of plain.missing) report(`${name}: ${note}`)
   const wrk = await programPath('wrk')
-  const bench: Bench = { origin, effort, names, plain, wrk, startedMs, signal, report }
+  const asked = { effort, names, maySetIdlePolling, startedMs, signal, report }
+  const bench: Bench = { ...asked, origin, plain, wrk }
   const results = await measureAll(bench, options)
   const made = reportOf(results, await circumstancesOf(bench))
   const folder = output ?? (isWhole ? ownFolder : undefined)

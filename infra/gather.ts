@@ -1,8 +1,9 @@
 /**
  * Frames of one event-loop turn that go the same way travel together, as one BATCH: under load that spares the server
- * and both ends most of what a message costs. Nothing waits for more to come than the turn brings, and of a long one the
- * beginning leaves before its end: the other side works on it meanwhile. All frames of an exchange from one sender have
- * to go this way, or their order would be lost.
+ * and both ends most of what a message costs. A frame that is alone leaves with its turn; several wait for the next turns
+ * as long as each brings another, which it does only where there is much to do. Of many the beginning leaves before the
+ * end: the other side works on it meanwhile. All frames of an exchange from one sender have to go this way, or their
+ * order would be lost.
  */
 
 import type { Bus } from './bus.ts'
@@ -19,12 +20,17 @@ const batchBytes = 64 * 1024
 /** With fewer of them than that the messages cost more than an earlier beginning is worth, with more the others idle. */
 const batchFrames = 32
 
+/** No turn is waited for that begins so long after the first frame came. */
+const longestWaitMs = 1
+
 /** `To` says which way a frame goes. */
 export class FrameGatherer<To> {
   readonly #bus: Bus
   readonly #options: GathererOptions<To>
   #waiting = new Map<To, BatchedFrame[]>()
+  #waitingFrames = 0
   #waitingBytes = 0
+  #turn: NodeJS.Immediate | undefined
 
   constructor(bus: Bus, options: GathererOptions<To>) {
     this.#bus = bus
@@ -35,10 +41,11 @@ export class FrameGatherer<To> {
     let waiting = this.#waiting.get(to)
     if (waiting) waiting.push({ exchangeId, frame })
     else {
-      if (this.#waiting.size === 0) setImmediate(() => this.flush())
+      if (this.#waiting.size === 0) this.#waitForTurn(performance.now() + longestWaitMs)
       waiting = [{ exchangeId, frame }]
       this.#waiting.set(to, waiting)
     }
+    this.#waitingFrames++
     this.#waitingBytes += frame.length
     if (waiting.length >= batchFrames || this.#waitingBytes >= batchBytes) this.flush()
   }
@@ -55,9 +62,20 @@ export class FrameGatherer<To> {
 
   /** Nothing of it is sent any more. */
   drop(): void {
+    clearImmediate(this.#turn)
     // A map that is emptied keeps what was in it from being collected for long (passing-map.ts).
     this.#waiting = new Map()
+    this.#waitingFrames = 0
     this.#waitingBytes = 0
+  }
+
+  /** `before`: as many frames waited a turn ago. */
+  #waitForTurn(until: number, before = 1): void {
+    this.#turn = setImmediate(() => {
+      const frames = this.#waitingFrames
+      if (frames > before && performance.now() < until) this.#waitForTurn(until, frames)
+      else this.flush()
+    })
   }
 
   #send(to: To, frames: readonly BatchedFrame[]): void {

@@ -1,6 +1,7 @@
 /** Frames that travel together: every one arrives, those of an exchange in their order, with few messages. */
 
-import { expect, test } from 'vitest'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { decodeBatch } from '#infra/frame-batch.ts'
 import { encodeData } from '#infra/frames.ts'
 import { FrameGatherer } from '#infra/gather.ts'
@@ -60,4 +61,37 @@ test('the beginning of a long turn leaves before its end', async () => {
   gatherer.drop()
   gatherer.flush()
   expect(sent).toEqual([32, 3])
+})
+
+test('several frames wait for turns that bring more, one alone and what has waited for long do not', async () => {
+  await using nats = await startTestNats()
+  const clock = vi.spyOn(performance, 'now')
+  onTestFinished(() => clock.mockRestore())
+  const at = (ms: number) => void clock.mockReturnValue(ms)
+  const sent: number[] = []
+  const gatherer = new FrameGatherer<string>(await nats.connect('connector', 'c1'), {
+    publish: (_, __, exchangeIds) => void sent.push(exchangeIds.length),
+  })
+  const turn = async (frames: number) => {
+    for (let i = 0; i < frames; i++) gatherer.add('g1', `${i}`, encodeData(Buffer.from('x')))
+    await nextTurn()
+  }
+  at(0)
+  await turn(1)
+  expect(sent).toEqual([1])
+  await turn(2)
+  await turn(1)
+  await turn(3)
+  expect(sent).toEqual([1])
+  await turn(0)
+  expect(sent).toEqual([1, 6])
+  await turn(2)
+  at(2)
+  await turn(1)
+  expect(sent).toEqual([1, 6, 3])
+  await turn(31)
+  await turn(1)
+  expect(sent).toEqual([1, 6, 3, 32])
+  await turn(1)
+  expect(sent).toEqual([1, 6, 3, 32, 1])
 })

@@ -6,7 +6,8 @@
 
 import type { Application } from '#infra/contracts/application.ts'
 import { allowsMethod } from '#infra/contracts/http-methods.ts'
-import { isHopByHop, nominated } from '#infra/http.ts'
+import { fieldKind } from '#infra/field-kinds.ts'
+import { nominated } from '#infra/http.ts'
 import {
   framingOf,
   protocolUpgradeOf,
@@ -64,8 +65,8 @@ function endToEnd(headers: readonly string[]): string[] {
   const alsoHopByHop = nominated(headers)
   const kept: string[] = []
   for (let i = 0; i < headers.length; i += 2) {
-    const name = (headers[i] as string).toLowerCase()
-    if (isHopByHop(name) || alsoHopByHop?.has(name) || isReserved(name)) continue
+    const { name, isHopByHop, isReserved } = fieldKind(headers[i] as string)
+    if (isHopByHop || alsoHopByHop?.has(name) || isReserved) continue
     if (name === 'expect' || setByGateway.some(own => own === name)) continue
     const value = name === 'cookie' ? partCookies(headers[i + 1] as string).origins : headers[i + 1]
     if (value !== undefined) kept.push(headers[i] as string, value)

@@ -4,7 +4,8 @@
  */
 
 import type { Application } from '#infra/contracts/application.ts'
-import { headerValue, isBelow, isHopByHop, nominated, pathOf, setsOwnCookie } from '#infra/http.ts'
+import { fieldKind } from '#infra/field-kinds.ts'
+import { headerValue, isBelow, nominated, pathOf, setsOwnCookie } from '#infra/http.ts'
 
 /** Where one exchange comes from and goes to, both without a trailing slash in `origin`. */
 export interface Translation {
@@ -79,7 +80,7 @@ export function requestHeaders(translation: Translation, headers: readonly strin
     const value = headers[i + 1] as string
     result[i] = name
     result[i + 1] = value
-    switch (name.toLowerCase()) {
+    switch (fieldKind(name).name) {
       case 'host':
         if (translatesHost) result[i + 1] = hostOf(internalOrigin)
         break
@@ -113,11 +114,11 @@ export function responseHeaders(translation: Translation, headers: readonly stri
   const alsoHopByHop = nominated(headers)
   const kept: string[] = []
   for (let i = 0; i < headers.length; i += 2) {
-    const name = headers[i] as string
-    const lower = name.toLowerCase()
-    if (isHopByHop(lower) || alsoHopByHop?.has(lower) || dropped.has(lower)) continue
-    const value = responseValue(translation, lower, headers[i + 1] as string)
-    if (value !== undefined) kept.push(name, value)
+    const spelling = headers[i] as string
+    const { name, isHopByHop } = fieldKind(spelling)
+    if (isHopByHop || alsoHopByHop?.has(name) || dropped.has(name)) continue
+    const value = responseValue(translation, name, headers[i + 1] as string)
+    if (value !== undefined) kept.push(spelling, value)
   }
   return kept
 }

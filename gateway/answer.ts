@@ -3,7 +3,8 @@
  * not trusted to keep to that by itself.
  */
 
-import { headerValue, isHopByHop, setsOwnCookie } from '#infra/http.ts'
+import { fieldKind } from '#infra/field-kinds.ts'
+import { headerValue, setsOwnCookie } from '#infra/http.ts'
 import { type ResponseFrame, WireError } from '#infra/wire.ts'
 
 export function clientHeaders(
@@ -22,10 +23,11 @@ export function clientHeaders(
 export function informationHeaders(headers: readonly string[]): string[] {
   const kept: string[] = []
   for (let i = 0; i < headers.length; i += 2) {
-    const name = (headers[i] as string).toLowerCase()
+    const spelling = headers[i] as string
     const value = headers[i + 1] as string
-    if (isHopByHop(name) || !mayPass(name, value)) continue
-    kept.push(headers[i] as string, value)
+    const { name, isHopByHop } = fieldKind(spelling)
+    if (isHopByHop || !mayPass(name, value)) continue
+    kept.push(spelling, value)
   }
   return kept
 }

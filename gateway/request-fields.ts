@@ -4,8 +4,9 @@
  * origin, and what is noted is for the gateway alone.
  */
 
-import { isHopByHop, nominated } from '#infra/http.ts'
-import { isReserved, partCookies } from '#infra/reserved-fields.ts'
+import { type FieldKind, fieldKind } from '#infra/field-kinds.ts'
+import { nominated } from '#infra/http.ts'
+import { partCookies } from '#infra/reserved-fields.ts'
 import type { ClientRequest } from './front/client.ts'
 
 export interface Fields {
@@ -63,18 +64,23 @@ export function readFields(raw: readonly string[]): Fields {
   }
   const alsoHopByHop = nominated(raw)
   for (let i = 0; i < raw.length; i += 2) {
-    const name = (raw[i] as string).toLowerCase()
+    const spelling = raw[i] as string
     const given = raw[i + 1] as string
-    fields.bytes += name.length + given.length + 4
-    const value = readField(fields, name, given)
-    if (value === undefined || isHopByHop(name) || alsoHopByHop?.has(name)) continue
-    fields.kept.push(raw[i] as string, value)
+    fields.bytes += spelling.length + given.length + 4
+    const kind = fieldKind(spelling)
+    const value = readField(fields, kind, given)
+    if (value === undefined || kind.isHopByHop || alsoHopByHop?.has(kind.name)) continue
+    fields.kept.push(spelling, value)
   }
   return fields
 }
 
 /** Notes what the gateway itself needs; answers the value that goes on, or undefined when none does. */
-function readField(fields: Fields, name: string, value: string): string | undefined {
+function readField(
+  fields: Fields,
+  { name, isReserved }: FieldKind,
+  value: string,
+): string | undefined {
   switch (name) {
     case 'host':
       fields.hosts++
@@ -135,7 +141,7 @@ function readField(fields: Fields, name: string, value: string): string | undefi
       fields.via = joined(fields.via, value)
       return value
     default:
-      return isReserved(name) ? undefined : value
+      return isReserved ? undefined : value
   }
 }
 

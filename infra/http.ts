@@ -53,11 +53,14 @@ export function withLengthLast(headers: string[]): string[] {
   return [...others, 'Content-Length', length]
 }
 
+const connection = 'connection'
+
 /** Fields that a Connection header nominates as hop-by-hop, besides the well-known ones; undefined when none. */
 export function nominated(headers: readonly string[]): Set<string> | undefined {
   let names: Set<string> | undefined
   for (let i = 0; i < headers.length; i += 2) {
-    if ((headers[i] as string).toLowerCase() !== 'connection') continue
+    const candidate = headers[i] as string
+    if (candidate.length !== connection.length || candidate.toLowerCase() !== connection) continue
     for (const item of (headers[i + 1] as string).split(',')) {
       const name = item.trim().toLowerCase()
       if (name === '' || name === 'close' || hopByHop.has(name)) continue

@@ -17,12 +17,12 @@ const endSweepMs = 10
 
 /** Calls back once, when the body is over or its connection is. */
 export function discardBody(req: ClientRequest, onEnd: () => void = () => undefined): void {
-  if (req.complete || req.destroyed) return onEnd()
+  if (req.complete || req.body.destroyed) return onEnd()
   if (req.stream) {
     onEnd()
     askForNoMore(req.stream)
-    req.removeAllListeners('data')
-    return void req.resume()
+    req.body.removeAllListeners('data')
+    return void req.body.resume()
   }
   const until = performance.now() + longestMs
   const idle = setTimeout(() => req.socket.destroy(), idleMs)
@@ -33,13 +33,13 @@ export function discardBody(req: ClientRequest, onEnd: () => void = () => undefi
     clearTimeout(idle)
     onEnd()
   }
-  req.removeAllListeners('data')
-  req.on('data', () => {
+  req.body.removeAllListeners('data')
+  req.body.on('data', () => {
     if (performance.now() > until) req.socket.destroy()
     else idle.refresh()
   })
-  req.once('end', over).once('close', over)
-  req.resume()
+  req.body.once('end', over).once('close', over)
+  req.body.resume()
 }
 
 /** Once the answer is out, its end included; one that is broken off resets the stream by itself. */

@@ -26,16 +26,17 @@ export function readBody(req: ClientRequest, uploads: Patience): Promise<Buffer 
       uploads.delete(awaited)
       resolve(body)
     }
-    if (req.destroyed) return resolve(undefined)
+    const { body: stream } = req
+    if (stream.destroyed) return resolve(undefined)
     uploads.add(awaited)
-    req.on('data', (chunk: Buffer) => {
+    stream.on('data', (chunk: Buffer) => {
       awaited.movedBytes += chunk.length
       chunks.push(chunk)
     })
-    req.on('end', () => {
+    stream.on('end', () => {
       if (req.aborted) over(undefined)
       else over(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks))
     })
-    req.on('close', () => over(undefined))
+    stream.on('close', () => over(undefined))
   })
 }

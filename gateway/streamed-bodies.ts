@@ -104,22 +104,24 @@ export class StreamedBodies implements Awaited {
   #send(creditBytes: number): void {
     const { request, send, uploads } = this.#options
     const { req, incoming } = request
-    const sender = new BodySender({ send, creditBytes, onWritable: () => req.resume() })
+    const { body } = req
+    const sender = new BodySender({ send, creditBytes, onWritable: () => body.resume() })
     this.#sender = sender
     const mayBeLarge = !isMessageStream(request.headers)
     if (mayBeLarge) {
       uploads.add(this)
       this.#large.sends(sender, incoming.contentLength)
     }
-    req.on('data', (chunk: Buffer) => {
-      if (!sender.write(chunk)) req.pause()
+    body.on('data', (chunk: Buffer) => {
+      if (!sender.write(chunk)) body.pause()
       if (mayBeLarge) this.#large.moved(sender.sentBytes)
     })
-    req.on('end', () => !req.aborted && sender.end(allowedTrailers(req.rawTrailers)))
+    body.on('end', () => !req.aborted && sender.end(allowedTrailers(req.rawTrailers)))
   }
 
   get isClientsTurn(): boolean {
-    return this.#sender?.isEnded === false && this.#options.request.req.readableFlowing !== false
+    const { body } = this.#options.request.req
+    return this.#sender?.isEnded === false && body.readableFlowing !== false
   }
 
   get movedBytes(): number {

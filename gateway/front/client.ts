@@ -10,13 +10,14 @@ import type { Socket } from 'node:net'
 import type { Duplex, Readable } from 'node:stream'
 import { headerValue } from '#infra/http.ts'
 
-export interface ClientRequest extends Readable {
+export interface ClientRequest {
   readonly method?: string | undefined
   readonly url?: string | undefined
   readonly httpVersionMajor: number
   readonly httpVersionMinor: number
   /** Names and values in turn, as HTTP/1.1 would have them: Host first for HTTP/2, no pseudo-headers. */
   readonly rawHeaders: readonly string[]
+  readonly body: Readable
   /** What followed the body, once it has ended. */
   readonly rawTrailers: readonly string[]
   readonly socket: Socket

@@ -16,12 +16,13 @@ import {
   namesProtocol,
   withLength,
 } from './client.ts'
+import type { Http1Request } from './http1-request.ts'
 import { endGently } from './unreadable.ts'
 
 /** A body up to this size is one string with its head, and one plain write: that is cheaper than a gathered one. */
 export const joinedBytes = 8 * 1024
 
-export class Http1Response extends ServerResponse implements ClientResponse {
+export class Http1Response extends ServerResponse<Http1Request> implements ClientResponse {
   isContinued = false
 
   get isGone(): boolean {

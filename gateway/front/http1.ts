@@ -4,13 +4,14 @@
  * refuses.
  */
 
-import { createServer, type IncomingMessage, type Server } from 'node:http'
+import { createServer, type Server } from 'node:http'
 import { createServer as createSecureServer, type Server as SecureServer } from 'node:https'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { TlsOptions } from 'node:tls'
 import type { Arrival, RequestListener } from './client.ts'
 import { readEarly } from './early-bytes.ts'
+import { Http1Request } from './http1-request.ts'
 import { Http1Response, QueuedResponses } from './http1-response.ts'
 import { answerUnreadable, endGently, openResponse, type Refusal, refuse } from './unreadable.ts'
 
@@ -20,10 +21,11 @@ const headersTimeoutMs = 15_000
 const keepAliveTimeoutMs = 65_000
 
 export type Http1Server =
-  | Server<typeof IncomingMessage, typeof Http1Response>
-  | SecureServer<typeof IncomingMessage, typeof Http1Response>
+  | Server<typeof Http1Request, typeof Http1Response>
+  | SecureServer<typeof Http1Request, typeof Http1Response>
 
 const options = {
+  IncomingMessage: Http1Request,
   ServerResponse: Http1Response,
   maxHeaderSize: maxHeaderBytes,
   headersTimeout: headersTimeoutMs,
@@ -32,7 +34,7 @@ const options = {
   connectionsCheckingInterval: 5_000,
   // Other protocols that a client merely offers (h2c) are answered over HTTP/1.1, and so is what comes before the answer
   // to an earlier request: until then the connection is not free for another protocol (RFC 9110 §7.8).
-  shouldUpgradeCallback: ({ headers, socket }: IncomingMessage) =>
+  shouldUpgradeCallback: ({ headers, socket }: Http1Request) =>
     headers.upgrade?.toLowerCase() !== 'h2c' && !openResponse(socket),
 }
 
@@ -43,19 +45,19 @@ export function createHttp1Server(
   tls?: TlsOptions,
 ): Http1Server {
   const queued = new QueuedResponses()
-  const begin = (req: IncomingMessage, res: Http1Response, how: Arrival) => {
+  const begin = (req: Http1Request, res: Http1Response, how: Arrival) => {
     if (!server.listening) res.closeConnection()
     if (!res.socket) queued.add(req.socket, res)
     listener(req, res, how)
   }
-  const plainly = (req: IncomingMessage, res: Http1Response) => begin(req, res, {})
+  const plainly = (req: Http1Request, res: Http1Response) => begin(req, res, {})
   const server: Http1Server = tls
     ? createSecureServer({ ...options, ...tls }, plainly)
     : createServer(options, plainly)
   server.on('checkContinue', (req, res) => begin(req, res, { expectsContinue: true }))
   server.on('checkExpectation', plainly)
   server.on('clientError', answerUnreadable(refusal))
-  server.on('upgrade', (req: IncomingMessage, socket: Duplex, first: Buffer) => {
+  server.on('upgrade', (req: Http1Request, socket: Duplex, first: Buffer) => {
     socket.on('error', () => undefined)
     const res = new Http1Response(req)
     res.closeConnection()

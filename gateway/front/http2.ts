@@ -71,6 +71,10 @@ class Http2Request extends Http2ServerRequest {
   ) {
     super(stream, headers, readable, http1Headers(rawHeaders))
   }
+
+  get body(): this {
+    return this
+  }
 }
 
 class Http2Response extends Http2ServerResponse<Http2Request> implements ClientResponse, Awaited {

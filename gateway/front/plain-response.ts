@@ -17,21 +17,21 @@ import {
   namesProtocol,
   withLength,
 } from './client.ts'
+import { nodeRequest } from './http1-request.ts'
 import { Http1Response, joinedBytes } from './http1-response.ts'
-import { nodeRequest } from './node-request.ts'
 import type { PlainConnection } from './plain.ts'
 import type { PlainMessage } from './plain-message.ts'
 
-export class PlainRequest extends Readable implements ClientRequest {
+export class PlainRequest implements ClientRequest {
   readonly message: PlainMessage
   readonly httpVersionMajor = 1
   readonly httpVersionMinor = 1
   readonly rawTrailers: string[] = []
   readonly socket: Socket
   readonly complete = true
+  #body: Readable | undefined
 
   constructor(socket: Socket, message: PlainMessage) {
-    super()
     this.socket = socket
     this.message = message
   }
@@ -52,9 +52,23 @@ export class PlainRequest extends Readable implements ClientRequest {
     return this.socket.destroyed
   }
 
+  /** Made when somebody wants it: most requests have none. */
+  get body(): Readable {
+    this.#body ??= new Whole(this.message.body)
+    return this.#body
+  }
+}
+
+class Whole extends Readable {
+  readonly #octets: Buffer
+
+  constructor(octets: Buffer) {
+    super()
+    this.#octets = octets
+  }
+
   override _read(): void {
-    const { body } = this.message
-    if (body.length > 0) this.push(body)
+    if (this.#octets.length > 0) this.push(this.#octets)
     this.push(null)
   }
 }

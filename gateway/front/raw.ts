@@ -16,8 +16,8 @@ import {
   RequestHeadError,
 } from '#infra/request-head.ts'
 import type { RequestListener } from './client.ts'
+import { nodeRequest } from './http1-request.ts'
 import { Http1Response } from './http1-response.ts'
-import { nodeRequest } from './node-request.ts'
 import { endGently, type Refusal, refuse } from './unreadable.ts'
 
 export interface RawFront {

@@ -11,10 +11,10 @@ import { type Fronts, openConnection, startFronts, type Transport } from './fron
 /** Says what it was asked, with the length of the body. */
 const listener: RequestListener = (req, res) => {
   let bytes = 0
-  req.on('data', (chunk: Buffer) => {
+  req.body.on('data', (chunk: Buffer) => {
     bytes += chunk.length
   })
-  req.on('end', () => {
+  req.body.on('end', () => {
     const text = `<${req.method} ${req.url} ${bytes}>`
     res.sendWhole(200, 'OK', ['Content-Type', 'text/plain'], Buffer.from(text))
   })

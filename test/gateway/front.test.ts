@@ -346,7 +346,7 @@ describe('a front that stops', () => {
   ])('does not wait for an upload that nobody read on and that %s', async (_name, isSent) => {
     let answer: (() => void) | undefined
     await using own = await start(certificate, (req, res) => {
-      req.once('data', () => req.pause())
+      req.body.once('data', () => req.body.pause())
       answer = () => {
         res.sendWhole(413, 'Content Too Large', [], Buffer.from('too large'))
         discardBody(req)

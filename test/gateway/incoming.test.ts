@@ -5,13 +5,15 @@ import { createServer } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { trustedProxies } from '../../gateway/client-address.ts'
+import { Http1Request } from '../../gateway/front/http1-request.ts'
 import { type Incoming, IncomingReader } from '../../gateway/incoming.ts'
 
 const reader = new IncomingReader('test', trustedProxies([]))
 const trustingReader = new IncomingReader('test', trustedProxies(['127.0.0.1']))
 let current = reader
 let last: ReturnType<IncomingReader['read']> | undefined
-const server = createServer({ maxHeaderSize: 65_536 }, (req, res) => {
+const options = { IncomingMessage: Http1Request, maxHeaderSize: 65_536 }
+const server = createServer(options, (req, res) => {
   last = current.read(req)
   res.end()
 })

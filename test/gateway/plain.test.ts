@@ -100,8 +100,8 @@ function listener(req: ClientRequest, res: ClientResponse): void {
   const facts: unknown[] = [method, url, httpVersionMajor, httpVersionMinor, rawHeaders]
   seen.push({ isPlain, request: facts })
   const body: Buffer[] = []
-  req.on('data', (chunk: Buffer) => body.push(chunk))
-  req.on('end', () => facts.push(Buffer.concat(body).toString('latin1')))
+  req.body.on('data', (chunk: Buffer) => body.push(chunk))
+  req.body.on('end', () => facts.push(Buffer.concat(body).toString('latin1')))
   const answer = answers[url.split('?')[0] ?? '']
   if (answer) answer(res)
   else held.set(url, res)

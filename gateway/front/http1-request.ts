@@ -1,15 +1,19 @@
-/** A head of HTTP/1.1 that we have read, in the shape that Node gives its own. */
+/** Requests of HTTP/1.1 as Node gives them, and a head that we have read in that shape. */
 
 import { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { RequestHead } from '#infra/request-head.ts'
+import type { ClientRequest } from './client.ts'
+
+export class Http1Request extends IncomingMessage implements ClientRequest {
+  get body(): this {
+    return this
+  }
+}
 
 /** Whatever body there is, is not read as one. */
-export function nodeRequest(
-  socket: Socket,
-  { method, target, headers }: RequestHead,
-): IncomingMessage {
-  const req = new IncomingMessage(socket)
+export function nodeRequest(socket: Socket, { method, target, headers }: RequestHead) {
+  const req = new Http1Request(socket)
   req.httpVersion = '1.1'
   req.httpVersionMajor = 1
   req.httpVersionMinor = 1

@@ -53,7 +53,7 @@ export class Search {
   #since = this.#startedAt
   #askedAt = 0
   #hasWaitedInVain = false
-  readonly #refusedBy = new Set<string>()
+  #refusedBy: Set<string> | undefined
   #lastRefusal: RefusedFrame | undefined
   /** Made before the standby group was turned to. */
   #attemptsBefore = 0
@@ -90,6 +90,7 @@ export class Search {
     this.#lastRefusal = frame
     const mayInform = performance.now() - this.#startedAt < maxInformMs
     if (frame.code === 'not_informed' && mayInform) return { waitMs: informWaitMs }
+    this.#refusedBy ??= new Set()
     this.#refusedBy.add(memberId)
     if (frame.code === 'not_ready') this.#afterWaiting()
     const hasOthers = this.#members.liveIn(this.groupId) > this.#refusedBy.size
@@ -118,7 +119,7 @@ export class Search {
     const { standbyConnectorGroupId: standby } = this.#application
     if (standby === null || !this.#hasStandby) return undefined
     this.groupId = standby
-    this.#refusedBy.clear()
+    this.#refusedBy = undefined
     this.#attemptsBefore = this.attempts
     this.#since = performance.now()
     this.#hasWaitedInVain = false

@@ -133,15 +133,15 @@ class Server implements Serving {
   }
 
   #take({ subject, data }: Message): void {
-    if (!isBatch(data)) return this.#takeOne(data, subject)
-    for (const { frame } of this.#read(() => decodeBatch(data), subject) ?? []) {
-      this.#takeOne(frame, subject)
+    const applicationId = subject.slice(subject.lastIndexOf('.') + 1)
+    if (!isBatch(data)) return this.#takeOne(data, applicationId)
+    for (const { frame } of this.#read(() => decodeBatch(data), applicationId) ?? []) {
+      this.#takeOne(frame, applicationId)
     }
   }
 
-  #takeOne(data: Buffer, subject: string): void {
-    const applicationId = subject.slice(subject.lastIndexOf('.') + 1)
-    const frame = this.#read(() => decodeRequest(data), subject)
+  #takeOne(data: Buffer, applicationId: string): void {
+    const frame = this.#read(() => decodeRequest(data), applicationId)
     if (!frame) return
     const refusal = this.#reasonToRefuse(frame, applicationId)
     if (refusal) {
@@ -152,11 +152,11 @@ class Server implements Serving {
     this.#start(frame, applicationId)
   }
 
-  #read<Read>(read: () => Read, subject: string): Read | undefined {
+  #read<Read>(read: () => Read, applicationId: string): Read | undefined {
     try {
       return read()
     } catch (error) {
-      this.#context.log.warn({ error, subject }, 'unreadable request')
+      this.#context.log.warn({ error, applicationId }, 'unreadable request')
       return undefined
     }
   }

@@ -18,38 +18,46 @@ export interface Translation {
   readonly translatesHost: boolean
 }
 
-interface Urls {
-  readonly external: URL
-  readonly internal: URL
+/** Of the two URLs of an application, the external one as it is published. */
+interface Ends extends Pick<Translation, 'externalPath' | 'internalOrigin' | 'internalPath'> {
+  readonly externalHost: string
+  readonly externalProtocol: string
 }
 
-const parsed = new WeakMap<Application, Urls>()
+const known = new WeakMap<Application, Ends>()
 
-function urlsOf(application: Application): Urls {
-  let urls = parsed.get(application)
-  if (!urls) {
+function endsOf(application: Application): Ends {
+  let ends = known.get(application)
+  if (!ends) {
     const { externalUrl, internalUrl } = application.onPremisesPublishing
-    urls = { external: new URL(externalUrl), internal: new URL(internalUrl) }
-    parsed.set(application, urls)
+    const [external, internal] = [new URL(externalUrl), new URL(internalUrl)]
+    ends = {
+      externalHost: external.host,
+      externalProtocol: external.protocol.slice(0, -1),
+      externalPath: external.pathname,
+      internalOrigin: internal.origin,
+      internalPath: internal.pathname,
+    }
+    known.set(application, ends)
   }
-  return urls
+  return ends
 }
 
 /** Protocol, host and port of the application's internal URL. */
 export function originOf(application: Application): string {
-  return urlsOf(application).internal.origin
+  return endsOf(application).internalOrigin
 }
 
 /** The translation of one request, whose headers carry the external host and protocol as the gateway set them. */
 export function translationOf(application: Application, headers: readonly string[]): Translation {
-  const { external, internal } = urlsOf(application)
-  const host = headerValue(headers, 'host') ?? external.host
-  const protocol = headerValue(headers, 'x-forwarded-proto') ?? external.protocol.slice(0, -1)
+  const ends = endsOf(application)
+  const host = headerValue(headers, 'host') ?? ends.externalHost
+  const protocol = headerValue(headers, 'x-forwarded-proto') ?? ends.externalProtocol
   return {
     externalOrigin: `${protocol}://${host}`,
-    externalPath: external.pathname,
-    internalOrigin: internal.origin,
-    internalPath: internal.pathname,
+    externalPath: ends.externalPath,
+    internalOrigin: ends.internalOrigin,
+    internalPath: ends.internalPath,
     translatesHost: application.onPremisesPublishing.isTranslateHostHeaderEnabled,
   }
 }
@@ -70,6 +78,9 @@ function moved(target: string, from: string, to: string): string {
   return to + (to === '/' ? below.replace(/^\/+/, '') : below)
 }
 
+/** Of the names of fields that are changed: most need not be looked at. */
+const changedLengths = new Set(['host', 'origin', 'referer', 'destination'].map(it => it.length))
+
 /** Request headers for the origin: Host, and the fields that name the external URL (RFC 6454, RFC 4918 §10.3). */
 export function requestHeaders(translation: Translation, headers: readonly string[]): string[] {
   const { externalPath, internalPath, internalOrigin, translatesHost } = translation
@@ -80,6 +91,7 @@ export function requestHeaders(translation: Translation, headers: readonly strin
     const value = headers[i + 1] as string
     result[i] = name
     result[i + 1] = value
+    if (!changedLengths.has(name.length)) continue
     switch (fieldKind(name).name) {
       case 'host':
         if (translatesHost) result[i + 1] = hostOf(internalOrigin)

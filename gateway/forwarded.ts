@@ -15,8 +15,7 @@ export function forwardedHeaders(
   scheme: string,
   switchesProtocols: boolean,
 ): string[] {
-  const { headers, host, clientAddress, peerAddress, forwardedFor, requestId } = incoming
-  const port = /:(\d+)$/.exec(host)?.[1] ?? (scheme === 'https' ? '443' : '80')
+  const { headers, host, port, clientAddress, peerAddress, forwardedFor, requestId } = incoming
   headers.push(
     'X-Forwarded-For',
     forwardedFor === undefined ? peerAddress : `${forwardedFor}, ${peerAddress}`,
@@ -25,7 +24,7 @@ export function forwardedHeaders(
     'X-Forwarded-Host',
     host,
     'X-Forwarded-Port',
-    port,
+    port || (scheme === 'https' ? '443' : '80'),
     'Forwarded',
     `for=${node(clientAddress)};host="${host}";proto=${scheme}`,
     'X-Request-Id',

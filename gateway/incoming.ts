@@ -18,9 +18,10 @@ export interface Incoming {
   /** Path and query, exactly as they will be sent. */
   readonly target: string
   readonly path: string
-  /** Host with port as the client wrote it, in lower case; and without the port. */
+  /** Host with port as the client wrote it, in lower case; and its parts, of which the port may be empty. */
   readonly host: string
   readonly hostname: string
+  readonly port: string
   /** End-to-end headers for the origin, without anything reserved; Host included. */
   readonly headers: string[]
   /** Our own cookies of this host, by name. */
@@ -83,6 +84,7 @@ export class IncomingReader {
     const peer = plainAddress(req.socket.remoteAddress)
     const isPeerTrusted = this.#isTrusted(peer)
     const method = req.method ?? 'GET'
+    const portStart = portStartOf(target.host)
     return {
       requestId,
       startedAt: performance.now(),
@@ -90,7 +92,8 @@ export class IncomingReader {
       target: target.target,
       path: target.path,
       host: target.host,
-      hostname: target.host.replace(/:\d+$/, ''),
+      hostname: target.host.slice(0, portStart),
+      port: target.host.slice(portStart + 1),
       headers: fields.kept,
       cookies: fields.cookies ?? noCookies,
       clientAddress: clientAddress(peer, fields.forwardedFor, this.#isTrusted),
@@ -134,6 +137,12 @@ function targetOf({ url = '', method }: ClientRequest, { host }: Fields): Target
     target = absolute[2]?.startsWith('/') ? absolute[2] : `/${absolute[2]}`
   }
   return { target, path: pathOf(target), host: authority }
+}
+
+/** Of a valid host: where the colon before its port is, or would be. */
+function portStartOf(host: string): number {
+  const colon = host.lastIndexOf(':')
+  return colon === -1 || host.endsWith(']') ? host.length : colon
 }
 
 function isNavigation(method: string, fields: Fields): boolean {

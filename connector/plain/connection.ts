@@ -122,7 +122,7 @@ export class PlainConnection implements Holder, ChunksSink {
   #send(exchange: PlainExchange): void {
     this.#isSent = true
     exchange.started()
-    if (this.#exchange) this.#socket.write(exchange.octets)
+    if (this.#exchange) this.#socket.write(exchange.octets, 'latin1')
   }
 
   readonly #onData = (chunk: Buffer) => {

@@ -20,12 +20,12 @@ type Flow = Omit<OriginControl, 'abort'>
 interface Asked {
   readonly request: OriginRequest
   readonly sink: OriginSink
-  /** The request as it is sent. */
-  readonly octets: Buffer
+  /** The request as it is sent; in Latin-1 where it is text. */
+  readonly octets: Buffer | string
 }
 
 export class PlainExchange implements OriginSink, OriginControl {
-  readonly octets: Buffer
+  readonly octets: Buffer | string
   readonly #target: Target
   readonly #request: OriginRequest
   readonly #sink: OriginSink

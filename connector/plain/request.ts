@@ -14,8 +14,8 @@ const target = /^\/[!-~]*$/
 const fieldName = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 const fieldValue = /^[\t -~\x80-\xff]*$/
 
-/** Undefined: this one is not plain. */
-export function encodePlain(request: OriginRequest): Buffer | undefined {
+/** In Latin-1 where it is text. Undefined: this one is not plain. */
+export function encodePlain(request: OriginRequest): Buffer | string | undefined {
   const { method, headers, body } = request
   if (!target.test(request.target)) return undefined
   const bytes = Buffer.isBuffer(body) ? body.length : 0
@@ -24,7 +24,7 @@ export function encodePlain(request: OriginRequest): Buffer | undefined {
   if (fields === undefined) return undefined
   const length = withBody.has(method) ? `content-length: ${bytes}\r\n` : ''
   const head = `${method} ${request.target} HTTP/1.1\r\n${fields}${length}\r\n`
-  if (bytes === 0) return Buffer.from(head, 'latin1')
+  if (bytes === 0) return head
   return Buffer.concat([Buffer.from(head, 'latin1'), body as Buffer])
 }
 

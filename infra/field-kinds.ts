@@ -24,10 +24,11 @@ export function fieldKind(spelling: string): FieldKind {
 }
 
 function found(spelling: string): FieldKind {
-  const name = spelling.toLowerCase()
+  // What is part of a head would keep the whole of that in memory.
+  const own = copy(spelling)
+  const name = own.toLowerCase()
   const kind = { name, isHopByHop: isHopByHop(name), isReserved: isReserved(name) }
-  // A part of a string keeps the whole of it in memory: of a copy that is the name alone.
-  if (kinds.size < mostKinds && spelling.length <= longestSpelling) kinds.set(copy(spelling), kind)
+  if (kinds.size < mostKinds && own.length <= longestSpelling) kinds.set(own, kind)
   return kind
 }
 

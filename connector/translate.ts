@@ -18,46 +18,46 @@ export interface Translation {
   readonly translatesHost: boolean
 }
 
-/** Of the two URLs of an application, the external one as it is published. */
-interface Ends extends Pick<Translation, 'externalPath' | 'internalOrigin' | 'internalPath'> {
+/** What the two URLs of an application say. */
+interface UrlParts extends Pick<Translation, 'externalPath' | 'internalOrigin' | 'internalPath'> {
   readonly externalHost: string
   readonly externalProtocol: string
 }
 
-const known = new WeakMap<Application, Ends>()
+const known = new WeakMap<Application, UrlParts>()
 
-function endsOf(application: Application): Ends {
-  let ends = known.get(application)
-  if (!ends) {
+function partsOf(application: Application): UrlParts {
+  let parts = known.get(application)
+  if (!parts) {
     const { externalUrl, internalUrl } = application.onPremisesPublishing
     const [external, internal] = [new URL(externalUrl), new URL(internalUrl)]
-    ends = {
+    parts = {
       externalHost: external.host,
       externalProtocol: external.protocol.slice(0, -1),
       externalPath: external.pathname,
       internalOrigin: internal.origin,
       internalPath: internal.pathname,
     }
-    known.set(application, ends)
+    known.set(application, parts)
   }
-  return ends
+  return parts
 }
 
 /** Protocol, host and port of the application's internal URL. */
 export function originOf(application: Application): string {
-  return endsOf(application).internalOrigin
+  return partsOf(application).internalOrigin
 }
 
 /** The translation of one request, whose headers carry the external host and protocol as the gateway set them. */
 export function translationOf(application: Application, headers: readonly string[]): Translation {
-  const ends = endsOf(application)
-  const host = headerValue(headers, 'host') ?? ends.externalHost
-  const protocol = headerValue(headers, 'x-forwarded-proto') ?? ends.externalProtocol
+  const parts = partsOf(application)
+  const host = headerValue(headers, 'host') ?? parts.externalHost
+  const protocol = headerValue(headers, 'x-forwarded-proto') ?? parts.externalProtocol
   return {
     externalOrigin: `${protocol}://${host}`,
-    externalPath: ends.externalPath,
-    internalOrigin: ends.internalOrigin,
-    internalPath: ends.internalPath,
+    externalPath: parts.externalPath,
+    internalOrigin: parts.internalOrigin,
+    internalPath: parts.internalPath,
     translatesHost: application.onPremisesPublishing.isTranslateHostHeaderEnabled,
   }
 }

@@ -34,7 +34,7 @@ export interface ExchangeRequest {
   readonly headers: readonly string[]
   /** The whole body, when it is small. */
   readonly body: Buffer
-  /** The body streams from that of `req`. */
+  /** The body streams, from `req.body`. */
   readonly bodyFollows: boolean
   readonly req: ClientRequest
   readonly res: ClientResponse

@@ -16,15 +16,15 @@ export function membersOf(event: NewAuditEvent): string {
 function accessMembers(event: NewAccessEvent): string {
   const { lastLease } = event
   return (
-    `"category":"access","requestId":${text(event.requestId)},"user":${usual(event.user)}` +
-    `,"session":${usual(event.session)},"application":${usual(event.application)}` +
-    `,"connectorGroup":${usual(event.connectorGroup)},"clientAddress":${text(event.clientAddress)}` +
+    `"category":"access","requestId":${text(event.requestId)},"user":${text(event.user)}` +
+    `,"session":${text(event.session)},"application":${text(event.application)}` +
+    `,"connectorGroup":${text(event.connectorGroup)},"clientAddress":${text(event.clientAddress)}` +
     `,"method":${text(event.method)},"host":${text(event.host)},"path":${text(event.path)}` +
     `,"decision":${decisionJson(event.decision)},"decidedMs":${number(event.decidedMs)}` +
-    `,"durationMs":${number(event.durationMs)},"outcome":${usual(event.outcome)}` +
+    `,"durationMs":${number(event.durationMs)},"outcome":${text(event.outcome)}` +
     `,"status":${number(event.status)}${lastLease === undefined ? '' : `,"lastLease":${lastLease}`}` +
-    `,"connector":${usual(event.connector)},"attempts":${number(event.attempts)}` +
-    `,"fault":${usual(event.fault)},"faultDetail":${text(event.faultDetail)}` +
+    `,"connector":${text(event.connector)},"attempts":${number(event.attempts)}` +
+    `,"fault":${text(event.fault)},"faultDetail":${text(event.faultDetail)}` +
     `,"requestBytes":${number(event.requestBytes)},"responseBytes":${number(event.responseBytes)}` +
     `,"respondedMs":${number(event.respondedMs)}}`
   )
@@ -36,22 +36,6 @@ const plain = /^[ !#-[\]-~]*$/
 function text(value: string | null): string {
   if (value === null) return 'null'
   return plain.test(value) ? `"${value}"` : JSON.stringify(value)
-}
-
-const mostUsual = 10_000
-let usuals = new Map<string, string>()
-
-/** Of what comes again and again, and is no part of a request: that would stay in memory with it. */
-function usual(value: string | null): string {
-  if (value === null) return 'null'
-  return usuals.get(value) ?? rememberedText(value)
-}
-
-function rememberedText(value: string): string {
-  const json = text(value)
-  if (usuals.size >= mostUsual) usuals = new Map()
-  usuals.set(value, json)
-  return json
 }
 
 /** Largest number of hundredths that V8 has as a small integer everywhere. */

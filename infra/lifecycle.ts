@@ -2,6 +2,7 @@
 
 import { ConfigurationError } from './config.ts'
 import { keepHeap } from './heap.ts'
+import { takeTurns } from './scheduling.ts'
 
 /** What every `startX` returns. */
 export interface Service extends AsyncDisposable {
@@ -36,6 +37,7 @@ export async function run(start: (signal: AbortSignal) => Promise<Service>): Pro
   keepHeap()
   const stopping = new AbortController()
   const stopped = untilStopped(stopping)
+  await takeTurns()
   try {
     const service = await Promise.race([start(stopping.signal), stopped])
     if (!service) process.exit(0)

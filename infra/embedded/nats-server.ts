@@ -15,6 +15,7 @@ import type { BusAddress } from '../bus-connection.ts'
 import type { Logger } from '../log.ts'
 import type { BusRole } from '../permissions.ts'
 import { busUrlOf, keepRoleKeys, type RoleKeys } from '../role-keys.ts'
+import { takeTurns } from '../scheduling.ts'
 import { endWithParent } from './end-with-parent.ts'
 import { findNatsServer, type NatsBinarySearch } from './nats-binary.ts'
 import { writeNatsConfig } from './nats-config.ts'
@@ -76,6 +77,7 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
   })
   try {
     const [ports] = await Promise.all([listeningPorts(child, options), endWithParent(child)])
+    if (child.pid !== undefined) await takeTurns(child.pid)
     return running(child, { ...ports, keys, authority })
   } catch (error) {
     await end(child)

@@ -5,6 +5,7 @@
 
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { ServiceProcess, ServiceRole } from '#infra/embedded/service-process.ts'
+import { schedulingPolicy } from '#infra/scheduling.ts'
 import { administer } from '../harness/admin.ts'
 import { accessEvents, readAudit } from '../harness/audit-trail.ts'
 import { bodyStream, digestOfBody } from '../harness/bodies.ts'
@@ -84,6 +85,19 @@ async function killOneWorker(role: ServiceRole): Promise<number[]> {
   await expect.poll(() => stillRunning([victim as number])).toEqual([])
   return others
 }
+
+test.skipIf(process.platform !== 'linux')(
+  'nobody interrupts whoever runs when a message arrives',
+  async () => {
+    const scaled = [only('gateway'), only('connector')]
+    const workers = await Promise.all(scaled.map(workersOf))
+    const services = [...scaled, only('policy'), only('registry'), system.parts.nats.process]
+    const pids = [...services.map(({ pid }) => pid), ...workers.flat()]
+    expect(pids).toHaveLength(9)
+    // As sched.h numbers SCHED_BATCH.
+    expect(new Set(pids.map(pid => schedulingPolicy(pid as number)))).toEqual(new Set(['3']))
+  },
+)
 
 describe('a gateway with two workers', () => {
   test('serves one session on one port over many connections, each worker its part', async () => {

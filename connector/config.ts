@@ -26,7 +26,15 @@ const GatewayUrl = z.url({
   error: 'must be an http:// or https:// URL, as in https://portal.example.com/',
 })
 
-const defaultExchangesOfWorker = 128
+/** Most of them are idle connections of users who have a page open: some 14 KiB each. */
+const defaultExchangesOfWorker = 4_096
+const defaultAwaitedOfWorker = 1_024
+
+/** Limits of the connector as a whole. */
+const sharedByWorkers = [
+  'SALLYPORT_CONNECTOR_MAX_EXCHANGES',
+  'SALLYPORT_CONNECTOR_MAX_AWAITED',
+] as const
 
 export const ConnectorConfig = z
   .object({
@@ -47,6 +55,8 @@ export const ConnectorConfig = z
     SALLYPORT_CONNECTOR_WORKERS: WorkerCount.default(1),
     /** Exchanges at once, long ones included, of all workers together; above it the connector leaves the queue group. */
     SALLYPORT_CONNECTOR_MAX_EXCHANGES: WholeNumber(1, 100_000).optional(),
+    /** Of them, those of one application that wait for its answer; above it only this application is refused. */
+    SALLYPORT_CONNECTOR_MAX_AWAITED: WholeNumber(1, 100_000).optional(),
     /** What windows of bodies and connections may take, in each worker. */
     SALLYPORT_CONNECTOR_STREAM_MEMORY_MIB: StreamMemory,
     /** Metrics and readiness, at this host alone: nothing else of a connector listens. */
@@ -59,18 +69,15 @@ export const ConnectorConfig = z
     /** Seconds that open exchanges get to finish after a signal. */
     SALLYPORT_CONNECTOR_DRAIN_SECONDS: WholeNumber(0, 3_600).default(20),
   })
-  .refine(
-    // Either of them may be wrong by itself, which is no reason to blame the other.
-    env =>
-      !(
-        (env.SALLYPORT_CONNECTOR_MAX_EXCHANGES ?? Number.POSITIVE_INFINITY) <
-        env.SALLYPORT_CONNECTOR_WORKERS
-      ),
-    {
-      path: ['SALLYPORT_CONNECTOR_MAX_EXCHANGES'],
-      error: 'must be at least SALLYPORT_CONNECTOR_WORKERS, since the workers share it',
-    },
-  )
+  .superRefine((env, context) => {
+    for (const name of sharedByWorkers) {
+      const most = env[name] ?? Number.POSITIVE_INFINITY
+      // Either of them may be wrong by itself, which is no reason to blame the other.
+      if (!(most < env.SALLYPORT_CONNECTOR_WORKERS)) continue
+      const message = 'must be at least SALLYPORT_CONNECTOR_WORKERS, since the workers share it'
+      context.addIssue({ code: 'custom', path: [name], message })
+    }
+  })
   .refine(isKerberosWhole, {
     path: ['SALLYPORT_CONNECTOR_KERBEROS_KEYTAB_PATH'],
     error: 'goes together with SALLYPORT_CONNECTOR_KERBEROS_REALM; set both or none',
@@ -98,6 +105,9 @@ export const ConnectorConfig = z
     maxExchanges:
       env.SALLYPORT_CONNECTOR_MAX_EXCHANGES ??
       defaultExchangesOfWorker * env.SALLYPORT_CONNECTOR_WORKERS,
+    maxAwaited:
+      env.SALLYPORT_CONNECTOR_MAX_AWAITED ??
+      defaultAwaitedOfWorker * env.SALLYPORT_CONNECTOR_WORKERS,
   }))
 export type ConnectorConfig = Readonly<z.output<typeof ConnectorConfig>>
 

@@ -53,6 +53,8 @@ export class Exchange implements Answered {
   readonly startedAt = performance.now()
   /** Of `carriedBytes`, what is in the connector's sum already. */
   countedBytes = 0
+  /** Among the requests of its application that have not been answered. */
+  countsAsAwaited = true
   readonly #options: ExchangeOptions
   readonly #translation: Translation
   readonly #answer: Answer

@@ -132,6 +132,7 @@ interface Parts {
   readonly readiness: Readiness
   readonly reports: StatusReports
   readonly maxExchanges: number
+  readonly maxAwaited: number
   readonly applications: () => ReadonlyMap<string, Application>
   directory: Directory | undefined
   serving: Serving | undefined
@@ -146,6 +147,7 @@ function openParts(member: Member, options: JoinOptions, stack: AsyncDisposableS
   const dialer = createDialer({ refusesLoopback: !config.allowsLoopback })
   const readiness = stack.use(watchReadiness({ log, dialer, onChange: () => reports.turn() }))
   const maxExchanges = shareOf(config.maxExchanges, place)
+  const maxAwaited = shareOf(config.maxAwaited, place)
   const applications = () => parts.directory?.applications ?? new Map()
   const reports = stack.use(
     reportStatus({
@@ -178,6 +180,7 @@ function openParts(member: Member, options: JoinOptions, stack: AsyncDisposableS
     readiness,
     reports,
     maxExchanges,
+    maxAwaited,
     applications,
     directory: undefined,
     serving: undefined,
@@ -188,7 +191,7 @@ function openParts(member: Member, options: JoinOptions, stack: AsyncDisposableS
 function startServing(
   { config, memberId, carried, veto, signOn, bulk, log }: Member,
   { bus, groupId }: JoinOptions,
-  { maxExchanges, clock, dialer, readiness, applications, leases, lastLeases }: Parts,
+  { maxExchanges, maxAwaited, clock, dialer, readiness, applications, leases, lastLeases }: Parts,
   stack: AsyncDisposableStack,
 ): Serving {
   const plain = openOrigins(maxExchanges, dialer)
@@ -202,6 +205,7 @@ function startServing(
     memberId,
     groupId,
     maxExchanges,
+    maxAwaited,
     clock,
     origins,
     budget: new StreamBudget({ memoryBytes: config.streamMemoryBytes }),
@@ -216,10 +220,10 @@ function startServing(
 }
 
 /** This worker's part of what the connector takes; together they take all of it. */
-function shareOf(maxExchanges: number, place: Worker['place'] | undefined): number {
-  if (!place) return maxExchanges
+function shareOf(all: number, place: Worker['place'] | undefined): number {
+  if (!place) return all
   const { slot, count } = place
-  return Math.floor(maxExchanges / count) + (slot <= maxExchanges % count ? 1 : 0)
+  return Math.floor(all / count) + (slot <= all % count ? 1 : 0)
 }
 
 async function leave(

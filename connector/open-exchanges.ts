@@ -7,6 +7,7 @@
 import type { LeaseClaims } from '#infra/contracts/policy.ts'
 import { PassingMap } from '#infra/passing-map.ts'
 import { acceptAfterMs } from '#infra/wire.ts'
+import { Awaited } from './awaited.ts'
 import type { Carried } from './carried.ts'
 import type { Exchange } from './exchange.ts'
 import type { Leases } from './leases.ts'
@@ -15,6 +16,8 @@ import type { SiteVeto } from './veto/site-veto.ts'
 export interface OpenExchangesOptions {
   leases: Leases
   carried: Carried
+  /** Requests of one application that may wait for its answer. */
+  maxAwaited: number
   /** What the owner of the site has to say; undefined when there is nothing. */
   veto?: SiteVeto | undefined
   /** There is no answer after so long that the gateway was told to wait; it may never come. */
@@ -31,6 +34,7 @@ export class OpenExchanges implements Disposable {
   readonly #open = new PassingMap<Exchange>()
   /** Not answered and not yet accepted, oldest first. */
   readonly #unanswered = new PassingMap<Exchange>()
+  readonly #awaited: Awaited
   readonly #sweepers: readonly NodeJS.Timeout[]
   /** Of the veto, when they were last held against it. */
   #vetoTurn: string | undefined
@@ -38,6 +42,7 @@ export class OpenExchanges implements Disposable {
 
   constructor(options: OpenExchangesOptions) {
     this.#options = options
+    this.#awaited = new Awaited(options.maxAwaited)
     this.#sweepers = [
       setInterval(() => this.#sweep(), sweepMs),
       setInterval(() => this.#checkSilence(), silenceSweepMs),
@@ -53,13 +58,20 @@ export class OpenExchanges implements Disposable {
     return this.#open.get(exchangeId)
   }
 
+  /** Whether one more request of this application may wait for its answer. */
+  hasRoomFor(applicationId: string): boolean {
+    return this.#awaited.hasRoom(applicationId)
+  }
+
   add(exchangeId: string, exchange: Exchange): void {
     this.#open.set(exchangeId, exchange)
     this.#unanswered.set(exchangeId, exchange)
+    this.#awaited.began(exchange.claims.app)
   }
 
   /** True when the gateway had heard nothing of it before. */
-  answered(exchangeId: string): boolean {
+  answered(exchangeId: string, exchange: Exchange): boolean {
+    this.#noLongerAwaited(exchange)
     return this.#unanswered.delete(exchangeId)
   }
 
@@ -68,6 +80,7 @@ export class OpenExchanges implements Disposable {
     const exchange = this.#open.get(exchangeId)
     if (!exchange) return
     this.#open.delete(exchangeId)
+    this.#noLongerAwaited(exchange)
     this.#count(exchange)
     if (this.#open.size === 0) this.#emptied?.()
   }
@@ -114,6 +127,12 @@ export class OpenExchanges implements Disposable {
     }, graceMs)
     await promise
     clearTimeout(grace)
+  }
+
+  #noLongerAwaited(exchange: Exchange): void {
+    if (!exchange.countsAsAwaited) return
+    exchange.countsAsAwaited = false
+    this.#awaited.ended(exchange.claims.app)
   }
 
   #count(exchange: Exchange): void {

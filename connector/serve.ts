@@ -37,6 +37,8 @@ export interface ServeContext {
   memberId: string
   groupId: string
   maxExchanges: number
+  /** Requests of one application that may wait for its answer. */
+  maxAwaited: number
   clock: Clock
   origins: Origins
   budget: StreamBudget
@@ -165,7 +167,7 @@ class Server implements Serving {
     frame: RequestFrame,
     applicationId: string,
   ): { code: string; detail: string } | undefined {
-    const { clock, maxExchanges, applications, readiness } = this.#context
+    const { clock, maxExchanges, maxAwaited, applications, readiness } = this.#context
     const now = clock.now()
     if (now === undefined) return { code: 'clock_skew', detail: 'the time is not known' }
     if (now > frame.startBeforeMs) {
@@ -174,6 +176,9 @@ class Server implements Serving {
     if (this.#open.size >= maxExchanges) return { code: 'busy', detail: `${maxExchanges} open` }
     const application = applications().get(applicationId)
     if (!application) return { code: 'not_informed', detail: 'application not known here' }
+    if (!this.#open.hasRoomFor(applicationId)) {
+      return { code: 'busy', detail: `${maxAwaited} wait for an answer of this application` }
+    }
     const down = readiness.reasonDown(originOf(application))
     return down === undefined ? undefined : { code: 'not_ready', detail: down }
   }
@@ -213,9 +218,10 @@ class Server implements Serving {
     return exchange
   }
 
-  #answered(exchangeId: string, { claims, startedAt }: Exchange, status: number): void {
+  #answered(exchangeId: string, exchange: Exchange, status: number): void {
+    const { claims, startedAt } = exchange
     this.#context.carried.passed(claims.app, 0)
-    const isFirst = this.#open.answered(exchangeId)
+    const isFirst = this.#open.answered(exchangeId, exchange)
     // Whoever only says that it cannot answer is fast and should not be preferred for it.
     if (isFirst && status < 500) this.#queue.answered(claims.app, performance.now() - startedAt)
   }

@@ -82,7 +82,9 @@ export const serviceVariables: Readonly<Record<ServiceRole, Variables>> = {
     SALLYPORT_CONNECTOR_WORKERS:
       'processes that share its work, or auto for one per core (default 1)',
     SALLYPORT_CONNECTOR_MAX_EXCHANGES:
-      'exchanges at once of all its workers, then others take over (default 128 for each worker)',
+      'exchanges at once of all its workers, idle connections included, then others take over (default 4096 for each worker)',
+    SALLYPORT_CONNECTOR_MAX_AWAITED:
+      'requests of one application that may wait for its answer at once, then only this application is refused (default 1024 for each worker)',
     SALLYPORT_CONNECTOR_BULK_CONNECTIONS:
       'false keeps large bodies on the bus, instead of connections of their own to the portal (default true)',
     SALLYPORT_CONNECTOR_GATEWAY_URL:

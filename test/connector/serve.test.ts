@@ -107,6 +107,7 @@ async function startServing(): Promise<Serving> {
     memberId: 'c',
     groupId: 'paris',
     maxExchanges: 10,
+    maxAwaited: 10,
     clock,
     origins: openOrigins(10, dialer),
     budget: new StreamBudget({ memoryBytes: 2 ** 26 }),

@@ -11,16 +11,21 @@ import { signedInApplication, startSystem, type TestSystem } from '../harness/sy
 import { signInTo, type Visitor } from '../harness/visitor.ts'
 
 let origin: CountingOrigin
+let shop: CountingOrigin
 let system: TestSystem
 let visitor: Visitor
 
 beforeAll(async () => {
   origin = await startCountingOrigin()
+  shop = await startCountingOrigin()
   const { port } = new URL(origin.url)
   system = await startSystem({
     connectors: 0,
     environment: { SALLYPORT_CONNECTOR_MAX_EXCHANGES: '8' },
-    publish: [signedInApplication('wiki', `http://wiki.internal:${port}/`)],
+    publish: [
+      signedInApplication('wiki', `http://wiki.internal:${port}/`),
+      signedInApplication('shop', shop.url),
+    ],
   })
   await system.add('connector', resolving({ 'wiki.internal': '127.0.0.1' }))
   await system.add('connector', resolving({ 'wiki.internal': '127.0.0.1' }))
@@ -31,15 +36,16 @@ beforeAll(async () => {
 afterAll(async () => {
   await system[Symbol.asyncDispose]()
   await origin[Symbol.asyncDispose]()
+  await shop[Symbol.asyncDispose]()
 })
 
-const send = (count: number, concurrency = 1, path = '/', method?: string): Promise<Reply[]> =>
+const send = (count: number, concurrency = 1, path = '/', by = visitor): Promise<Reply[]> =>
   drive({
     gateways: () => system.gatewayUrls,
-    headers: visitor.headers,
+    headers: by.headers,
     count,
     concurrency,
-    request: number => ({ method: method ?? (number % 2 === 0 ? 'POST' : 'GET'), path }),
+    request: number => ({ method: number % 2 === 0 ? 'POST' : 'GET', path }),
   })
 
 test('without a connector every request is answered 504 no_connector within 50 ms', async () => {
@@ -118,4 +124,30 @@ test('requests that share a message on the way to a group of one learn together 
   origin.release()
   expect(failures(await held)).toEqual([])
   expect(failures(await send(100, 8))).toEqual([])
+})
+
+test('an application that does not answer is refused by itself, and takes no room from the others', async () => {
+  await createGroup(system, 'shared')
+  await system.add('connector', {
+    ...resolving({ 'wiki.internal': '127.0.0.1' }),
+    SALLYPORT_CONNECTOR_GROUP: 'shared',
+    SALLYPORT_CONNECTOR_MAX_EXCHANGES: '100',
+    SALLYPORT_CONNECTOR_MAX_AWAITED: '6',
+  })
+  await moveToGroup(system, 'wiki', 'shared')
+  await moveToGroup(system, 'shop', 'shared')
+  const buyer = await signInTo(system, 'shop')
+  const held = send(6, 6, '/held')
+  await expect.poll(() => origin.held).toBe(6)
+  const refused = await send(60, 8)
+  for (const reply of refused) expect(reply).toMatchObject({ status: 503, code: 'connectors_busy' })
+  expect(failures(await send(60, 4, '/', buyer))).toEqual([])
+  origin.release()
+  expect(failures(await held)).toEqual([])
+  // What has been answered takes no room, though its body is still under way.
+  const long = send(6, 6, '/long')
+  await expect.poll(() => origin.held).toBe(6)
+  expect(failures(await send(60, 4))).toEqual([])
+  origin.release()
+  expect(failures(await long)).toEqual([])
 })

@@ -294,6 +294,16 @@ test('a gateway that stops tells its clients to come again (1012), after the gra
   expect(second.exitCode).toBe(0)
 })
 
+test('hundreds of sockets on which nobody says anything keep nobody out', async () => {
+  const idle = await Promise.all(Array.from({ length: 400 }, () => open()))
+  expect((await client.send('/bytes/5')).status).toBe(200)
+  const last = await open()
+  last.send('one more')
+  expect(await message(last)).toBe('one more')
+  for (const ws of [...idle, last]) ws.terminate()
+  await noneLeft()
+})
+
 test('two hundred sockets leave nothing behind', async () => {
   const descriptors = async () => {
     const pids = (['gateway', 'connector'] as const).map(role => system.services.of(role)[0]?.pid)

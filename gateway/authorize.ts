@@ -35,8 +35,8 @@ export class Authorizer {
   readonly #changed = new Map<string, number>()
   readonly #leases = new Leases()
   readonly #asking = new Map<string, Promise<Answer>>()
-  /** Of policies and signals, as far as changes were told: whoever answers must know as much. */
-  readonly #told = { policies: 0, signals: 0 }
+  /** Of buckets, as far as changes were told: whoever answers must know as much. */
+  readonly #told = { policies: 0, signals: 0, revocations: 0 }
   readonly #heard = new LRUCache<string, true>({ max: maxHeard })
   /** Grows with every change that touches decisions: an answer from before it serves only who asked for it. */
   #generation = 0
@@ -84,8 +84,12 @@ export class Authorizer {
     return asking
   }
 
-  /** Forgets the leases that a revocation touches. An answer that is under way may be from before it. */
-  revoke({ kind, id }: Pick<Revocation, 'kind' | 'id'>): void {
+  /**
+   * Forgets the leases that a revocation touches. An answer that is under way may be from before it. `revision` is that of
+   * the tombstones, when nothing else has told of it: policy may see them a moment later than this gateway.
+   */
+  revoke({ kind, id }: Pick<Revocation, 'kind' | 'id'>, revision = 0): void {
+    this.#told.revocations = Math.max(this.#told.revocations, revision)
     this.#generation++
     this.#asking.clear()
     this.#leases.forgetThose(question => isTouched(question, kind, id))
@@ -132,6 +136,7 @@ export class Authorizer {
       applicationsRevision,
       policiesRevision: this.#told.policies,
       signalsRevision: this.#told.signals,
+      revocationsRevision: this.#told.revocations,
       sessionId,
       applicationId,
       requestId,

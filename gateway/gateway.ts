@@ -251,7 +251,7 @@ function followChanges(
   revocations.onChange(changes => {
     for (const { after } of changes) {
       if (after === undefined || revoked.hasHeard(after)) continue
-      authorizer.revoke(after)
+      authorizer.revoke(after, revocations.revision)
       access.recheck(question => isTouched(question, after.kind, after.id))
     }
   })

@@ -143,16 +143,24 @@ function withPresentGroups(
 
 /** A gateway may have heard of a change a moment earlier: it must not be answered from before it. */
 async function catchUp(
-  { applications, state }: AccessContext,
-  { applicationsRevision: revision, policiesRevision = 0, signalsRevision = 0 }: EvaluateRequest,
+  { applications, revocations, state }: AccessContext,
+  {
+    applicationsRevision: revision,
+    policiesRevision = 0,
+    signalsRevision = 0,
+    revocationsRevision = 0,
+  }: EvaluateRequest,
 ): Promise<void> {
   const hasApplications =
     applications.revision >= revision || (await applications.reached(revision, catchUpMs))
   if (!hasApplications) {
     throw new SallyportError('policy_unavailable', `applications of revision ${revision} not seen`)
   }
-  if (await state.reached(policiesRevision, signalsRevision, catchUpMs)) return
-  throw new SallyportError('policy_unavailable', 'a change of policies or signals is not seen')
+  if (!(await state.reached(policiesRevision, signalsRevision, catchUpMs))) {
+    throw new SallyportError('policy_unavailable', 'a change of policies or signals is not seen')
+  }
+  if (await revocations.reached(revocationsRevision, catchUpMs)) return
+  throw new SallyportError('policy_unavailable', 'a revocation is not seen')
 }
 
 /** Undefined also when it is known that the application has ended, and the bucket does not show it yet. */

@@ -127,6 +127,8 @@ export const EvaluateRequest = z.object({
   /** The same for policies and signals, as far as this gateway was told of changes. */
   policiesRevision: z.int().nonnegative().default(0),
   signalsRevision: z.int().nonnegative().default(0),
+  /** And for tombstones of which this gateway has not heard in any other way. */
+  revocationsRevision: z.int().nonnegative().default(0),
   /** `facts` in short, as it will stand in the lease. */
   fingerprint: z.string().max(64),
 })

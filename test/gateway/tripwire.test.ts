@@ -93,12 +93,14 @@ test('a grant that was on its way when access was revoked serves nobody else, an
 
 describe('who asks, or still holds a grant, after', () => {
   let revision: number
+  let asked: EvaluateRequest[]
   let answered: PromiseWithResolvers<void>
   let authorizer: Authorizer
   let nats: TestNats
 
   beforeEach(async () => {
     revision = 1
+    asked = []
     answered = Promise.withResolvers()
     nats = await startTestNats()
     const policy = await nats.connect('policy')
@@ -106,7 +108,8 @@ describe('who asks, or still holds a grant, after', () => {
     policy.serve(subjects.evaluate, {
       queue: queues.policy,
       request: EvaluateRequest,
-      async handle(): Promise<EvaluateReply> {
+      async handle(request): Promise<EvaluateReply> {
+        asked.push(request)
         const lease = `l${++answers}`
         await answered.promise
         const decision = { outcome: 'grant', reasons: ['assigned'], policies: [] } as const
@@ -148,6 +151,16 @@ describe('who asks, or still holds a grant, after', () => {
     expect(authorizer.remembered(question)).toBeUndefined()
     expect(renewed).toMatchObject({ lease: 'l2', isOutdated: false })
     expect(forgotten).toMatchObject({ lease: 'l3', isOutdated: true })
+  })
+
+  test('a tombstone that nothing else has told of asks under its revision', async () => {
+    answered.resolve()
+    await authorizer.ask(question)
+    authorizer.revoke(ofUser(1), 7)
+    await authorizer.ask(question)
+    authorizer.revoke(ofUser(2))
+    await authorizer.ask(question)
+    expect(asked.map(({ revocationsRevision }) => revocationsRevision)).toEqual([0, 7, 7])
   })
 })
 

@@ -1,5 +1,6 @@
 /** Applications that have ended: refused also while their bucket does not show it, and granted when published anew. */
 
+import { setTimeout as pass } from 'node:timers/promises'
 import { Kvm } from '@nats-io/kv'
 import { expect, test } from 'vitest'
 import { readConfig } from '#infra/config.ts'
@@ -45,13 +46,14 @@ async function startGround() {
       tombstones.put(revocationKey('application', 'public'), JSON.stringify(revocation)),
     tell: (revocation: Revocation) =>
       registry.publishJson(subjects.revoke('application', 'public'), revocation),
-    outcome: async (applicationsRevision: number) => {
+    outcome: async (applicationsRevision: number, revocationsRevision = 0) => {
       const request = {
         sessionId: null,
         applicationId: 'public',
         requestId: 'request-1',
         facts,
         applicationsRevision,
+        revocationsRevision,
         fingerprint: 'f1',
       }
       const { decision } = await gateway.call(subjects.evaluate, request, {
@@ -113,4 +115,16 @@ test('an application that is not published is unknown', async () => {
   await using ground = await startGround()
   const revision = await ground.put({ ...published, onPremisesPublishing: null })
   expect(await ground.outcome(revision)).toBe('application-unknown')
+})
+
+test('whoever knows of a tombstone is not answered from before it', async () => {
+  await using ground = await startGround()
+  const first = await ground.publish(published)
+  expect(await ground.outcome(first)).toBe('grant')
+  // The first message of its bucket, which comes when the question waits already.
+  const asking = ground.outcome(first, 1)
+  await pass(100)
+  await ground.keep(revocation(first + 1))
+  expect(await asking).toBe('application-unknown')
+  await expect(ground.outcome(first, 2)).rejects.toThrow('Access could not be decided')
 })

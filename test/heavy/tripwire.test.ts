@@ -46,7 +46,6 @@ beforeAll(async () => {
     gateways,
     connectors: 2,
     publish: [signedInApplication('live', origin.url)],
-    environment: { SALLYPORT_CONNECTOR_MAX_EXCHANGES: '2000' },
   })
 })
 afterAll(async () => {

@@ -84,16 +84,11 @@ function subjectOf(bench: Bench, name: TargetName, held: Streams): Subject {
   }
 }
 
-/** Ours can be asked to collect, and its connector takes as many exchanges as the case holds open. */
+/** Ours can be asked to collect. */
 const startFor = (name: TargetName, start: Start): Start =>
   name === 'sallyport'
     ? async options => {
-        const environment = {
-          ...collecting.environment,
-          SALLYPORT_CONNECTOR_MAX_EXCHANGES: String(
-            2 * (streams.websocket.count + streams.websocket.first),
-          ),
-        }
+        const { environment } = collecting
         const target = await sallyport({ ...options, environment })
         return Object.assign(target, { collectGarbage: () => collecting.collect(target.processes) })
       }

@@ -27,10 +27,16 @@ export type Answer = Grant | { readonly decision: Decision; readonly lease?: und
 /** Changes of which the repetition is known. */
 const maxHeard = 64
 
+/** The buckets as this gateway knows them. */
+interface Shown {
+  readonly applications: { readonly revision: number }
+  readonly revocations: { readonly revision: number }
+}
+
 export class Authorizer {
   readonly #policy: PolicyService
   readonly #log: Logger
-  readonly #revision: () => number
+  readonly #shown: Shown
   /** Revision of the last change of each application that changed since the start. */
   readonly #changed = new Map<string, number>()
   readonly #leases = new Leases()
@@ -41,11 +47,10 @@ export class Authorizer {
   /** Grows with every change that touches decisions: an answer from before it serves only who asked for it. */
   #generation = 0
 
-  /** `revision` is that of the applications as this gateway knows them. */
-  constructor(bus: Bus, log: Logger, revision: () => number) {
+  constructor(bus: Bus, log: Logger, shown: Shown) {
     this.#policy = new PolicyService(bus)
     this.#log = log
-    this.#revision = revision
+    this.#shown = shown
   }
 
   /** The lease in memory, if it is valid now. */
@@ -84,12 +89,14 @@ export class Authorizer {
     return asking
   }
 
-  /**
-   * Forgets the leases that a revocation touches. An answer that is under way may be from before it. `revision` is that of
-   * the tombstones, when nothing else has told of it: policy may see them a moment later than this gateway.
-   */
-  revoke({ kind, id }: Pick<Revocation, 'kind' | 'id'>, revision = 0): void {
-    this.#told.revocations = Math.max(this.#told.revocations, revision)
+  /** As `revoke`, of what the tombstone alone has told: policy may see it a moment later than this gateway. */
+  revokeByTombstone(revocation: Pick<Revocation, 'kind' | 'id'>): void {
+    this.#told.revocations = this.#shown.revocations.revision
+    this.revoke(revocation)
+  }
+
+  /** Forgets the leases that a revocation touches. An answer that is under way may be from before it. */
+  revoke({ kind, id }: Pick<Revocation, 'kind' | 'id'>): void {
     this.#generation++
     this.#asking.clear()
     this.#leases.forgetThose(question => isTouched(question, kind, id))
@@ -97,7 +104,7 @@ export class Authorizer {
 
   /** An application, or who may use it, has changed: its leases are asked for anew. */
   forget(applicationId: string): void {
-    this.#changed.set(applicationId, this.#revision())
+    this.#changed.set(applicationId, this.#shown.applications.revision)
     this.#asking.clear()
     this.#leases.forgetThose(question => question.applicationId === applicationId)
   }
@@ -130,13 +137,15 @@ export class Authorizer {
 
   async #ask(question: Question, methods: MethodClass): Promise<Answer> {
     const { sessionId, applicationId, requestId, client } = question
-    const applicationsRevision = this.#revision()
+    const { applications, revocations } = this.#shown
+    const applicationsRevision = applications.revision
     const generation = this.#generation
     const request: EvaluateRequest = {
       applicationsRevision,
       policiesRevision: this.#told.policies,
       signalsRevision: this.#told.signals,
-      revocationsRevision: this.#told.revocations,
+      // A bucket that was made anew begins anew.
+      revocationsRevision: Math.min(this.#told.revocations, revocations.revision),
       sessionId,
       applicationId,
       requestId,

@@ -68,7 +68,7 @@ export async function startGateway(
   const { applications, sessions, codes, ...state } = await openState(bus, watching, stack)
   const publication = followPublication(applications)
   const { portalUrl } = config
-  const authorizer = new Authorizer(bus, log, () => applications.revision)
+  const authorizer = new Authorizer(bus, log, { applications, revocations: state.revocations })
   const signingIn = { bus, authorizer, sessions, codes, publication }
   const { signIn, applicationSignIn } = signInOf(config, signingIn)
   const members = stack.use(followMembers(bus))
@@ -251,7 +251,7 @@ function followChanges(
   revocations.onChange(changes => {
     for (const { after } of changes) {
       if (after === undefined || revoked.hasHeard(after)) continue
-      authorizer.revoke(after, revocations.revision)
+      authorizer.revokeByTombstone(after)
       access.recheck(question => isTouched(question, after.kind, after.id))
     }
   })

@@ -11,6 +11,9 @@ import { promisify } from 'node:util'
 /** As Linux numbers the policy of every process that nobody has set one for (SCHED_OTHER). */
 const unset = '0'
 
+/** It is a matter of a millisecond, and nothing that a service should wait for in vain. */
+const withinMs = 2_000
+
 /**
  * Resolves when it is done, threads included. A policy that somebody has chosen stays, and so does everything where
  * there is no `chrt` (util-linux) or it is not allowed.
@@ -18,7 +21,7 @@ const unset = '0'
 export async function takeTurns(pid: number = process.pid): Promise<void> {
   if (schedulingPolicy(pid) !== unset) return
   const args = ['-b', '-a', '-p', '0', String(pid)]
-  await promisify(execFile)('chrt', args).catch(() => undefined)
+  await promisify(execFile)('chrt', args, { timeout: withinMs }).catch(() => undefined)
 }
 
 /** By its number (sched.h); undefined where the system has no such thing. */

@@ -13,7 +13,7 @@ import { queues, subjects } from '#infra/subjects.ts'
 import { Authorizer } from '../../gateway/authorize.ts'
 import type { Question } from '../../gateway/question.ts'
 import { startTestNats, type TestNats } from '../harness/nats.ts'
-import { question as usual } from './question.ts'
+import { nothingShown, question as usual } from './question.ts'
 
 const decision = (outcome: Decision['outcome']): Decision => ({
   outcome,
@@ -42,7 +42,7 @@ beforeEach(async () => {
   const now = Date.now.bind(Date)
   vi.spyOn(Date, 'now').mockImplementation(() => now() + laterMs)
   bus = await nats.connect('gateway')
-  authorizer = new Authorizer(bus, createLogger('test', 'silent'), () => 1)
+  authorizer = new Authorizer(bus, createLogger('test', 'silent'), nothingShown())
   await policyStarts()
 })
 afterEach(async () => {

@@ -11,3 +11,6 @@ export const question: Question = {
   client: { facts, fingerprint: 'f1' },
   requestId: 'r1',
 }
+
+/** Buckets of which the gateway has seen nothing yet. */
+export const nothingShown = () => ({ applications: { revision: 0 }, revocations: { revision: 0 } })

@@ -8,7 +8,7 @@ import { createLogger } from '#infra/log.ts'
 import { queues, subjects } from '#infra/subjects.ts'
 import { Authorizer } from '../../gateway/authorize.ts'
 import { startTestNats, type TestNats } from '../harness/nats.ts'
-import { question } from './question.ts'
+import { nothingShown, question } from './question.ts'
 
 let nats: TestNats
 let bus: Bus
@@ -31,7 +31,7 @@ afterAll(() => nats[Symbol.asyncDispose]())
 beforeEach(() => {
   asked = []
   isFrozen = true
-  authorizer = new Authorizer(bus, createLogger('test', 'silent'), () => 0)
+  authorizer = new Authorizer(bus, createLogger('test', 'silent'), nothingShown())
 })
 
 /** As policy does: no lease for whoever asks to write and may not. */

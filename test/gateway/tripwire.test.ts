@@ -17,7 +17,7 @@ import { Revoked } from '../../gateway/revoked.ts'
 import { UpgradedConnection } from '../../gateway/upgraded.ts'
 import { closeFrame } from '../../gateway/websocket.ts'
 import { startTestNats, type TestNats } from '../harness/nats.ts'
-import { question } from './question.ts'
+import { nothingShown, question } from './question.ts'
 
 const signedInAtMs = 1_000
 
@@ -80,7 +80,7 @@ test('a grant that was on its way when access was revoked serves nobody else, an
   })
   await policy.connection.flush()
   const gateway = await nats.connect('gateway')
-  const authorizer = new Authorizer(gateway, createLogger('test', 'silent'), () => 0)
+  const authorizer = new Authorizer(gateway, createLogger('test', 'silent'), nothingShown())
   const asking = authorizer.ask(question)
   await asked.promise
   authorizer.revoke(ofUser(1))
@@ -92,14 +92,14 @@ test('a grant that was on its way when access was revoked serves nobody else, an
 })
 
 describe('who asks, or still holds a grant, after', () => {
-  let revision: number
+  let shown: ReturnType<typeof nothingShown>
+  let policiesRevision = 0
   let asked: EvaluateRequest[]
   let answered: PromiseWithResolvers<void>
   let authorizer: Authorizer
   let nats: TestNats
 
   beforeEach(async () => {
-    revision = 1
     asked = []
     answered = Promise.withResolvers()
     nats = await startTestNats()
@@ -118,7 +118,8 @@ describe('who asks, or still holds a grant, after', () => {
     })
     await policy.connection.flush()
     const gateway = await nats.connect('gateway')
-    authorizer = new Authorizer(gateway, createLogger('test', 'silent'), () => revision)
+    shown = nothingShown()
+    authorizer = new Authorizer(gateway, createLogger('test', 'silent'), shown)
   })
   afterEach(() => nats[Symbol.asyncDispose]())
 
@@ -127,12 +128,17 @@ describe('who asks, or still holds a grant, after', () => {
     ['a bus that was away', () => authorizer.forgetAll()],
     [
       'a change of policies',
-      () => authorizer.reevaluate({ bucket: 'policies', revision: ++revision, touches: 'all' }),
+      () =>
+        authorizer.reevaluate({
+          bucket: 'policies',
+          revision: ++policiesRevision,
+          touches: 'all',
+        }),
     ],
     [
       'a change of the application',
       () => {
-        revision++
+        shown.applications.revision++
         authorizer.forget('wiki')
       },
     ],
@@ -153,14 +159,19 @@ describe('who asks, or still holds a grant, after', () => {
     expect(forgotten).toMatchObject({ lease: 'l3', isOutdated: true })
   })
 
-  test('a tombstone that nothing else has told of asks under its revision', async () => {
+  test('a tombstone that nothing else has told of asks under its revision, unless its bucket was made anew', async () => {
     answered.resolve()
     await authorizer.ask(question)
-    authorizer.revoke(ofUser(1), 7)
+    shown.revocations.revision = 7
+    authorizer.revoke(ofUser(1))
     await authorizer.ask(question)
-    authorizer.revoke(ofUser(2))
+    authorizer.revokeByTombstone(ofUser(2))
     await authorizer.ask(question)
-    expect(asked.map(({ revocationsRevision }) => revocationsRevision)).toEqual([0, 7, 7])
+    shown.revocations.revision = 8
+    await authorizer.ask(question)
+    shown.revocations.revision = 1
+    await authorizer.ask(question)
+    expect(asked.map(({ revocationsRevision }) => revocationsRevision)).toEqual([0, 0, 7, 7, 1])
   })
 })
 

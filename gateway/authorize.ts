@@ -123,8 +123,14 @@ export class Authorizer {
     return true
   }
 
-  /** What was told while the bus was away is not known: everything is decided anew. */
+  /**
+   * What was told while the bus was away is not known: everything is decided anew. Its buckets may have been made anew as
+   * well, and then nobody ever sees the revisions of before.
+   */
   forgetAll(): void {
+    this.#told.policies = 0
+    this.#told.signals = 0
+    this.#heard.clear()
     this.#forgetTouched('all')
   }
 

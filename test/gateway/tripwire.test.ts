@@ -159,6 +159,17 @@ describe('who asks, or still holds a grant, after', () => {
     expect(forgotten).toMatchObject({ lease: 'l3', isOutdated: true })
   })
 
+  test('what was told counts in each question, until the bus was away', async () => {
+    const told = { bucket: 'signals', revision: 9, touches: 'all' } as const
+    answered.resolve()
+    expect([authorizer.reevaluate(told), authorizer.reevaluate(told)]).toEqual([true, false])
+    await authorizer.ask(question)
+    authorizer.forgetAll()
+    await authorizer.ask(question)
+    expect(asked.map(({ signalsRevision }) => signalsRevision)).toEqual([9, 0])
+    expect(authorizer.reevaluate(told)).toBe(true)
+  })
+
   test('a tombstone that nothing else has told of asks under its revision, unless its bucket was made anew', async () => {
     answered.resolve()
     await authorizer.ask(question)

@@ -57,9 +57,8 @@ export class Revocations implements AsyncDisposable {
   }
 
   /** Waits until the tombstones of this revision are seen; false when they are not in time. */
-  async reached(revision: number, timeoutMs: number): Promise<boolean> {
-    const { tombstones } = this.#options
-    return tombstones.revision >= revision || (await tombstones.reached(revision, timeoutMs))
+  reached(revision: number, timeoutMs: number): Promise<boolean> {
+    return this.#options.tombstones.reached(revision, timeoutMs)
   }
 
   /** Whether a session was ended, by itself or with everything of its user up to a time. */

@@ -6,17 +6,19 @@
 import { fieldKind } from '#infra/field-kinds.ts'
 import { headerValue, setsOwnCookie } from '#infra/http.ts'
 import { type ResponseFrame, WireError } from '#infra/wire.ts'
+import { type CrossOrigin, forReader } from './cross-origin.ts'
 
 export function clientHeaders(
   { status, headers }: Pick<ResponseFrame, 'status' | 'headers'>,
   requestId: string,
+  crossOrigin?: CrossOrigin,
 ): string[] {
   const kept = informationHeaders(headers)
   // What the client is to ask for goes on like what it asks for (RFC 9110 §15.5.22).
   const protocol = status === 426 ? headerValue(headers, 'upgrade') : undefined
   if (protocol !== undefined) kept.push('Upgrade', protocol)
   kept.push('Sallyport-Request-Id', requestId)
-  return kept
+  return crossOrigin ? forReader(kept, crossOrigin.reader) : kept
 }
 
 /** Fields of an interim answer. */

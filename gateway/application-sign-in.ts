@@ -4,6 +4,7 @@
  * access cookie and a session of its own. A code that is too late or of another browser starts over.
  */
 
+import type { Application } from '#infra/contracts/application.ts'
 import type { Challenge, Decision } from '#infra/contracts/policy.ts'
 import { SallyportError } from '#infra/errors.ts'
 import { ownCookiePrefix, pathOf } from '#infra/http.ts'
@@ -110,11 +111,18 @@ export class ApplicationSignIn {
     const application = paths && applicationAt(paths, pathOf(target))
     if (!application) return {}
     const { isPersistentCookieEnabled, isHttpOnlyCookieEnabled } = application.onPremisesPublishing
+    // It is one cookie for all paths of the host.
+    const isCrossSite = paths.some(each => letsOthersIn(each.application))
     const question = questionOf(incoming, application, session)
     const answer = await this.#context.decide(question).catch(() => undefined)
     const demanded = answer ? answer.decision.sessionDemands?.persistentBrowser : 'never'
     const isPersistent = demanded ? demanded === 'always' : isPersistentCookieEnabled
     const maxAgeSeconds = Math.max(0, (session.expiresAtMs - Date.now()) / 1_000)
-    return { isHttpOnly: isHttpOnlyCookieEnabled, ...(isPersistent && { maxAgeSeconds }) }
+    const isHttpOnly = isHttpOnlyCookieEnabled
+    return { isHttpOnly, isCrossSite, ...(isPersistent && { maxAgeSeconds }) }
   }
+}
+
+function letsOthersIn({ onPremisesPublishing }: Application): boolean {
+  return onPremisesPublishing.corsConfigurations.length > 0
 }

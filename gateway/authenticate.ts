@@ -16,15 +16,19 @@ const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS'])
 /** What browsers call a navigation though it only puts something into a page. */
 const embeddings = new Set(['object', 'embed'])
 
+/** Where a page may be laid under another one's buttons. */
+const frames = new Set(['frame', 'iframe'])
+
 /** The session that is in memory and may be used: the case of nearly every request, without a wait. */
 export function rememberedSession(
   context: ServerContext,
-  { incoming }: Visit,
+  visit: Visit,
   application: Application,
 ): Session | undefined {
+  const { incoming } = visit
   const cookie = incoming.cookies.get(sessionCookie)
   if (cookie === undefined) return undefined
-  if (!mayUseSession(incoming, () => visitedOrigin(incoming, application))) return undefined
+  if (!isLetIn(visit, application)) return undefined
   return context.sessions.remembered(cookie, incoming.hostname) ?? undefined
 }
 
@@ -36,10 +40,7 @@ export async function authenticate(
 ): Promise<Session | undefined> {
   const { incoming } = visit
   const cookie = incoming.cookies.get(sessionCookie)
-  if (
-    cookie !== undefined &&
-    !mayUseSession(incoming, () => visitedOrigin(incoming, application))
-  ) {
+  if (cookie !== undefined && !isLetIn(visit, application)) {
     refuse(context, visit, 'cross_origin_refused', incoming.origin ?? incoming.fetchSite)
     return undefined
   }
@@ -51,6 +52,11 @@ export async function authenticate(
   return undefined
 }
 
+function isLetIn({ incoming, crossOrigin }: Visit, application: Application): boolean {
+  if (crossOrigin?.isAllowed) return true
+  return mayUseSession(incoming, () => visitedOrigin(incoming, application))
+}
+
 /**
  * Whether the session may be used. Following a link from anywhere is fine; anything else from another origin is not
  * (Fetch Metadata, W3C; `Origin`, RFC 6454). Programs that send neither header are not browsers that carry a cookie
@@ -58,7 +64,9 @@ export async function authenticate(
  */
 export function mayUseSession(incoming: Incoming, ownOrigin: () => string): boolean {
   const { fetchSite, fetchDest, origin, isNavigation, method } = incoming
-  const isLink = isNavigation && safeMethods.has(method) && !embeddings.has(fetchDest ?? '')
+  const dest = fetchDest ?? ''
+  const isFramed = fetchSite === 'cross-site' && frames.has(dest)
+  const isLink = isNavigation && safeMethods.has(method) && !embeddings.has(dest) && !isFramed
   if (isLink) return true
   if (fetchSite !== undefined && fetchSite !== 'same-origin' && fetchSite !== 'none') return false
   // So browsers send the forms of a page whose Referrer-Policy is no-referrer to the page's own host (Fetch, `Origin` header).

@@ -5,13 +5,16 @@ export interface CookieOptions {
   maxAgeSeconds?: number
   /** False only where an application's own programs have to read its access cookie. */
   isHttpOnly?: boolean
+  /** Browsers send it with what pages of other sites ask, too. */
+  isCrossSite?: boolean
 }
 
 export function setCookie(
   name: string,
   value: string,
-  { maxAgeSeconds, isHttpOnly = true }: CookieOptions = {},
+  { maxAgeSeconds, isHttpOnly = true, isCrossSite = false }: CookieOptions = {},
 ): string {
   const age = maxAgeSeconds === undefined ? '' : `; Max-Age=${Math.floor(maxAgeSeconds)}`
-  return `${name}=${value}; Path=/; Secure${isHttpOnly ? '; HttpOnly' : ''}; SameSite=Lax${age}`
+  const site = isCrossSite ? 'None' : 'Lax'
+  return `${name}=${value}; Path=/; Secure${isHttpOnly ? '; HttpOnly' : ''}; SameSite=${site}${age}`
 }

@@ -15,6 +15,7 @@ import { encodeCancel, encodeRequest } from '#infra/frames.ts'
 import { headerValue } from '#infra/http.ts'
 import { leaseReference, lostAfterMs, type ResponseFrame, type UpFrame } from '#infra/wire.ts'
 import { clientHeaders, informationHeaders, switchingHead } from './answer.ts'
+import type { CrossOrigin } from './cross-origin.ts'
 import { discardBody } from './discard.ts'
 import type { ClientRequest, ClientResponse, Upgrade } from './front/client.ts'
 import { HeldLease } from './held-lease.ts'
@@ -32,6 +33,8 @@ export interface ExchangeRequest {
   readonly question: Question
   readonly grant: Grant
   readonly headers: readonly string[]
+  /** Who of other origins may read the answer. */
+  readonly crossOrigin: CrossOrigin | undefined
   /** The whole body, when it is small. */
   readonly body: Buffer
   /** The body streams, from `req.body`. */
@@ -251,8 +254,8 @@ export class Exchange {
   }
 
   #respond(frame: ResponseFrame): void {
-    const { res, incoming } = this.request
-    const headers = clientHeaders(frame, incoming.requestId)
+    const { res, incoming, crossOrigin } = this.request
+    const headers = clientHeaders(frame, incoming.requestId, crossOrigin)
     if (frame.status === 205) return this.#reset(frame, headers)
     if (frame.bodyFollows) return this.#stream(frame, headers)
     this.#wholeBytes = frame.body.length

@@ -73,7 +73,7 @@ export function refuse(
 }
 
 export function problem(context: ServerContext, visit: Visit, fault: FaultCode) {
-  const { incoming, retryAfterSeconds, allow } = visit
+  const { incoming, retryAfterSeconds, allow, crossOrigin } = visit
   return {
     ...(retryAfterSeconds !== undefined && { retryAfterSeconds }),
     ...(allow !== undefined && { allow }),
@@ -81,7 +81,7 @@ export function problem(context: ServerContext, visit: Visit, fault: FaultCode) 
     requestId: incoming.requestId,
     incoming,
     portalUrl: context.portal.portalUrl,
-    allowedOrigin: publishedOrigin(context, incoming),
+    allowedOrigin: publishedOrigin(context, incoming) ?? crossOrigin?.reader,
   }
 }
 

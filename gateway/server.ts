@@ -5,6 +5,7 @@
  *   limit         what one address, one user may ask                    429
  *     │           the portal's host, or /.sallyport/ anywhere      ──►  portal.ts, sign-in.ts
  *   publish       which application is this host and path?              404 (400 for a path read in two ways)
+ *     │           a preflight of an origin that it lets in            204
  *   authenticate  the session of this host's cookie; or passthrough     302 to sign in, 401, 403 cross-origin
  *   authorize     an access lease, in memory or from policy             403, 302/401 challenge, 503
  *   relay         one exchange with a connector over the bus            502 503 504, else the origin's own answer
@@ -17,6 +18,7 @@ import { allowHeader } from '#infra/contracts/http-methods.ts'
 import { SallyportError } from '#infra/errors.ts'
 import { isAmbiguousBetweenPaths } from '#infra/http.ts'
 import { authenticate, mayUseSession, rememberedSession } from './authenticate.ts'
+import { crossOriginOf, preflightAnswer } from './cross-origin.ts'
 import { askPolicy, decisionOf, rememberedGrant, turnAway } from './enforce.ts'
 import type { Outcome } from './exchange.ts'
 import { forwardedHeaders } from './forwarded.ts'
@@ -42,7 +44,17 @@ export function createRequestPath(context: ServerContext): RequestListener {
   return (req, res, { upgrade, expectsContinue = false }) => {
     const incoming = context.reader.read(req)
     if ('fault' in incoming) return refuseUnread(context, res, incoming)
-    const visit: Visit = { req, res, incoming, access: { incoming }, upgrade, expectsContinue }
+    const access = { incoming }
+    // With every property that most requests set: adding one later costs each of them memory.
+    const visit: Visit = {
+      req,
+      res,
+      incoming,
+      access,
+      upgrade,
+      expectsContinue,
+      crossOrigin: undefined,
+    }
     handle(context, visit, portalHostname).catch(error => fail(context, visit, error))
   }
 }
@@ -65,7 +77,11 @@ async function handle(context: ServerContext, visit: Visit, portalHostname: stri
   const application = applicationAt(paths, incoming.path)
   if (!application) throw new SallyportError('not_found', 'no application at this path')
   visit.access.application = application
-  const isOpen = application.onPremisesPublishing.externalAuthenticationType === 'passthru'
+  visit.crossOrigin = crossOriginOf(application, incoming)
+  const allowance = visit.crossOrigin && preflightAnswer(visit.crossOrigin, incoming)
+  if (allowance) return answerHere(context, visit, allowance)
+  const { externalAuthenticationType, allowedHttpMethods } = application.onPremisesPublishing
+  const isOpen = externalAuthenticationType === 'passthru'
   if (!isOpen) {
     const session =
       rememberedSession(context, visit, application) ??
@@ -83,7 +99,7 @@ async function handle(context: ServerContext, visit: Visit, portalHostname: stri
   visit.access.decidedAt ??= performance.now()
   if (visit.expectsContinue) visit.res.writeContinue()
   if (incoming.method === 'OPTIONS' && !mayForward(incoming.headers))
-    return answerOptions(context, visit, application)
+    return answerHere(context, visit, ['Allow', allowHeader(allowedHttpMethods)])
   if (isFolderWithoutSlash(visit, application)) return sendIntoFolder(context, visit)
   if (!isSmall(incoming)) return relay(context, visit, application, question, grant, noBytes)
   await relayWithBody(context, visit, application, question, grant)
@@ -132,7 +148,7 @@ function relay(
   grant: Grant,
   body: Buffer,
 ): void {
-  const { incoming, req, res, access, upgrade } = visit
+  const { incoming, req, res, access, upgrade, crossOrigin } = visit
   if (isRevoked(context, visit)) return
   const scheme = incoming.forwardedProto ?? (context.isSecure ? 'https' : schemeOf(application))
   context.relay.start({
@@ -141,6 +157,7 @@ function relay(
     question,
     grant,
     headers: originHeaders(visit, application, scheme),
+    crossOrigin,
     body,
     bodyFollows: (incoming.hasBody && !isSmall(incoming)) || upgrade !== undefined,
     req,
@@ -181,11 +198,9 @@ function originHeaders({ incoming, upgrade }: Visit, application: Application, s
   return headers
 }
 
-/** The request was to go no further than here. */
-function answerOptions({ audit }: ServerContext, visit: Visit, application: Application): void {
-  const { allowedHttpMethods } = application.onPremisesPublishing
-  const { res, access } = visit
-  res.sendWhole(204, 'No Content', ['Allow', allowHeader(allowedHttpMethods)], noBytes)
+/** What is asked of an application and not for it to answer. */
+function answerHere({ audit }: ServerContext, { res, access }: Visit, headers: string[]): void {
+  res.sendWhole(204, 'No Content', headers, noBytes)
   const respondedAt = performance.now()
   recordAnswered(audit, access, { ...unasked, status: 204, respondedAt })
 }

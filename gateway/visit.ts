@@ -4,6 +4,7 @@ import type { Audit } from '#infra/audit.ts'
 import type { Logger } from '#infra/log.ts'
 import type { ApplicationSignIn } from './application-sign-in.ts'
 import type { Authorizer } from './authorize.ts'
+import type { CrossOrigin } from './cross-origin.ts'
 import type { Arrival, ClientRequest, ClientResponse } from './front/client.ts'
 import type { Patience } from './front/patience.ts'
 import type { Incoming, IncomingReader } from './incoming.ts'
@@ -39,6 +40,8 @@ export interface Visit {
   readonly access: Access
   readonly upgrade: Arrival['upgrade']
   readonly expectsContinue: boolean
+  /** Where the application lets other origins in. */
+  crossOrigin?: CrossOrigin | undefined
   /** When the client may ask again. */
   retryAfterSeconds?: number
   /** The methods that may be used. */

@@ -7,6 +7,7 @@
 
 import { z } from 'zod'
 import { Application, OnPremisesPublishing, Slug } from '#infra/contracts/application.ts'
+import { CorsConfigurationInput, corsConfigurationsOf } from '#infra/contracts/cors.ts'
 import {
   annotated,
   notEnforced,
@@ -62,6 +63,10 @@ function orNull(schema: unknown) {
 const PublishingPatch = z.strictObject({
   ...enforcedPublishing,
   ...notEnforcedPublishing,
+  corsConfigurations: z
+    .preprocess(deeplyWithoutAnnotations, corsConfigurationsOf(CorsConfigurationInput).nullable())
+    .optional()
+    .describe(OnPremisesPublishing.shape.corsConfigurations.unwrap().description ?? ''),
   singleSignOnSettings: z
     .preprocess(deeplyWithoutAnnotations, SingleSignOnInput.nullable())
     .optional()

@@ -5,6 +5,7 @@
  */
 
 import { z } from 'zod'
+import { CorsConfiguration, corsConfigurationsOf } from './cors.ts'
 import { AllowedHttpMethods } from './http-methods.ts'
 import { originTlsSettings } from './origin-tls.ts'
 import { SingleSignOnSettings } from './sign-on.ts'
@@ -132,6 +133,12 @@ export const OnPremisesPublishing = z.object({
     .literal(true, { error: 'must be true: the access cookie is always Secure' })
     .default(true),
   isPersistentCookieEnabled: z.boolean().default(false),
+  corsConfigurations: corsConfigurationsOf(CorsConfiguration)
+    .describe(
+      'Pages of which other origins may ask the application with the session of their user: by scripts (CORS), ' +
+        'forms and WebSockets. Each entry adds to the others.',
+    )
+    .default([]),
   /** True: the origin sees its own host name. False: it sees the external one. */
   isTranslateHostHeaderEnabled: z.boolean().default(true),
   /** Null is none. */

@@ -35,6 +35,15 @@ export const OnPremisesPublishingView = z
     isHttpOnlyCookieEnabled: z.boolean(),
     isSecureCookieEnabled: z.boolean(),
     isPersistentCookieEnabled: z.boolean(),
+    corsConfigurations: z.array(
+      z.object({
+        resource: z.string(),
+        allowedOrigins: z.array(z.string()),
+        allowedMethods: z.array(z.string()),
+        allowedHeaders: z.array(z.string()),
+        maxAgeInSeconds: z.int(),
+      }),
+    ),
     isTranslateHostHeaderEnabled: z.boolean(),
     singleSignOnSettings: z.object({ singleSignOnMode: z.string() }).loose().nullable(),
   })

@@ -1,6 +1,7 @@
 /** Applications as the command line names and shows them. */
 
 import type { ApplicationView, AppRoleAssignmentView } from '../admin-api/views.ts'
+import { allowOriginLines } from './allow-origin-option.ts'
 import { lastLeaseLines } from './last-lease-option.ts'
 import { originTlsLines } from './origin-tls-options.ts'
 import { signOnLines } from './sign-on-options.ts'
@@ -56,6 +57,7 @@ export function description(
     ...(onPremisesPublishing ? originTlsLines(onPremisesPublishing) : []),
     ...signOnLines(onPremisesPublishing?.singleSignOnSettings),
     ...(onPremisesPublishing ? lastLeaseLines(onPremisesPublishing) : []),
+    ...(onPremisesPublishing ? allowOriginLines(onPremisesPublishing) : []),
     `  connector group  ${connectorGroupId}`,
     ...(standbyConnectorGroupId === null ? [] : [`  standby group    ${standbyConnectorGroupId}`]),
     `  for              ${isForAssigned ? users.join(', ') || nobody : audience}${isOpen ? `, without signing in${later}` : ''}`,

@@ -71,6 +71,8 @@ const optionOf: Readonly<Record<string, string>> = {
   'onPremisesPublishing.lastLeaseMinutes': '--last-lease',
   'onPremisesPublishing.originCertificateAuthorities': '--origin-ca',
   'onPremisesPublishing.originServerName': '--origin-server-name',
+  'onPremisesPublishing.originCertificatePins': '--origin-pin',
+  'onPremisesPublishing.corsConfigurations': '--allow-origin',
   'signInIdentity.userId': '--user',
   'signInConditions.ipAddress': '--ip',
   'signInConditions.country': '--country',
@@ -89,7 +91,8 @@ async function inOptions(command: Command, run: () => Promise<void>): Promise<vo
   } catch (error) {
     if (!(error instanceof RefusedBySystem) || error.problems.length === 0) throw error
     const lines = error.problems.map(({ property, message }) => {
-      const option = optionOf[property]
+      // Of a list: 'onPremisesPublishing.originCertificatePins.0'.
+      const option = optionOf[property] ?? optionOf[property.replace(/\.\d+(\..*)?$/, '')]
       const isOwn = command.options.some(({ long }) => long === option)
       if (!isOwn) return `${property}: ${message}`
       return `${option}: ${message.replace('or null for the default', 'or default')}`

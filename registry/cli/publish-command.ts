@@ -4,6 +4,7 @@ import { Slug } from '#infra/contracts/application.ts'
 import { ApplicationView } from '../admin-api/views.ts'
 import type { PrincipalReference } from '../assignments.ts'
 import { toSlug } from '../slug.ts'
+import { type AllowOriginOption, allowOriginOf, withAllowOrigin } from './allow-origin-option.ts'
 import { applicationPath, description } from './application-text.ts'
 import { assign, assignments, principalOf } from './assignment-commands.ts'
 import type { AdminClient } from './client.ts'
@@ -15,7 +16,12 @@ import { type SignOnOptions, signOnOf, withSignOn } from './sign-on-options.ts'
 import { print, printJson } from './text.ts'
 import { type TimeoutOptions, timeoutsOf, withTimeouts } from './timeout-options.ts'
 
-interface PublishOptions extends TimeoutOptions, OriginTlsOptions, SignOnOptions, LastLeaseOption {
+interface PublishOptions
+  extends TimeoutOptions,
+    OriginTlsOptions,
+    SignOnOptions,
+    LastLeaseOption,
+    AllowOriginOption {
   passthrough?: boolean
   http2?: true
   group?: string
@@ -34,7 +40,7 @@ export function addPublishCommand(add: ClientCommand): void {
     {
       setUp: command =>
         withTimeouts(
-          withSignOn(withOriginTls(withLastLease(command)))
+          withSignOn(withOriginTls(withLastLease(withAllowOrigin(command))))
             .option('--passthrough', 'let everybody in without signing in')
             .option('--no-passthrough', 'have them sign in again')
             .option('--http2', 'speak HTTP/2 with the application, as gRPC needs')
@@ -94,6 +100,7 @@ function publishBody(options: PublishOptions, internalUrl: string) {
       ...originTlsOf(options, internalUrl),
       ...timeoutsOf(options),
       ...lastLeaseOf(options),
+      ...allowOriginOf(options),
       singleSignOnSettings: signOnOf(options),
     },
   }

@@ -81,6 +81,11 @@ export class Exchange implements Answered {
     return this.#claims
   }
 
+  /** It is to become a connection that stays open for as long as its client likes. */
+  get isUpgrade(): boolean {
+    return this.#options.frame.isUpgrade
+  }
+
   get gatewayId(): string {
     return this.#options.frame.gatewayId
   }

@@ -9,6 +9,12 @@ import type { Message } from '#infra/bus.ts'
 import { queues, subjects } from '#infra/subjects.ts'
 import { Pace, type PaceOptions } from './pace.ts'
 
+/**
+ * Of all exchanges that may be open at once: with so many a connector that was full comes back. Connections that stay
+ * open as long as their clients like take no more, or short requests would wait outside until pages are closed.
+ */
+export const roomAgainShare = 0.75
+
 export interface GroupQueueOptions extends Omit<PaceOptions, 'onRelease'> {
   maxExchanges: number
   openExchanges: () => number
@@ -59,7 +65,7 @@ export class GroupQueue implements AsyncDisposable {
 
   get #hasRoom(): boolean {
     const { maxExchanges, openExchanges } = this.#options
-    return openExchanges() <= maxExchanges * 0.75
+    return openExchanges() <= maxExchanges * roomAgainShare
   }
 
   #join(): void {

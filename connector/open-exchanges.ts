@@ -35,6 +35,7 @@ export class OpenExchanges implements Disposable {
   /** Not answered and not yet accepted, oldest first. */
   readonly #unanswered = new PassingMap<Exchange>()
   readonly #awaited: Awaited
+  #upgrades = 0
   readonly #sweepers: readonly NodeJS.Timeout[]
   /** Of the veto, when they were last held against it. */
   #vetoTurn: string | undefined
@@ -54,6 +55,11 @@ export class OpenExchanges implements Disposable {
     return this.#open.size
   }
 
+  /** Of them, WebSockets and other connections that were upgraded, or are to be. */
+  get upgrades(): number {
+    return this.#upgrades
+  }
+
   get(exchangeId: string): Exchange | undefined {
     return this.#open.get(exchangeId)
   }
@@ -67,6 +73,7 @@ export class OpenExchanges implements Disposable {
     this.#open.set(exchangeId, exchange)
     this.#unanswered.set(exchangeId, exchange)
     this.#awaited.began(exchange.claims.app)
+    if (exchange.isUpgrade) this.#upgrades++
   }
 
   /** True when the gateway had heard nothing of it before. */
@@ -80,6 +87,7 @@ export class OpenExchanges implements Disposable {
     const exchange = this.#open.get(exchangeId)
     if (!exchange) return
     this.#open.delete(exchangeId)
+    if (exchange.isUpgrade) this.#upgrades--
     this.#noLongerAwaited(exchange)
     this.#count(exchange)
     if (this.#open.size === 0) this.#emptied?.()

@@ -20,7 +20,7 @@ import type { BulkDialer } from './bulk-dialer.ts'
 import type { Carried } from './carried.ts'
 import type { Clock } from './clock.ts'
 import { Exchange } from './exchange.ts'
-import { GroupQueue } from './group-queue.ts'
+import { GroupQueue, roomAgainShare } from './group-queue.ts'
 import type { LastLeases } from './last-leases.ts'
 import { Leases, refusalOfLease } from './leases.ts'
 import { OpenExchanges } from './open-exchanges.ts'
@@ -174,6 +174,9 @@ class Server implements Serving {
       return { code: 'expired', detail: `${Math.round(now - frame.startBeforeMs)} ms too late` }
     }
     if (this.#open.size >= maxExchanges) return { code: 'busy', detail: `${maxExchanges} open` }
+    const maxUpgrades = Math.ceil(maxExchanges * roomAgainShare)
+    if (frame.isUpgrade && this.#open.upgrades >= maxUpgrades)
+      return { code: 'busy', detail: `${maxUpgrades} upgraded connections open` }
     const application = applications().get(applicationId)
     if (!application) return { code: 'not_informed', detail: 'application not known here' }
     if (!this.#open.hasRoomFor(applicationId)) {

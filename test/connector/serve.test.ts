@@ -194,6 +194,30 @@ async function send(lease: string, request: Partial<Sent> = {}) {
   return { first: answers()[0] as UpFrame, answers, exchangeId }
 }
 
+test('connections that stay open leave a quarter of the room to short requests', async () => {
+  const lease = signer.sign(claims())
+  const headers = ['Host', 'wiki.test', 'Connection', 'Upgrade', 'Upgrade', 'websocket']
+  headers.push('Sec-WebSocket-Version', '13', 'Sec-WebSocket-Key', 'dGhlIHNhbXBsZSBub25jZQ==')
+  const upgrade = async () => (await send(lease, { target: '/ws', isUpgrade: true, headers })).first
+  const open = []
+  for (let i = 0; i < 8; i++) open.push(await upgrade())
+  expect(open).toEqual(Array(8).fill(expect.objectContaining({ type: 'response', status: 101 })))
+  const detail = '8 upgraded connections open'
+  expect(await upgrade()).toMatchObject({
+    type: 'refused',
+    code: 'busy',
+    detail,
+    neverStarted: true,
+  })
+  expect((await send(lease)).first).toMatchObject({ type: 'response', status: 200 })
+  expect(serving.isSaturated).toBe(false)
+  serving.cancel(() => true, 'aborted')
+  await expect.poll(() => serving.openExchanges).toBe(0)
+  expect(await upgrade()).toMatchObject({ type: 'response', status: 101 })
+  serving.cancel(() => true, 'aborted')
+  await expect.poll(() => serving.openExchanges).toBe(0)
+})
+
 test('a good lease takes a request to the origin, whole or by its reference', async () => {
   const lease = signer.sign(claims())
   expect((await send(lease)).first).toMatchObject({ type: 'response', status: 200 })

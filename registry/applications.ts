@@ -19,8 +19,8 @@ export interface ApplicationOptions extends GroupRules {
   revoke: (revocation: Revocation) => void
 }
 
-/** Whether a change is still meant for the revision that is there; it throws when not. */
-export type Precondition = (revision: number) => void
+/** Whether a change is still meant for the version that is there (mostly a revision); it throws when not. */
+export type Precondition = (version: number | string) => void
 
 /** A change that was made; `changed` is empty when everything was so already. */
 export interface Changed<Value> extends Versioned<Value> {

@@ -16,7 +16,7 @@ import {
 import type { Logger } from '#infra/log.ts'
 import { Nonce, type StatementSigner, signStatement } from '#infra/statement.ts'
 import { queues, subjects } from '#infra/subjects.ts'
-import type { Changed } from './applications.ts'
+import type { Changed, Precondition } from './applications.ts'
 import type { Connectors } from './connectors.ts'
 import { isPlaced } from './presence.ts'
 import { invalid } from './refusal.ts'
@@ -55,9 +55,13 @@ export interface ConnectorPatch {
 
 export interface ConnectorPlacement extends Disposable {
   /** Moves, disables or enables; refuses when there is no such connector or group. */
-  update(id: string, patch: ConnectorPatch): Promise<Changed<Connector>>
+  update(
+    id: string,
+    patch: ConnectorPatch,
+    precondition?: Precondition,
+  ): Promise<Changed<Connector>>
   /** It may not come back: whoever wants it again enrols it. */
-  remove(id: string): Promise<Connector>
+  remove(id: string, precondition?: Precondition): Promise<Connector>
 }
 
 /** What a connector that moves has begun may take so long: more than a connector gives itself. */
@@ -66,12 +70,26 @@ const finishWithinMs = 30_000
 /** A connector that is there has the news by then; it does not answer. */
 const heardWithinMs = 500
 
+/**
+ * What preconditions compare: what is decided of a connector, wherever. Its record gets another revision whenever the
+ * connector reports.
+ */
+export function decidedVersion(connector: Connector): string {
+  const { connectorGroupId, isEnabled, movedDateTime, enrolledDateTime } = connector
+  const standing = isEnabled ? 'enabled' : 'disabled'
+  return [connectorGroupId, standing, movedDateTime, enrolledDateTime].join('/')
+}
+
+const always: Precondition = () => undefined
+
 export function placeConnectors(options: PlacementOptions): ConnectorPlacement {
   const requests = options.signer && answerRequests(options, options.signer)
   return {
-    update: (id, patch) => update(options, id, patch),
-    remove: async id => {
-      const removed = await options.connectors.remove(id)
+    update: (id, patch, precondition = always) => update(options, id, { patch, precondition }),
+    remove: async (id, precondition = always) => {
+      const removed = await options.connectors.remove(id, known =>
+        precondition(decidedVersion(known)),
+      )
       await options.revoke?.(removed)
       await endNow(options, id)
       return removed
@@ -109,29 +127,42 @@ async function placementOf(
   return { connectorId, state: known.isEnabled ? 'enabled' : 'disabled', connectorGroupId }
 }
 
+interface Update {
+  patch: ConnectorPatch
+  precondition: Precondition
+}
+
 async function update(
   options: PlacementOptions,
   id: string,
-  { connectorGroupId, isEnabled }: ConnectorPatch,
+  { patch: { connectorGroupId, isEnabled }, precondition }: Update,
 ): Promise<Changed<Connector>> {
   const { connectors } = options
   const changed: string[] = []
-  if (connectorGroupId !== undefined && (await move(options, id, connectorGroupId)))
-    changed.push('connectorGroupId')
-  if (isEnabled !== undefined && (await turn(options, id, isEnabled))) changed.push('isEnabled')
+  precondition(decidedVersion(connectors.get(id).value))
+  if (connectorGroupId !== undefined) {
+    const isMoved = await move(options, id, { connectorGroupId, precondition })
+    if (isMoved) changed.push('connectorGroupId')
+  }
+  if (isEnabled !== undefined) {
+    // A move has compared already, and changed what there is to compare.
+    const wish = { isEnabled, precondition: connectorGroupId === undefined ? precondition : always }
+    if (await turn(options, id, wish)) changed.push('isEnabled')
+  }
   return { ...connectors.get(id), changed }
 }
 
 async function move(
   options: PlacementOptions,
   id: string,
-  connectorGroupId: string,
+  { connectorGroupId, precondition }: { connectorGroupId: string; precondition: Precondition },
 ): Promise<boolean> {
   const { connectors, busAccess } = options
   let before: Connector | undefined
   const isMoved = await connectors.change(id, {
     apply: () => {
       const known = connectors.get(id).value
+      precondition(decidedVersion(known))
       before = known
       requireGroup(options, connectorGroupId)
       if (known.connectorGroupId === connectorGroupId && isPlaced(known)) return undefined
@@ -178,11 +209,16 @@ async function returnIfGone(
   }
 }
 
-async function turn(options: PlacementOptions, id: string, isEnabled: boolean): Promise<boolean> {
+async function turn(
+  options: PlacementOptions,
+  id: string,
+  { isEnabled, precondition }: { isEnabled: boolean; precondition: Precondition },
+): Promise<boolean> {
   const { connectors } = options
   const isTurned = await connectors.change(id, {
     apply: () => {
       const known = connectors.get(id).value
+      precondition(decidedVersion(known))
       if (known.isEnabled === isEnabled) return undefined
       return { ...known, isEnabled, ...(!isEnabled && { status: 'inactive' as const }) }
     },

@@ -113,11 +113,12 @@ export class ConnectorRecords implements AsyncDisposable {
     })
   }
 
-  /** Takes a record away, and returns it as it was. Refuses when there is none. */
-  remove(id: string): Promise<Connector> {
+  /** Takes a record away, and returns it as it was. Refuses when there is none, and when `check` throws. */
+  remove(id: string, check?: (known: Connector) => void): Promise<Connector> {
     const { store } = this.#options
     return this.#insist(id, async () => {
       const { value, revision } = this.get(id)
+      check?.(value)
       if (!(await store.remove(id, revision))) return undefined
       // Whoever is cut off is judged by what this registry sees.
       await store.sync()

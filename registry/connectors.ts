@@ -50,8 +50,8 @@ export interface Connectors extends AsyncDisposable {
   connected(memberId: string, address: string): void
   /** Writes a record whatever else is written at the same time. True when something was written. */
   change(id: string, change: ConnectorChange): Promise<boolean>
-  /** Takes a record away, and returns it as it was. Refuses when there is none. */
-  remove(id: string): Promise<Connector>
+  /** Takes a record away, and returns it as it was. Refuses when there is none, and when `check` throws. */
+  remove(id: string, check?: (known: Connector) => void): Promise<Connector>
   /** Forgets the inactive connectors of a group that is gone. */
   forgetGroup(groupId: string): Promise<void>
 }
@@ -149,8 +149,8 @@ class Presence implements Connectors {
     return this.#records.change(id, change)
   }
 
-  remove(id: string): Promise<Connector> {
-    return this.#records.remove(id)
+  remove(id: string, check?: (known: Connector) => void): Promise<Connector> {
+    return this.#records.remove(id, check)
   }
 
   async forgetGroup(groupId: string): Promise<void> {

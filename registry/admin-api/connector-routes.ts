@@ -1,11 +1,11 @@
 /** `/onPremisesPublishingProfiles/applicationProxy`: Graph's connector groups and connectors. */
 
-import type { FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { Slug } from '#infra/contracts/application.ts'
 import { annotated } from '#infra/contracts/graph.ts'
 import { ConnectorGroupPatch, NewConnectorGroup } from '../connector-groups.ts'
-import type { ConnectorPatch } from '../connector-placement.ts'
+import { type ConnectorPatch, decidedVersion } from '../connector-placement.ts'
 import { applicationList, ById, noContent } from './application-routes.ts'
 import type { AdminContext, AdminServer } from './context.ts'
 import { listOf, NoQuery, page, readOf, select } from './list.ts'
@@ -183,7 +183,11 @@ function connectorReadRoutes(app: AdminServer, { connectors, groups }: AdminCont
       querystring: oneConnector.query,
       response: { 200: oneConnector.answer },
     },
-    handler: async req => select(connectorView(connectors.get(req.params.id)), req.query.$select),
+    handler: async (req, reply) => {
+      const found = connectors.get(req.params.id)
+      setEtag(reply, decidedVersion(found.value))
+      return select(connectorView(found), req.query.$select)
+    },
   })
   app.route({
     method: 'GET',
@@ -217,10 +221,16 @@ const ConnectorChange = annotated(
 
 function connectorWriteRoutes(app: AdminServer, context: AdminContext): void {
   const { connectors, placement, groups, audit } = context
-  const update = async (req: FastifyRequest, id: string, patch: ConnectorPatch) => {
-    const { value, revision, changed } = await placement.update(id, patch)
+  const update = async (
+    req: FastifyRequest<{ Params: z.output<typeof ById> }>,
+    reply: FastifyReply,
+    patch: ConnectorPatch,
+  ) => {
+    const { id } = req.params
+    const { value, revision, changed } = await placement.update(id, patch, preconditionOf(req))
     const resource = `connectors/${id}`
     recordChange(audit, req, { outcome: 'updated', resource, changed, revision })
+    setEtag(reply, decidedVersion(value))
     return connectorView({ value, revision })
   }
   app.route({
@@ -233,7 +243,7 @@ function connectorWriteRoutes(app: AdminServer, context: AdminContext): void {
       body: ConnectorChange,
       response: { 200: ConnectorView.describe('The connector as it is now.') },
     },
-    handler: async req => update(req, req.params.id, req.body),
+    handler: async (req, reply) => update(req, reply, req.body),
   })
   app.route({
     method: 'POST',
@@ -247,7 +257,7 @@ function connectorWriteRoutes(app: AdminServer, context: AdminContext): void {
     },
     handler: async (req, reply) => {
       const { id: connectorGroupId } = groups.get(req.body).value
-      await update(req, req.params.id, { connectorGroupId })
+      await update(req, reply, { connectorGroupId })
       return reply.code(204).send()
     },
   })
@@ -263,7 +273,7 @@ function connectorWriteRoutes(app: AdminServer, context: AdminContext): void {
     handler: async (req, reply) => {
       const { id } = req.params
       const { revision } = connectors.get(id)
-      await placement.remove(id)
+      await placement.remove(id, preconditionOf(req))
       const resource = `connectors/${id}`
       recordChange(audit, req, { outcome: 'deleted', resource, changed: [], revision })
       return reply.code(204).send()

@@ -5,8 +5,8 @@ import { z } from 'zod'
 import type { Precondition } from '../applications.ts'
 import { Refusal } from '../refusal.ts'
 
-export function etagOf(revision: number): string {
-  return `W/"${revision}"`
+export function etagOf(version: number | string): string {
+  return `W/"${version}"`
 }
 
 /** `If-Match`: the change is made only if the resource still has one of these entity tags. */
@@ -14,11 +14,11 @@ export function preconditionOf(req: FastifyRequest): Precondition {
   const header = req.headers['if-match']
   if (header === undefined || header.trim() === '*') return () => undefined
   const tags = header.split(',').map(tag => tag.trim().replace(/^W\//, ''))
-  return revision => {
-    if (tags.includes(`"${revision}"`)) return
+  return version => {
+    if (tags.includes(`"${version}"`)) return
     throw new Refusal(
       'precondition_failed',
-      `If-Match is ${header}, but the resource is at ${etagOf(revision)} by now`,
+      `If-Match is ${header}, but the resource is at ${etagOf(version)} by now`,
     )
   }
 }
@@ -28,8 +28,8 @@ export function wantsRepresentation(req: FastifyRequest): boolean {
   return /\breturn=representation\b/i.test(String(req.headers.prefer ?? ''))
 }
 
-export function setEtag(reply: FastifyReply, revision: number): void {
-  void reply.header('etag', etagOf(revision))
+export function setEtag(reply: FastifyReply, version: number | string): void {
+  void reply.header('etag', etagOf(version))
 }
 
 /** A reference to a connector group, as Graph writes it or by its id alone. */

@@ -8,6 +8,7 @@ import {
 } from '#infra/contracts/application.ts'
 import { type Connector, ConnectorGroup, ConnectorStatus } from '#infra/contracts/connector.ts'
 import { type Assigned, defaultAppRoleId } from '../assignments.ts'
+import { decidedVersion } from '../connector-placement.ts'
 import type { Versioned } from '../store.ts'
 import { etagOf } from './odata.ts'
 
@@ -88,6 +89,9 @@ export function connectorGroupView({
 }
 
 export const ConnectorView = z.object({
+  '@odata.etag': z
+    .string()
+    .describe('Of its group, isEnabled and enrolment; what it says of itself leaves it as it is.'),
   id: z.string(),
   machineName: z.string(),
   /** Graph's property: where it connects from, as the bus sees it; null when that is not known. */
@@ -131,6 +135,7 @@ export function connectorView({ value }: Versioned<Connector>): ConnectorView {
   const { lastStatus: last, enrolledDateTime, certificates, lastSeenDateTime: lastSeen } = value
   const standing = { id, machineName, externalIp, status, version, connectorGroupId, isEnabled }
   return {
+    '@odata.etag': etagOf(decidedVersion(value)),
     ...standing,
     enrolledDateTime,
     certificates: certificates.map(({ serialNumber, notAfter }) => ({ serialNumber, notAfter })),

@@ -78,6 +78,45 @@ describe('through the admin API', () => {
       .toEqual([['connectorGroupId'], ['connectorGroupId']])
   })
 
+  test('a change of a connector made for an older state is refused with 412 and changes nothing', async () => {
+    await there('contested')
+    const url = `${connectorsPath}/contested`
+    const etag = (await registry.send('GET', url)).headers.get('etag') ?? ''
+    const as = (tag: string) => ({ 'if-match': tag })
+    // What it says of itself is no change of what administrators have decided.
+    say(bus, { connectorId: 'contested', state: 'saturated' })
+    await expect.poll(async () => (await read('contested')).state, patient).toBe('saturated')
+    const both = { connectorGroupId: 'paris', isEnabled: false }
+    const first = await registry.send('PATCH', url, both, as(etag))
+    expect(first).toMatchObject({ status: 200, body: both })
+    for (const [method, path, body] of [
+      ['PATCH', url, { isEnabled: true }],
+      ['PATCH', url, { connectorGroupId: 'default' }],
+      ['PATCH', url, {}],
+      ['POST', `${url}/memberOf/$ref`, { id: 'default' }],
+      ['DELETE', url, undefined],
+    ] as const) {
+      const late = await registry.send(method, path, body, as(etag))
+      expect([late.status, late.body.code], method).toEqual([412, 'precondition_failed'])
+    }
+    const now = await read('contested')
+    expect(now).toMatchObject(both)
+    expect(first.headers.get('etag')).toBe(now['@odata.etag'])
+    const removed = await registry.send('DELETE', url, undefined, as(now['@odata.etag']))
+    expect(removed.status).toBe(204)
+  })
+
+  test('of two changes at once that were made for one state only one is made', async () => {
+    await there('raced')
+    const url = `${connectorsPath}/raced`
+    const ifMatch = { 'if-match': (await read('raced'))['@odata.etag'] }
+    const answers = await Promise.all([
+      registry.send('PATCH', url, { connectorGroupId: 'paris' }, ifMatch),
+      registry.send('PATCH', url, { isEnabled: false }, ifMatch),
+    ])
+    expect(answers.map(({ status }) => status).sort()).toEqual([200, 412])
+  })
+
   test('what the connector itself says of its group does not undo a move', async () => {
     await there('stubborn')
     await registry.send('PATCH', `${connectorsPath}/stubborn`, { connectorGroupId: 'paris' })

@@ -36,6 +36,8 @@ const redaction = '[redacted]'
 
 export interface Audit extends AsyncDisposable {
   record(event: NewAuditEvent): void
+  /** How events may show a value that stands within another field: as it is, or as `[redacted]`. */
+  shown(field: RedactedField, value: string): string
   /** False while events are dropped, or when one has waited more than 5 s for its acknowledgement. */
   readonly isHealthy: boolean
   /** Events not acknowledged yet, those in the spill file left out. */
@@ -120,6 +122,10 @@ class AuditTrail implements Audit {
       if (typeof changed[field] === 'string') changed[field] = redaction
     }
     return changed
+  }
+
+  shown(field: RedactedField, value: string): string {
+    return this.#redacted.includes(field) ? redaction : value
   }
 
   flush(deadlineMs: number): Promise<boolean> {

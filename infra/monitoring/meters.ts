@@ -71,6 +71,7 @@ function meterAudit(registry: Registry, audit: Audit): Audit {
       events.inc({ category: event.category, outcome: event.outcome })
       if (event.category === 'access') countAccess(event)
     },
+    shown: (field, value) => audit.shown(field, value),
     flush: deadlineMs => audit.flush(deadlineMs),
     get isHealthy() {
       return audit.isHealthy

@@ -247,9 +247,10 @@ function recordAssignment(
   { application, assignment, revision }: AssignmentChange,
 ): void {
   const { principalType, principalId } = assignment
+  const who = principalType === 'User' ? audit.shown('user', principalId) : principalId
   recordChange(audit, req, {
     outcome,
-    resource: `servicePrincipals/${application.id}/appRoleAssignedTo/${principalType}:${principalId}`,
+    resource: `servicePrincipals/${application.id}/appRoleAssignedTo/${principalType}:${who}`,
     application: application.id,
     changed: ['appRoleAssignments'],
     revision,

@@ -42,7 +42,7 @@ export function recordRefusal(audit: Audit, req: FastifyRequest): void {
     ...common(req),
     outcome: 'refused',
     application: namedApplication(req),
-    resource: resourceOf(req).slice(0, maxResourceLength),
+    resource: shownResource(audit, req).slice(0, maxResourceLength),
     changed: namesOf(req.body),
     revision: null,
   })
@@ -53,12 +53,23 @@ function common(req: FastifyRequest) {
 }
 
 /** The path without version: `applications/wiki`. */
-function resourceOf(req: FastifyRequest): string {
-  return req.url.replace(/\?.*$/, '').replace(/^\/(v1\.0|beta)?\/?/i, '')
+function resourceOf(url: string): string {
+  return url.replace(/\?.*$/, '').replace(/^\/(v1\.0|beta)?\/?/i, '')
+}
+
+/** The same as far as events may say it. */
+function shownResource(audit: Audit, req: FastifyRequest): string {
+  const { url: route } = req.routeOptions
+  // What is no path of ours may name a user anywhere.
+  if (route === undefined) return audit.shown('user', resourceOf(req.url))
+  if (!route.includes('/users/:id/')) return resourceOf(req.url)
+  const { id = '', ...others } = req.params as Partial<Record<string, string>>
+  const shown = { ...others, id: audit.shown('user', id) }
+  return resourceOf(route.replace(/:(\w+)/g, (_, name: keyof typeof shown) => shown[name] ?? ''))
 }
 
 function namedApplication(req: FastifyRequest): string | null {
-  const [, id] = /^(?:applications|servicePrincipals)\/([^/]+)/i.exec(resourceOf(req)) ?? []
+  const [, id] = /^(?:applications|servicePrincipals)\/([^/]+)/i.exec(resourceOf(req.url)) ?? []
   return Slug.safeParse(id).data ?? null
 }
 

@@ -23,7 +23,7 @@ export function sessionRoutes(app: AdminServer, { revoke, audit }: AdminContext)
     handler: async req => {
       const id = req.params.id.toLowerCase()
       revoke({ kind: 'user', id, atMs: Date.now(), reason: 'revoked-by-administrator' })
-      const resource = `users/${id}/signInSessions`
+      const resource = `users/${audit.shown('user', id)}/signInSessions`
       recordChange(audit, req, { outcome: 'deleted', resource, changed: [], revision: null })
       recordRevoked(audit, req, id)
       return { value: true as const }

@@ -4,6 +4,7 @@
  */
 
 import { z } from 'zod'
+import type { Audit } from '#infra/audit.ts'
 import {
   FactName,
   FactStatement,
@@ -109,7 +110,7 @@ function riskRoutes(app: AdminServer, { signals, audit }: AdminContext): void {
         for (const id of req.body.userIds) {
           const reasons = [`${action} by an administrator`]
           const revision = await signals.say(['risk', 'user', id], { level, reasons })
-          const resource = `riskyUsers/${id}`
+          const resource = `riskyUsers/${audit.shown('user', id)}`
           recordChange(audit, req, {
             outcome: 'updated',
             resource,
@@ -150,7 +151,7 @@ function factRoutes(app: AdminServer, { signals, audit }: AdminContext): void {
       const { name } = req.params
       const { scope, about, ...statement } = req.body
       const revision = await signals.say(['fact', scope, about, name], statement)
-      const resource = resourceOf({ about, scope, name })
+      const resource = resourceOf(audit, { about, scope, name })
       recordChange(audit, req, { outcome: 'updated', resource, changed: ['value'], revision })
       return reply.code(204).send()
     },
@@ -169,7 +170,7 @@ function factRoutes(app: AdminServer, { signals, audit }: AdminContext): void {
       const { name } = req.params
       const { scope, about } = req.query
       const revision = await signals.say(['fact', scope, about, name], { value: null })
-      const resource = resourceOf({ about, scope, name })
+      const resource = resourceOf(audit, { about, scope, name })
       recordChange(audit, req, { outcome: 'deleted', resource, changed: [], revision })
       return reply.code(204).send()
     },
@@ -177,8 +178,12 @@ function factRoutes(app: AdminServer, { signals, audit }: AdminContext): void {
 }
 
 /** Facts of one name may be about many: whom a change was about is said as well. */
-function resourceOf({ scope, about, name }: { scope: string; about: string; name: string }) {
-  return about === '' ? `facts/${name}` : `facts/${scope}/${about}/${name}`
+function resourceOf(
+  audit: Audit,
+  { scope, about, name }: { scope: string; about: string; name: string },
+): string {
+  if (about === '') return `facts/${name}`
+  return `facts/${scope}/${scope === 'user' ? audit.shown('user', about) : about}/${name}`
 }
 
 function riskyUserView(signal: Signal) {

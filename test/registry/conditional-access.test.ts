@@ -3,19 +3,17 @@
  * enforced, or loads while it says nothing and is refused by its name when it does.
  */
 
-import { jetstream } from '@nats-io/jetstream'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
-import { z } from 'zod'
 import { RegisteredApplication } from '#infra/contracts/application.ts'
 import { AuditEvent } from '#infra/contracts/audit.ts'
 import { Revocation, revocationKey } from '#infra/contracts/policy.ts'
 import { createLogger } from '#infra/log.ts'
 import { watchBucket } from '#infra/snapshot.ts'
-import { buckets, queues, subjects } from '#infra/subjects.ts'
-import { takeSignal } from '../../policy/signal-intake.ts'
+import { buckets, subjects } from '#infra/subjects.ts'
 import { remarksOn } from '../../registry/conditional-access/remarks.ts'
 import entra from '../policy/fixtures/entra-export.json' with { type: 'json' }
 import locations from '../policy/fixtures/entra-locations.json' with { type: 'json' }
+import { keepSignals } from './conditional-access.ts'
 import { type Answer, listen, startTestRegistry, type TestRegistry } from './fixture.ts'
 
 const policies = '/identity/conditionalAccess/policies'
@@ -408,14 +406,7 @@ test('revoking the sessions of a user is published, and kept for whoever was not
 })
 
 test('a fact is kept, and the audit says which one was changed', async () => {
-  const bus = await registry.nats.connect('policy')
-  const store = jetstream(bus.connection)
-  bus.serve(subjects.signals, {
-    queue: queues.policy,
-    request: z.unknown(),
-    handle: (body, subject) => takeSignal(store, subject, body),
-  })
-  await bus.connection.flush()
+  await keepSignals(registry)
   const events = await listen(registry.nats, 'auditor', subjects.auditsLike('admin'))
   const path = '/identity/conditionalAccess/facts/compliant'
   const about = { scope: 'user', about: 'ada@example.com' }

@@ -1,8 +1,11 @@
 /** One of everything that the admin API can show of conditional access. */
 
+import { jetstream } from '@nats-io/jetstream'
 import { Kvm } from '@nats-io/kv'
+import { z } from 'zod'
 import { Signal, signalKey } from '#infra/contracts/conditional-access/signals.ts'
-import { buckets, subjects } from '#infra/subjects.ts'
+import { buckets, queues, subjects } from '#infra/subjects.ts'
+import { takeSignal } from '../../policy/signal-intake.ts'
 import type { TestRegistry } from './fixture.ts'
 
 const root = '/identity/conditionalAccess'
@@ -27,6 +30,18 @@ export async function seedConditionalAccess(registry: TestRegistry): Promise<voi
   })
   await seedSignals(registry)
   await seedRefusal(registry)
+}
+
+/** Keeps what is said of users and things, as policy does. */
+export async function keepSignals({ nats }: TestRegistry): Promise<void> {
+  const bus = await nats.connect('policy')
+  const store = jetstream(bus.connection)
+  bus.serve(subjects.signals, {
+    queue: queues.policy,
+    request: z.unknown(),
+    handle: (body, subject) => takeSignal(store, subject, body),
+  })
+  await bus.connection.flush()
 }
 
 async function seedSignals({ nats }: TestRegistry): Promise<void> {

@@ -1,0 +1,58 @@
+/** `SALLYPORT_AUDIT_REDACT=user` where users are not whoever is signed in, but what an administrator asks about. */
+
+import { expect, test } from 'vitest'
+import { subjects } from '#infra/subjects.ts'
+import { keepSignals } from './conditional-access.ts'
+import { listen, publish, startTestRegistry } from './fixture.ts'
+
+const ada = 'ada@example.com'
+const assignments = `/users/${ada}/appRoleAssignments`
+
+test('no event of an administrator names a user, whatever was asked, and each says the rest', async () => {
+  await using registry = await startTestRegistry({ SALLYPORT_AUDIT_REDACT: 'user' })
+  await keepSignals(registry)
+  const { send } = registry
+  const events = await listen(registry.nats, 'auditor', subjects.audits)
+  await publish(registry, 'wiki')
+  const assignedTo = '/servicePrincipals/wiki/appRoleAssignedTo'
+  const one = await send('POST', assignedTo, { principalType: 'User', principalId: ada })
+  await send('POST', assignedTo, { principalType: 'Group', principalId: 'Staff' })
+  await send('DELETE', `${assignments}/${one.body.id}`)
+  await send('POST', `/users/${ada}/revokeSignInSessions`)
+  await send('POST', '/identityProtection/riskyUsers/dismiss', { userIds: [ada] })
+  const fact = '/identity/conditionalAccess/facts/on-call'
+  await send('PUT', fact, { value: true, scope: 'user', about: ada })
+  await send('DELETE', `${fact}?scope=user&about=${ada}`)
+  const resources = (outcome: RegExp) =>
+    events
+      .filter(event => event.category === 'admin' && outcome.test(String(event.outcome)))
+      .map(({ resource }) => resource)
+      .sort()
+  await expect
+    .poll(() => resources(/created|updated|deleted/))
+    .toEqual([
+      'applications/wiki',
+      'facts/user/[redacted]/on-call',
+      'facts/user/[redacted]/on-call',
+      'riskyUsers/[redacted]',
+      'servicePrincipals/wiki/appRoleAssignedTo/Group:Staff',
+      'servicePrincipals/wiki/appRoleAssignedTo/User:[redacted]',
+      'servicePrincipals/wiki/appRoleAssignedTo/User:[redacted]',
+      'users/[redacted]/signInSessions',
+    ])
+  await send('POST', assignments, {})
+  await send('DELETE', `/Users('ada%40example.com')/appRoleAssignments/none`)
+  for (const path of [`/users/${ada}`, '/users/ada/%zz', '/me/ada']) await send('DELETE', path)
+  await fetch(`${registry.url}/beta${assignments}`)
+  await expect
+    .poll(() => resources(/refused/))
+    .toEqual([
+      '[redacted]',
+      '[redacted]',
+      '[redacted]',
+      'users/[redacted]/appRoleAssignments',
+      'users/[redacted]/appRoleAssignments',
+      'users/[redacted]/appRoleAssignments/none',
+    ])
+  expect(JSON.stringify(events)).not.toContain('ada')
+})

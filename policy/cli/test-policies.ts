@@ -19,6 +19,7 @@ import {
 import { isPolicy, resourcesIn } from '#infra/contracts/conditional-access/resource-file.ts'
 import { WhatIf } from '#infra/contracts/conditional-access/what-if.ts'
 import { type Decision, outcomes } from '#infra/contracts/policy.ts'
+import { depthProblemOf } from '#infra/json.ts'
 import { ConditionalAccess } from '../conditional-access.ts'
 import { Places } from '../places.ts'
 import { Signals } from '../signals.ts'
@@ -163,6 +164,16 @@ function contentOf(file: string) {
 }
 
 function readJson(file: string): unknown {
+  const content = parsed(file)
+  const problem = depthProblemOf(content)
+  if (problem) {
+    const where = problem.property === '' ? file : `${file}: ${problem.property}`
+    throw new UnusableFixture(`${where} ${problem.message}`)
+  }
+  return content
+}
+
+function parsed(file: string): unknown {
   try {
     return JSON.parse(readFileSync(file, 'utf8'))
   } catch (error) {

@@ -12,6 +12,7 @@ import {
   type ZodTypeProvider,
 } from 'fastify-type-provider-zod'
 import { SallyportError } from '#infra/errors.ts'
+import { depthProblemOf } from '#infra/json.ts'
 import { listenProblem } from '#infra/listen-problem.ts'
 import { version } from '#infra/version.ts'
 import { invalid, Refusal } from '../refusal.ts'
@@ -44,9 +45,6 @@ export interface AdminApi extends AsyncDisposable {
 
 const prefixes = ['/v1.0', '/beta'] as const
 const maxBodyBytes = 1024 * 1024
-
-/** What is read by recursion must not exhaust the stack; nothing that means something comes near. */
-const maxDepth = 64
 
 export async function startAdminApi(options: AdminApiOptions): Promise<AdminApi> {
   const { host, port } = options
@@ -109,8 +107,8 @@ function createServer(options: AdminApiOptions): AdminServer {
   app.decorateRequest('actor', '')
   app.addHook('onRequest', async (req, reply) => setCommonHeaders(req, reply))
   app.addHook('preValidation', async req => {
-    if (isDeeperThan(maxDepth, req.body))
-      throw invalid('body', `is nested too deeply: ${maxDepth} levels at most`)
+    const problem = depthProblemOf(req.body)
+    if (problem) throw invalid(problem.property || 'body', problem.message)
   })
   answerErrors(app, options)
   return app
@@ -139,11 +137,6 @@ function refuseUnread({ token, audit }: AdminApiOptions) {
     recordRefusal(audit, req)
     sendProblem(req, reply, refusal)
   }
-}
-
-function isDeeperThan(levels: number, value: unknown): boolean {
-  if (typeof value !== 'object' || value === null) return false
-  return levels === 0 || Object.values(value).some(part => isDeeperThan(levels - 1, part))
 }
 
 /** OData also writes keys in parentheses: `applications('wiki')`, `applications(appId='…')`. */

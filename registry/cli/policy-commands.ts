@@ -11,6 +11,7 @@ import { NamedLocationInput } from '#infra/contracts/conditional-access/named-lo
 import { PolicyInput } from '#infra/contracts/conditional-access/policy.ts'
 import { isPolicy, resourcesIn } from '#infra/contracts/conditional-access/resource-file.ts'
 import { reasonSentence } from '#infra/contracts/reasons.ts'
+import { type DepthProblem, depthProblemOf } from '#infra/json.ts'
 import { PolicyView as PolicyAnswer, WhatIfAnswer } from '../admin-api/policy-views.ts'
 import { problemsOf } from '../refusal.ts'
 import type { AdminClient } from './client.ts'
@@ -150,6 +151,17 @@ async function put(client: AdminClient, { path, body, id }: Resource): Promise<s
 }
 
 function readJson(file: string): unknown {
+  const content = parsed(file)
+  const problem = depthProblemOf(content)
+  if (problem) throw new UsageError(`${whereIn(file, problem)} ${problem.message}`)
+  return content
+}
+
+function whereIn(file: string, { property }: DepthProblem): string {
+  return property === '' ? file : `${file}: ${printable(property)}`
+}
+
+function parsed(file: string): unknown {
   try {
     return JSON.parse(readFileSync(file, 'utf8'))
   } catch (error) {

@@ -82,3 +82,12 @@ test.each<[string, unknown]>([
   const file = await written(content)
   expect(() => testPolicies(file)).toThrow(UnusableFixture)
 })
+
+test('a file nested without end is refused with the limit, also one that a fixture names', async () => {
+  const deep = await written(`${'['.repeat(10_000)}${']'.repeat(10_000)}`)
+  const expected = new UnusableFixture(`${deep} is nested too deeply: 64 levels at most`)
+  expect(() => testPolicies(deep)).toThrow(expected)
+  const tests = [{ name: 'x', signIn, expect: { outcome: 'grant' } }]
+  const naming = await written({ policies: [deep], tests })
+  expect(() => testPolicies(naming)).toThrow(expected)
+})

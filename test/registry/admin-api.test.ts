@@ -98,6 +98,11 @@ describe('problems', () => {
       },
       400,
     ],
+    [
+      'a body that is nothing but nested lists',
+      { body: `${'['.repeat(50_000)}${']'.repeat(50_000)}`, type: 'application/json' },
+      400,
+    ],
     ['a body of another media type', { body: 'a=1', type: 'text/plain' }, 415],
     [
       'a body that is too large',
@@ -112,6 +117,16 @@ describe('problems', () => {
     })
     expect(response.status).toBe(status)
     expect(await response.json()).toMatchObject({ status, error: { message: expect.any(String) } })
+  })
+
+  test('what is nested too deeply is named, with the limit', async () => {
+    const within = (levels: number): unknown => (levels === 0 ? 1 : [within(levels - 1)])
+    const body = { id: 'deep', conditions: { users: within(200) } }
+    const answer = await registry.send('POST', '/identity/conditionalAccess/policies', body)
+    expect(answer.status).toBe(400)
+    expect(answer.body.errors).toEqual([
+      { property: 'conditions.users', message: 'is nested too deeply: 64 levels at most' },
+    ])
   })
 
   test('a path that cannot be read is refused like any other, and needs the token too', async () => {

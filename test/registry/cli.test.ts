@@ -245,6 +245,20 @@ describe('finding the system', () => {
     expect(refused.stderr).not.toMatch(/Invalid|Too (small|big)|>=|<=|expected/)
   })
 
+  test.each([
+    ['[', ']', ''],
+    ['{"value":[', ']}', ': value.0.value'],
+    ['{"policies":[{"conditions":', '}]}', ': policies.0.conditions'],
+  ])('a file nested without end in %s is refused with the limit', async (open, close, where) => {
+    const file = join(directory, 'deep.json')
+    await writeFile(file, `${open.repeat(10_000)}1${close.repeat(10_000)}`)
+    expect(await run('policy', 'import', file)).toEqual({
+      status: 2,
+      stdout: '',
+      stderr: `sallyport: ${file}${where} is nested too deeply: 64 levels at most\n`,
+    })
+  })
+
   test('nothing there, no token, or a wrong one: each is said plainly', async () => {
     const port = await portWithoutListener()
     const nothing = await runCommand(['groups', '--admin-url', `http://127.0.0.1:${port}`], {

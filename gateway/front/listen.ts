@@ -6,8 +6,7 @@
 
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Server } from 'node:net'
-import { SallyportError } from '#infra/errors.ts'
-import { listenProblem } from '#infra/listen-problem.ts'
+import { cannotListen } from '#infra/listen-problem.ts'
 
 const backlog = 4_096
 
@@ -24,8 +23,7 @@ export async function listen(
   try {
     await once(server, 'listening')
   } catch (cause) {
-    const reason = listenProblem(cause, 'SALLYPORT_GATEWAY')
-    throw new SallyportError('internal', `cannot listen on ${host}:${port}: ${reason}`, { cause })
+    throw cannotListen(cause, { host, port, variables: 'SALLYPORT_GATEWAY' })
   }
   return (server.address() as AddressInfo).port
 }

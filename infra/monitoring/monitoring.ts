@@ -9,7 +9,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net'
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import { ConfigurationError } from '../config.ts'
-import { listenProblem } from '../listen-problem.ts'
+import { cannotListen } from '../listen-problem.ts'
 import type { Logger } from '../log.ts'
 import { version } from '../version.ts'
 
@@ -99,10 +99,8 @@ async function listen(
   server.listen(port, host)
   try {
     await once(server, 'listening')
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    const problem = `${host}:${port} cannot be listened on (${code}): ${listenProblem(error, variables)}`
-    throw new ConfigurationError(`${variables}_PORT: ${problem}`)
+  } catch (cause) {
+    throw cannotListen(cause, { host, port, variables })
   }
   return (server.address() as AddressInfo).port
 }

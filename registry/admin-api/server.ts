@@ -11,9 +11,8 @@ import {
   validatorCompiler,
   type ZodTypeProvider,
 } from 'fastify-type-provider-zod'
-import { SallyportError } from '#infra/errors.ts'
 import { depthProblemOf } from '#infra/json.ts'
-import { listenProblem } from '#infra/listen-problem.ts'
+import { cannotListen } from '#infra/listen-problem.ts'
 import { version } from '#infra/version.ts'
 import { invalid, Refusal } from '../refusal.ts'
 import { applicationRoutes } from './application-routes.ts'
@@ -62,8 +61,7 @@ export async function startAdminApi(options: AdminApiOptions): Promise<AdminApi>
     )
   }
   await app.listen({ host, port }).catch(cause => {
-    const reason = listenProblem(cause, 'SALLYPORT_REGISTRY')
-    throw new SallyportError('internal', `cannot listen on ${host}:${port}: ${reason}`, { cause })
+    throw cannotListen(cause, { host, port, variables: 'SALLYPORT_REGISTRY' })
   })
   const address = app.server.address()
   const name = host.includes(':') ? `[${host}]` : host

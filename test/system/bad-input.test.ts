@@ -1,7 +1,9 @@
 /** Requests, addresses and settings that are wrong: each is told clearly, none hangs or does harm. */
 
+import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
@@ -18,6 +20,14 @@ import { type Origin, startOrigin } from '../harness/origin.ts'
 import { startSystem, type TestSystem } from '../harness/system.ts'
 
 const page = [['Accept', 'text/html']] as const
+
+const gatewayOn = (busUrl: string) => ({
+  SALLYPORT_BUS_URL: busUrl,
+  SALLYPORT_GATEWAY_PORT: '0',
+  SALLYPORT_GATEWAY_PORTAL_URL: 'http://portal.example.com/',
+  SALLYPORT_GATEWAY_IDENTITY_PROVIDER: 'https://login.example.com/',
+  SALLYPORT_GATEWAY_CLIENT_ID: 'x',
+})
 
 describe('a request', () => {
   let origin: Origin
@@ -281,15 +291,32 @@ describe('a configuration that cannot be used', () => {
     expect(command.errors).toMatch(/--publish a=http:\/\/y\?q=1: .*no query/)
   })
 
-  test('with a port that is taken names the port, for the whole and for one service', async () => {
+  const takenPort = async () => {
     const taken = createServer().listen(0, '127.0.0.1')
     onTestFinished(() => void taken.close())
-    const port = await new Promise<number>(resolve =>
-      taken.once('listening', () => resolve((taken.address() as { port: number }).port)),
-    )
-    const command = runCommand(['up', '--port', `${port}`])
+    await once(taken, 'listening')
+    return `${(taken.address() as AddressInfo).port}`
+  }
+
+  test('with a port that is taken names the port', async () => {
+    const port = await takenPort()
+    const command = runCommand(['up', '--port', port])
     expect(await command.exited).toBe(78)
     expect(command.errors).toContain(`--port: ${port} is in use by another program`)
+  })
+
+  // Whoever starts services again does so after 1, and not after 78: the one before it may be about to end.
+  test.each([
+    ['SALLYPORT_GATEWAY_PORT', { SALLYPORT_GATEWAY_WORKERS: '2' }],
+    ['SALLYPORT_GATEWAY_MONITORING_PORT', {}],
+  ])('with a port that is taken of a service names %s, and ends with 1', async (name, more) => {
+    const port = await takenPort()
+    const bus = busUrlOf('gateway', createRoleKeys(), 'nats://127.0.0.1:4222')
+    const command = runCommand(['gateway'], { ...gatewayOn(bus), ...more, [name]: port })
+    expect(await command.exited).toBe(1)
+    expect(command.errors).toContain(
+      `cannot listen on 127.0.0.1:${port}: another program uses this port; stop it, or set ${name} to another one`,
+    )
   })
 })
 
@@ -309,13 +336,7 @@ describe('a bus', () => {
       SALLYPORT_REGISTRY_PORT: '0',
       SALLYPORT_REGISTRY_ADMIN_TOKEN: 'x'.repeat(24),
     })
-    const gateway = runCommand(['gateway'], {
-      SALLYPORT_BUS_URL: bus('gateway'),
-      SALLYPORT_GATEWAY_PORT: '0',
-      SALLYPORT_GATEWAY_PORTAL_URL: 'http://portal.example.com/',
-      SALLYPORT_GATEWAY_IDENTITY_PROVIDER: 'https://login.example.com/',
-      SALLYPORT_GATEWAY_CLIENT_ID: 'x',
-    })
+    const gateway = runCommand(['gateway'], gatewayOn(bus('gateway')))
     for (const service of [registry, gateway]) {
       await service.said(
         new RegExp(`the bus at 127.0.0.1:${port} cannot be reached .*trying again`),

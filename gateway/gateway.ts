@@ -69,7 +69,7 @@ export async function startGateway(
   const publication = followPublication(applications)
   const { portalUrl } = config
   const authorizer = new Authorizer(bus, log, { applications, revocations: state.revocations })
-  const signingIn = { bus, authorizer, sessions, codes, publication }
+  const signingIn = { bus, authorizer, sessions, codes, publication, log }
   const { signIn, applicationSignIn } = signInOf(config, signingIn)
   const members = stack.use(followMembers(bus))
   const uploads = stack.use(new Patience(config.uploadIdleSeconds))
@@ -134,14 +134,15 @@ interface SigningIn {
   sessions: SessionStore
   codes: HandoverCodes
   publication: () => Publication
+  log: Logger
 }
 
 /** At the portal, and at the hosts of applications. */
 function signInOf(
   { portalUrl, identityProvider }: GatewayConfig,
-  { bus, authorizer, ...shared }: SigningIn,
+  { bus, authorizer, log, ...shared }: SigningIn,
 ) {
-  const provider = createIdentityProvider(identityProvider, portalUrl)
+  const provider = createIdentityProvider(identityProvider, { portalUrl, log })
   const decide = (question: Question) => authorizer.ask(question)
   const context = { ...shared, portalUrl }
   return {

@@ -4,8 +4,10 @@
  */
 
 import * as oidc from 'openid-client'
-import type { Challenge } from '#infra/contracts/policy.ts'
+import { type Challenge, maxIdTokenBytes } from '#infra/contracts/policy.ts'
 import { detailOf, SallyportError } from '#infra/errors.ts'
+import type { Logger } from '#infra/log.ts'
+import { type SeldomLog, seldom } from '#infra/seldom-log.ts'
 import type { GatewayConfig } from './config.ts'
 import type { SignInParameters } from './sign-in-state.ts'
 
@@ -21,6 +23,7 @@ export interface IdentityProvider {
   /**
    * Exchanges the code of a callback for the raw ID token, which openid-client has verified; undefined when the provider
    * does not take the code, because it has been used or is too old (RFC 6749 §5.2).
+   * @throws SallyportError `id_token_too_large` for one that policy would not look at.
    */
   idToken(callback: URL, parameters: SignInParameters): Promise<string | undefined>
   /** Where the browser goes to end the provider's session; undefined when the provider offers none. */
@@ -29,8 +32,9 @@ export interface IdentityProvider {
 
 export function createIdentityProvider(
   config: GatewayConfig['identityProvider'],
-  portalUrl: string,
+  { portalUrl, log }: { portalUrl: string; log: Logger },
 ): IdentityProvider {
+  const warn = seldom(log)
   const redirectUri = new URL('.sallyport/callback', portalUrl).href
   const signedOutUri = new URL('.sallyport/signed-out', portalUrl).href
   let discovered: Promise<oidc.Configuration> | undefined
@@ -70,6 +74,7 @@ export function createIdentityProvider(
         })
       if (!tokens) return undefined
       if (!tokens.id_token) throw new SallyportError('sign_in_failed', 'no ID token')
+      checkSize(tokens.id_token, warn)
       return tokens.id_token
     },
     async endSessionUrl(idToken) {
@@ -81,6 +86,14 @@ export function createIdentityProvider(
       })
     },
   }
+}
+
+function checkSize({ length: bytes }: string, warn: SeldomLog): void {
+  if (bytes <= maxIdTokenBytes) return
+  const what = 'an ID token is too large; have the provider leave out groups that no one asks for'
+  warn('size', { bytes, maxBytes: maxIdTokenBytes }, what)
+  const detail = `an ID token of ${bytes} bytes, and ${maxIdTokenBytes} are the most`
+  throw new SallyportError('id_token_too_large', detail)
 }
 
 async function discover(config: GatewayConfig['identityProvider']): Promise<oidc.Configuration> {

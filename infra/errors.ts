@@ -260,6 +260,12 @@ export const FAULTS = {
     title: 'Signing in did not succeed.',
     advice: 'Start again from the portal.',
   },
+  id_token_too_large: {
+    status: 403,
+    retryable: false,
+    title: 'The identity provider says more about you than can be taken.',
+    advice: 'You may be in too many groups. Tell your administrator the support id below.',
+  },
   resource_not_found: {
     status: 404,
     retryable: false,

@@ -89,9 +89,12 @@ export function isReadOnly({ outcome, unsafeMethods }: Decision): boolean {
   return outcome === 'grant' && unsafeMethods !== undefined && unsafeMethods.outcome !== 'grant'
 }
 
+/** An ID token is ASCII. One of this length names more than a thousand groups. */
+export const maxIdTokenBytes = 65_536
+
 /** The raw ID token: policy verifies it by itself, so a gateway can name no user. */
 export const SignInRequest = z.object({
-  idToken: z.string().min(1).max(65_536),
+  idToken: z.string().min(1).max(maxIdTokenBytes),
   requestId: z.string().max(128),
   facts: RequestFacts,
 })

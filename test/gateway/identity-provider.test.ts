@@ -3,11 +3,14 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import pino from 'pino'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createIdentityProvider, type IdentityProvider } from '../../gateway/identity-provider.ts'
 
 let answer = { status: 500, type: 'text/html', body: '' }
 let issuer: string
+const lines: string[] = []
+const log = pino({ level: 'warn' }, { write: line => void lines.push(line) })
 let provider: IdentityProvider
 
 const server = createServer((req, res) => {
@@ -29,11 +32,17 @@ beforeAll(async () => {
   await once(server.listen(0, '127.0.0.1'), 'listening')
   issuer = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   const config = { issuer, clientId: 'sallyport', clientSecret: undefined, scopes: 'openid' }
-  provider = createIdentityProvider({ ...config, trustsPlainHttp: true }, 'http://portal.example/')
+  provider = createIdentityProvider(
+    { ...config, trustsPlainHttp: true },
+    { portalUrl: 'http://portal.example/', log },
+  )
 })
 afterAll(() => {
   server.close().closeAllConnections()
 })
+
+const callback = new URL('http://portal.example/.sallyport/callback?code=a&state=s')
+const parameters = { state: 's', nonce: 'n', codeVerifier: 'v'.repeat(43) }
 
 test.each([
   ['refuses us', 401, 'application/json', '{"error":"invalid_client"}', 'sign_in_failed'],
@@ -44,9 +53,38 @@ test.each([
   ['hangs up', 0, '', '', 'sign_in_unavailable'],
 ])('a provider that %s', async (_what, status, type, body, code) => {
   answer = { status, type, body }
-  const callback = new URL('http://portal.example/.sallyport/callback?code=a&state=s')
-  const parameters = { state: 's', nonce: 'n', codeVerifier: 'v'.repeat(43) }
   await expect(provider.idToken(callback, parameters)).rejects.toMatchObject({ code })
+})
+
+describe('an ID token', () => {
+  const encoded = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
+  const nowSeconds = Math.floor(Date.now() / 1_000)
+  /** The signature is policy's business. */
+  const tokenOf = (bytes: number): string => {
+    const times = { iat: nowSeconds, exp: nowSeconds + 300 }
+    const claims = { iss: issuer, aud: 'sallyport', sub: 'ada', nonce: parameters.nonce, ...times }
+    const unsigned = `${encoded({ alg: 'RS256' })}.${encoded(claims)}.`
+    return unsigned.padEnd(bytes, 'A')
+  }
+  const answerWith = (idToken: string) => {
+    const tokens = { access_token: 'a', token_type: 'Bearer', id_token: idToken }
+    answer = { status: 200, type: 'application/json', body: JSON.stringify(tokens) }
+  }
+
+  test('as large as policy takes them is taken', async () => {
+    const largest = tokenOf(65_536)
+    answerWith(largest)
+    expect(await provider.idToken(callback, parameters)).toBe(largest)
+  })
+
+  test('that is larger is refused as that, and the log says how large it is and may be', async () => {
+    answerWith(tokenOf(65_537))
+    await expect(provider.idToken(callback, parameters)).rejects.toMatchObject({
+      code: 'id_token_too_large',
+      message: 'an ID token of 65537 bytes, and 65536 are the most',
+    })
+    expect(lines.map(line => JSON.parse(line))).toMatchObject([{ bytes: 65_537, maxBytes: 65_536 }])
+  })
 })
 
 test.each([

@@ -1,5 +1,6 @@
 /** Requests, addresses and settings that are wrong: each is told clearly, none hangs or does harm. */
 
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer } from 'node:http'
@@ -17,7 +18,9 @@ import { Client, exchangeRaw } from '../harness/client.ts'
 import { runCommand } from '../harness/commands.ts'
 import { binary } from '../harness/nats.ts'
 import { type Origin, startOrigin } from '../harness/origin.ts'
-import { startSystem, type TestSystem } from '../harness/system.ts'
+import { signedInApplication, startSystem, type TestSystem } from '../harness/system.ts'
+import { UserAgent } from '../harness/user-agent.ts'
+import { clientId, startTestProvider } from '../policy/identity-provider.ts'
 
 const page = [['Accept', 'text/html']] as const
 
@@ -318,6 +321,24 @@ describe('a configuration that cannot be used', () => {
       `cannot listen on 127.0.0.1:${port}: another program uses this port; stop it, or set ${name} to another one`,
     )
   })
+})
+
+test('a sign-in of somebody in too many groups says so, and is no bad request', async () => {
+  await using origin = await startOrigin()
+  await using provider = await startTestProvider()
+  const { issuer } = provider
+  await using system = await startSystem({
+    identityProvider: { issuer, clientId },
+    publish: [signedInApplication('wiki', origin.url)],
+  })
+  using agent = new UserAgent()
+  provider.vouchFor({ groups: Array.from({ length: 2_000 }, () => randomUUID()) })
+  const answer = await agent.visit(`http://wiki.sallyport.localhost:${system.port}/`)
+  expect(answer.status).toBe(403)
+  expect(answer.text).toContain('The identity provider says more about you than can be taken.')
+  provider.vouchFor({})
+  const again = await agent.visit(`http://wiki.sallyport.localhost:${system.port}/bytes/1`)
+  expect(again.status).toBe(200)
 })
 
 describe('a bus', () => {

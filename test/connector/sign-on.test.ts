@@ -93,6 +93,16 @@ describe('a header', () => {
     expect(await sent(header, { claims })).toBe(value)
   })
 
+  // Whoever may make a group could otherwise be in another one by its name.
+  test.each([
+    ['left out', { type: 'regex', pattern: '^[^,]+$' }, 'staff'],
+    ['encoded', { type: 'base64' }, 'c3RhZmY=,eCxhZG1pbnM='],
+    ['joined by another text', { type: 'join', separator: ';' }, 'staff;x,admins'],
+  ])('does not make two groups of one with a comma that is %s', async (_, transform, value) => {
+    const header = { claim: 'groups', transforms: [transform] }
+    expect(await sent(header, { groups: ['staff', 'x,admins'] })).toBe(value)
+  })
+
   test('carries names of people as UTF-8', async () => {
     expect(await sent({ claim: 'displayName' }, { displayName: 'Jörg Łoś' })).toBe('Jörg Łoś')
   })

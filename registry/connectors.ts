@@ -58,6 +58,9 @@ export interface Connectors extends AsyncDisposable {
 
 const sweepIntervalMs = 1_000
 
+/** Where everything was off, as over holidays, connectors start when this registry does: so long they have to report. */
+const returnMs = 600_000
+
 /** More than this many connectors are not recorded: somebody invents them. */
 const maxConnectors = 20_000
 
@@ -232,10 +235,13 @@ class Presence implements Connectors {
   }
 
   /** One that an administrator has disabled waits for the administrator. */
-  #isForgettable({ id, status, isEnabled, lastSeenDateTime }: Connector): boolean {
+  #isForgettable(connector: Connector): boolean {
+    const { id, status, isEnabled, lastSeenDateTime } = connector
     if (status === 'active' || !isEnabled) return false
+    const { removeInactiveAfterMs } = this.#options
     const silentMs = Math.min(Date.now() - Date.parse(lastSeenDateTime), this.#heardAgoMs(id))
-    return silentMs > this.#options.removeInactiveAfterMs
+    if (silentMs <= removeInactiveAfterMs) return false
+    return hasExpired(connector) || this.#listenedMs > Math.min(returnMs, removeInactiveAfterMs)
   }
 
   #afterSilence(connector: Connector, stoodStillMs: number): Transition | undefined {
@@ -248,4 +254,12 @@ class Presence implements Connectors {
     this.#resources.dispose()
     await this.#records[Symbol.asyncDispose]()
   }
+}
+
+/** It cannot come back by itself. */
+function hasExpired({ certificates }: Connector): boolean {
+  const nowMs = Date.now()
+  return (
+    certificates.length > 0 && certificates.every(({ notAfter }) => Date.parse(notAfter) < nowMs)
+  )
 }

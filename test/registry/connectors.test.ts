@@ -170,6 +170,39 @@ test('a registry that has just started blames no connector for its own silence',
   expect(Date.now() - startedMs).toBeGreaterThan(2_400)
 })
 
+test('a connector that was off as long as all registries is not forgotten before it could report', async () => {
+  await using nats = await startTestNats()
+  const bus = await nats.connect('connector')
+  const off: Connector = {
+    id: 'off',
+    connectorGroupId: 'default',
+    isEnabled: true,
+    certificates: [],
+    enrolledDateTime: null,
+    movedDateTime: null,
+    machineName: 'host',
+    version: '0.1.0',
+    externalIp: null,
+    status: 'inactive',
+    lastSeenDateTime: new Date(Date.now() - 7_200_000).toISOString(),
+    lastStatus: null,
+  }
+  const ended = { serialNumber: '01', spki: 'A'.repeat(43), notAfter: off.lastSeenDateTime }
+  {
+    await using presence = await openPresence(nats, 60_000, 86_400_000)
+    const expired = { ...off, id: 'expired', certificates: [ended] }
+    for (const record of [off, expired])
+      await presence.connectors.change(record.id, { apply: () => record })
+  }
+  await using presence = await openPresence(nats, 60_000, 3_600_000)
+  const known = () => presence.connectors.list().map(({ value }) => [value.id, value.status])
+  expect(known()).toHaveLength(2)
+  // Nothing brings that one back but an administrator.
+  await expect.poll(known, patient).toEqual([['off', 'inactive']])
+  say(bus, { connectorId: 'off' })
+  await expect.poll(known, patient).toEqual([['off', 'active']])
+})
+
 test('a clock that is set makes no connector silent', async () => {
   await using nats = await startTestNats()
   await using presence = await openPresence(nats, 5_000, 86_400_000)

@@ -72,7 +72,8 @@ async function useUp(
   requireGroup({ groups }, connectorGroupId, `token ${id}`)
   const connectorId = request.connectorId ?? inventedId(request.machineName)
   await records.sync()
-  if (records.get(connectorId))
+  const known = records.get(connectorId)?.value
+  if (known && !isUnproven(known))
     throw new SallyportError('connector_id_taken', `there is a connector ${connectorId}`)
   const use = { connectorId, spki, dateTime: new Date().toISOString() }
   const lifetimeMs = leftMs + tokenMemoryMs
@@ -80,6 +81,11 @@ async function useUp(
   const isOurs = await tokens.write(id, { ...token, used: use }, { lifetimeMs, revision })
   if (!isOurs) throw new SallyportError('token_used', `token ${id}: somebody was faster`)
   return connectorId
+}
+
+/** From a time when the connectors of this bus shared a user: nobody has its id by a certificate. */
+function isUnproven({ certificates, isEnabled }: Connector): boolean {
+  return certificates.length === 0 && isEnabled
 }
 
 function inventedId(machineName: string): string {
@@ -126,12 +132,16 @@ async function issue(
   await connectors.change(id, {
     apply: known => {
       waiting.check()
-      isNew = known === undefined
-      if (!known) return record
+      const holder = known && !isUnproven(known) ? known : undefined
+      isNew = holder === undefined
+      if (!holder) return record
       // Repeated by the same connector; anybody else has taken the id in the last moment.
-      if (!known.certificates.some(({ spki }) => spki === listed.spki))
+      if (!holder.certificates.some(({ spki }) => spki === listed.spki))
         throw new SallyportError('connector_id_taken', `there is a connector ${id} by now`)
-      return { ...known, certificates: withCertificate(known.certificates, listed, now.getTime()) }
+      return {
+        ...holder,
+        certificates: withCertificate(holder.certificates, listed, now.getTime()),
+      }
     },
   })
   if (isNew) await requireGroupStill(context, record)

@@ -10,7 +10,7 @@ import { openAudit } from '#infra/audit.ts'
 import type { Bus } from '#infra/bus.ts'
 import { checkChain, connectorIn, pinnedRoot, pinOf, readChain } from '#infra/certificates.ts'
 import { createTokenKey, decodeToken, encodeToken, signWithToken } from '#infra/connector-token.ts'
-import { Connector, ConnectorGroup } from '#infra/contracts/connector.ts'
+import { Connector, ConnectorGroup, memberIdOf } from '#infra/contracts/connector.ts'
 import {
   type ConnectorStatement,
   EnrolmentToken,
@@ -49,6 +49,7 @@ import {
   startTestRegistry,
   type TestRegistry,
 } from './fixture.ts'
+import { sampleStatus } from './sample-status.ts'
 
 const profile = '/onPremisesPublishingProfiles/applicationProxy'
 const tokensPath = `${profile}/connectorEnrolmentTokens`
@@ -342,6 +343,18 @@ describe('enrolling', () => {
     const more = { connectorId: 'taken-id' }
     expect(await refusal(enrol({ token, more }))).toBe('connector_id_taken')
     expect(await refusal(enrol({ token }))).toBe('taken')
+  })
+
+  it('takes the id of one that has no certificate, from when connectors shared a user of the bus', async () => {
+    const connector = await registry.nats.connect('connector')
+    const status = sampleStatus({ connectorId: 'shared-user', groupId: 'default' })
+    connector.publishJson(subjects.connectorStatus('default', memberIdOf(status)), status)
+    const group = async () => (await recordOf('shared-user')).connectorGroupId
+    await expect.poll(group).toBe('default')
+    await enrolled({ connectorId: 'shared-user' })
+    expect(await group()).toBe('paris')
+    const more = { connectorId: 'shared-user' }
+    expect(await refusal(enrol({ token: await makeToken(), more }))).toBe('connector_id_taken')
   })
 
   it('is refused when the group is gone meanwhile', async () => {

@@ -6,6 +6,7 @@
 import { join } from 'node:path'
 import type { Environment } from '../config.ts'
 import { defaultConnectorGroupId } from '../contracts/connector.ts'
+import { exitRemoved } from '../lifecycle.ts'
 import type { Logger, LogLevel } from '../log.ts'
 import type { BusRole } from '../permissions.ts'
 import type { IdentityProvider } from './parts.ts'
@@ -89,7 +90,7 @@ export class Services implements AsyncDisposable {
     })
     this.#running.push(service)
     try {
-      await service.start()
+      await startRested(service)
     } catch (error) {
       await this.kill(service)
       throw error
@@ -233,6 +234,16 @@ export class Services implements AsyncDisposable {
     for (const role of serviceRoles.toReversed()) {
       await Promise.all(this.of(role).map(service => this.stop(service)))
     }
+  }
+}
+
+/** A connector that was off for so long that it is removed while it starts: its token, not used so far, enrols it anew. */
+async function startRested(service: ServiceProcess): Promise<void> {
+  try {
+    await service.start()
+  } catch (error) {
+    if (service.exitCode !== exitRemoved) throw error
+    await service.start()
   }
 }
 

@@ -1,9 +1,10 @@
 /** More of each service beside a running system, started as the README says: with the variables that `up` leaves. */
 
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { serviceRoles } from '#infra/embedded/service-process.ts'
-import { administer } from '../harness/admin.ts'
+import { administer, removeConnector } from '../harness/admin.ts'
 import { runCommand } from '../harness/commands.ts'
 import { type CountingOrigin, startCountingOrigin } from '../harness/counting-origin.ts'
 import { drive, failures } from '../harness/load.ts'
@@ -77,4 +78,17 @@ test('in a shell that follows the audit trail each says which variable is in the
 test('a system and its connectors have their own bus, whatever the shell has set', async () => {
   const connector = await system.add('connector')
   expect(connector.details).toMatchObject({ group: 'default' })
+})
+
+test('a connector that the registry removes while it starts is enrolled anew by its next token', async () => {
+  const rested = { SALLYPORT_CONNECTOR_ID: 'rested' }
+  await system.stop(await system.add('connector', rested))
+  const file = join(system.dataDirectory, 'connectors', 'rested', 'connector.json')
+  const known = JSON.parse(await readFile(file, 'utf8'))
+  // Without a bus it is still starting when it is removed.
+  await writeFile(file, JSON.stringify({ ...known, busUrls: ['wss://127.0.0.1:1'] }))
+  const starting = system.add('connector', rested)
+  await expect.poll(() => system.logs(), { timeout: 10_000 }).toMatch(/rested.*cannot be reached/)
+  await removeConnector(system, 'rested')
+  expect((await starting).details).toMatchObject({ connectorId: 'rested' })
 })

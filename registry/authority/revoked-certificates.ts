@@ -15,6 +15,8 @@ import { openExpiringEntries } from '../expiring-entries.ts'
 
 export interface RevokedCertificates extends AsyncDisposable {
   isRevoked(serialNumber: string): boolean
+  /** Whether an administrator has removed a connector of this id. */
+  isOfRemoved(connectorId: string): boolean
   /** Takes back every certificate of a connector. */
   revoke(connector: Pick<Connector, 'id' | 'certificates'>): Promise<void>
   /** The revocation list as DER, signed by the authority of the connectors. */
@@ -42,6 +44,7 @@ export async function openRevokedCertificates(
   let made: { list: Promise<Buffer>; version: number; atMs: number } | undefined
   return {
     isRevoked: serialNumber => snapshot.entries.has(serialNumber.toUpperCase()),
+    isOfRemoved: id => [...snapshot.entries.values()].some(entry => entry.connectorId === id),
     async revoke({ id, certificates }) {
       const nowMs = Date.now()
       for (const { serialNumber, notAfter } of certificates) {

@@ -24,7 +24,7 @@ import { waitingSince } from '#infra/waiting.ts'
 import { openRevokedCertificates } from '../authority/revoked-certificates.ts'
 import type { Connectors } from '../connectors.ts'
 import { openExpiringEntries } from '../expiring-entries.ts'
-import { invalid } from '../refusal.ts'
+import { invalid, Refusal } from '../refusal.ts'
 import type { State, Store } from '../store.ts'
 import type { EnrolmentContext, EnrolmentSettings } from './context.ts'
 import { enrol } from './enrol.ts'
@@ -131,12 +131,16 @@ function serve({ bus, isTooMuch }: EnrolmentOptions, context: Context, attention
 }
 
 async function allowRenewal(
-  { consents, records, groups }: Context,
+  { consents, records, groups, revoked }: Context,
   connectorId: string,
   wishedGroupId: string | undefined,
 ): Promise<RenewalConsent> {
   await records.sync()
   const known = records.get(connectorId)?.value
+  if (!known && revoked.isOfRemoved(connectorId)) {
+    const fix = 'its certificates are revoked: enrol it anew, with a new token'
+    throw new Refusal('resource_not_found', `connector "${connectorId}" was removed, and ${fix}`)
+  }
   const connectorGroupId = known?.connectorGroupId ?? wishedGroupId
   if (connectorGroupId === undefined)
     throw invalid('connectorGroupId', `is required: connector "${connectorId}" is forgotten`)

@@ -102,15 +102,17 @@ function groupHops(application: Application, connectors: Connectors): Hop[] {
   return [hop('group', own), ...(standby === undefined ? [] : [hop('standby group', standby)])]
 }
 
-/** Asked of the policy service itself; assignments of groups cannot be told without the user's groups. */
+/** Asked of the policy service itself; whoever is assigned by a group alone is taken for a member of those. */
 async function policyHop(
   { whatIf }: AdminContext,
   application: Application,
   user: string | null,
 ): Promise<Hop> {
   try {
+    const isOwn = isAssigned(application, { userPrincipalName: user ?? '', groups: [] })
+    const groups = user === null || isOwn ? [] : groupsOf(application)
     const asked = {
-      signInIdentity: { userId: user ?? 'nobody' },
+      signInIdentity: { userId: user ?? 'nobody', ...(groups.length > 0 && { groups }) },
       signInContext: { includeApplications: [application.id] },
       signInConditions: {},
     }
@@ -119,7 +121,10 @@ async function policyHop(
     // No policy applies to an application without sign-in, nor an assignment.
     if (user === null || externalAuthenticationType === 'passthru')
       return { hop: 'policy', outcome: 'ok', detail: 'the policy service answers' }
-    return decisionHop(application, user, decision)
+    if (isOwn || groups.length > 0) return decisionHop(application, { user, groups, ...decision })
+    const detail = `neither ${user} nor any group is assigned to ${application.id}`
+    const fix = `sallyport assign ${application.id} --user ${user}`
+    return { hop: 'policy', outcome: 'failed', detail, fix }
   } catch (error) {
     const detail = asSallyportError(error).message
     const fix = 'Start a policy service, or look at its log.'
@@ -127,23 +132,23 @@ async function policyHop(
   }
 }
 
-function decisionHop(
-  application: Application,
-  user: string,
-  { outcome, reasons }: { outcome: string; reasons: readonly string[] },
-): Hop {
-  const isKnown = isAssigned(application, { userPrincipalName: user, groups: [] })
-  const groups = isKnown ? [] : groupsOf(application)
-  if (!isKnown && groups.length === 0) {
-    const detail = `neither ${user} nor any group is assigned to ${application.id}`
-    const fix = `sallyport assign ${application.id} --user ${user}`
-    return { hop: 'policy', outcome: 'failed', detail, fix }
-  }
+interface Decided {
+  user: string
+  /** By which the user is assigned, if not by name. */
+  groups: readonly string[]
+  outcome: string
+  reasons: readonly string[]
+}
+
+function decisionHop({ id }: Application, { user, groups, outcome, reasons }: Decided): Hop {
   const decided = `${outcome} for ${user}: ${reasons.join(', ')}`
-  const detail = isKnown ? decided : `${decided}; only for members of ${groups.join(', ')}`
-  if (outcome !== 'block' || !isKnown) return { hop: 'policy', outcome: 'ok', detail }
-  const fix = 'sallyport explain SUPPORT-ID says what would have let a refused request through.'
-  return { hop: 'policy', outcome: 'failed', detail, fix }
+  if (outcome === 'block') {
+    const as = groups.map(group => ` --group '${group}'`).join('')
+    const fix = `sallyport policy what-if --user ${user}${as} --app ${id} shows by which policy.`
+    return { hop: 'policy', outcome: 'failed', detail: decided, fix }
+  }
+  const only = groups.length > 0 ? `; only for members of ${groups.join(', ')}` : ''
+  return { hop: 'policy', outcome: 'ok', detail: `${decided}${only}` }
 }
 
 function groupsOf({ appRoleAssignments }: Application): string[] {

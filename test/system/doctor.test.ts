@@ -113,6 +113,25 @@ test('who is assigned is looked at before it is said that requests get through',
   )
 })
 
+test('a policy that blocks ends the way of a user who is assigned by a group, too', async () => {
+  const policies = '/identity/conditionalAccess/policies'
+  await administer(system, 'POST', policies, {
+    id: 'closed',
+    displayName: 'Closed',
+    state: 'enabled',
+    conditions: {
+      users: { includeUsers: ['All'] },
+      applications: { includeApplications: ['typo'] },
+    },
+    grantControls: { operator: 'OR', builtInControls: ['block'] },
+  })
+  const asAlice = ['typo', '--user', 'alice@sallyport.example']
+  await expect
+    .poll(async () => (await doctor(...asAlice)).output)
+    .toMatch(/FAILED +policy +block for alice.*policy-blocks\n.*what-if .*--group 'warehouse'/)
+  await administer(system, 'DELETE', `${policies}/closed`)
+})
+
 test('of an application without sign-in that is down, signing in is not what fails', async () => {
   const { output } = await doctor('open')
   expect(output).toMatch(/- +sign-in +the application lets everybody in/)

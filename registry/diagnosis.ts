@@ -1,12 +1,13 @@
 /**
- * Asks all connectors of an application's group, and of its standby group, what they find on the way to it, and collects what they say until each
- * of them has spoken, or time is up: then silence is what was found.
+ * Asks all connectors of an application's group, and of its standby group, what they find on the way to it, and collects
+ * what they say until each of them has spoken, or time is up: then silence is what was found.
  */
 
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Bus } from '#infra/bus.ts'
 import { type Application, groupIdsOf } from '#infra/contracts/application.ts'
+import type { Connector } from '#infra/contracts/connector.ts'
 import {
   DiagnosisReport,
   type DiagnosisRequest,
@@ -55,11 +56,18 @@ async function diagnoseGroup(
     request: { diagnosisId: randomUUID(), applicationId: application.id, user },
     expected: new Set(active),
   })
-  return members.map(({ id, status }) => {
-    const hops = found.get(id) ?? [status === 'active' ? silent : inactive]
-    return { id, connectorGroupId, hops }
+  return members.map(member => {
+    const { id } = member
+    return { id, connectorGroupId, hops: found.get(id) ?? [unheard(member)] }
   })
 }
+
+function unheard({ id, status, isEnabled }: Connector): Hop {
+  if (!isEnabled) return { ...disabled, fix: `sallyport enable-connector ${id} lets it return.` }
+  return status === 'active' ? silent : inactive
+}
+
+const disabled: Hop = { hop: 'connector', outcome: 'failed', detail: 'it is disabled' }
 
 const silent: Hop = {
   hop: 'connector',

@@ -1,7 +1,7 @@
 /** `sallyport doctor`: where the way to an application ends, named with what to do, in a whole system. */
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { administer, createGroup, moveToGroup } from '../harness/admin.ts'
+import { administer, changeConnector, createGroup, moveToGroup } from '../harness/admin.ts'
 import { type Origin, startOrigin } from '../harness/origin.ts'
 import { runProgram } from '../harness/programs.ts'
 import { signedInApplication, startSystem, type TestSystem } from '../harness/system.ts'
@@ -148,6 +148,17 @@ test('an application that is down fails at every connector, until it is back', a
   expect(code).toBe(1)
   await origin.reopen()
   expect((await doctor('wiki')).code).toBe(0)
+})
+
+test('a connector that an administrator has disabled is not looked for at its host', async () => {
+  await changeConnector(system, 'connector-2', { isEnabled: false })
+  expect((await doctor('wiki')).output).toMatch(
+    /connector connector-2\n +FAILED +connector +it is disabled\n +sallyport enable-connector connector-2/,
+  )
+  await changeConnector(system, 'connector-2', { isEnabled: true })
+  await expect
+    .poll(async () => (await doctor('wiki')).output, { timeout: 40_000 })
+    .toMatch(/connector connector-2\n +ok/)
 })
 
 test('a connector that is gone is named, and does not stop what others carry', async () => {

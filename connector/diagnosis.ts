@@ -127,7 +127,7 @@ function connection(application: Application, dialer: Dialer): Promise<Hop> {
         const fix =
           code === 'origin_unreachable'
             ? 'Check that the application runs, its port, and firewalls between it and this connector.'
-            : 'Check the certificate of the application and how it is verified (sallyport show).'
+            : 'Check the certificate of the application, or say with sallyport publish what to believe: --origin-ca, --origin-server-name, --origin-pin.'
         resolve(failed('origin connection', `${code}: ${message}`, fix))
       },
     },

@@ -96,7 +96,7 @@ function groupHops(application: Application, connectors: Connectors): Hop[] {
       hop: 'bus',
       outcome: connectors.length > 0 ? 'skipped' : 'failed',
       detail: `the ${kind === 'group' ? 'connector group' : kind} ${group} has no connector`,
-      fix: 'Enrol a connector into it, or move the application to another group.',
+      fix: `Enrol a connector into it (sallyport connector-token --group ${group}), or move the application to another group.`,
     }
   }
   return [hop('group', own), ...(standby === undefined ? [] : [hop('standby group', standby)])]

@@ -62,7 +62,11 @@ test('a way that leads to its end is shown hop by hop, through every connector',
 
 test.each([
   ['typo', /FAILED +origin name +no-such-host\.invalid cannot be resolved/, /internal URL/],
-  ['lonely', /FAILED +bus +the connector group empty has no connector/, /Enrol a connector/],
+  [
+    'lonely',
+    /FAILED +bus +the connector group empty has no connector/,
+    /Enrol a connector .*connector-token --group empty/,
+  ],
   ['intranet', /FAILED +sign-on +not_configured/, /SALLYPORT_CONNECTOR_KERBEROS_KEYTAB_PATH/],
 ])('of %s the hop that fails is named, with what to do', async (name, hop, fix) => {
   const { code, output } = await doctor(name)

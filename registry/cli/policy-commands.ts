@@ -1,25 +1,17 @@
 /**
- * Commands for conditional access: list, import an export, switch on and off, ask what would be decided (`policy test` is
- * policy's own).
+ * Commands for conditional access: list, switch on and off, ask what would be decided (policy-import.ts: import an
+ * export; `policy test` is policy's own).
  */
 
-import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
 import { z } from 'zod'
 import type { Environment } from '#infra/config.ts'
-import { NamedLocationInput } from '#infra/contracts/conditional-access/named-location.ts'
-import { PolicyInput } from '#infra/contracts/conditional-access/policy.ts'
-import { isPolicy, resourcesIn } from '#infra/contracts/conditional-access/resource-file.ts'
 import { reasonSentence } from '#infra/contracts/reasons.ts'
-import { type DepthProblem, depthProblemOf } from '#infra/json.ts'
 import { PolicyView as PolicyAnswer, WhatIfAnswer } from '../admin-api/policy-views.ts'
-import { problemsOf } from '../refusal.ts'
-import type { AdminClient } from './client.ts'
 import { type ClientCommand, clientCommands } from './command.ts'
-import { CommandFailure, UsageError } from './failure.ts'
+import { UsageError } from './failure.ts'
+import { addImport, conditionalAccess as root } from './policy-import.ts'
 import { print, printable, printJson, table } from './text.ts'
-
-const root = '/identity/conditionalAccess'
 
 export function addPolicyCommands(program: Command, environment: Environment): void {
   const add = clientCommands(policyCommand(program), environment)
@@ -78,95 +70,6 @@ function addChanges(add: ClientCommand): void {
       print(`policy ${printable(id)} is deleted\n`)
     },
   })
-}
-
-interface ImportOptions {
-  dryRun?: true
-}
-
-function addImport(add: ClientCommand): void {
-  add<[string], ImportOptions>(
-    'import <file>',
-    'create or replace policies and named locations out of an export of Microsoft Graph',
-    {
-      setUp: command => command.option('--dry-run', 'say what is wrong, and change nothing'),
-      run: async ({ client, args: [file], options }) => {
-        const resources = readAll(file)
-        if (options.dryRun) return print(`${resources.length} can be imported\n`)
-        for (const resource of resources) {
-          const done = await put(client, resource)
-          print(`${done} ${resource.kind} ${printable(resource.name)}\n`)
-        }
-      },
-    },
-  )
-}
-
-interface Resource {
-  readonly kind: 'policy' | 'named location'
-  readonly path: string
-  readonly body: object
-  readonly id: string | undefined
-  readonly name: string
-}
-
-/** Nothing is written while anything is wrong. Named locations first, as policies name them. */
-function readAll(file: string): Resource[] {
-  const problems: string[] = []
-  const resources = resourcesIn(readJson(file)).flatMap((body): Resource[] => {
-    const schema: z.ZodType<{ id?: string | undefined; displayName: string }> = isPolicy(body)
-      ? PolicyInput
-      : NamedLocationInput
-    const result = schema.safeParse(body)
-    if (result.success) {
-      const { id, displayName: name } = result.data
-      return [
-        isPolicy(body)
-          ? { kind: 'policy', path: `${root}/policies`, body, id, name }
-          : { kind: 'named location', path: `${root}/namedLocations`, body, id, name },
-      ]
-    }
-    const name = String(Reflect.get(body, 'displayName') ?? 'a resource without a name')
-    const lines = problemsOf(result.error.issues).map(
-      ({ property, message }) => `    ${property}: ${message}`,
-    )
-    problems.push([`  ${printable(name)}`, ...lines].join('\n'))
-    return []
-  })
-  if (problems.length > 0) {
-    throw new CommandFailure(`nothing is imported, some of it is refused:\n${problems.join('\n')}`)
-  }
-  if (resources.length === 0)
-    throw new CommandFailure(`${file} has no policy and no location in it`)
-  return resources.toSorted((one, other) => one.path.localeCompare(other.path))
-}
-
-async function put(client: AdminClient, { path, body, id }: Resource): Promise<string> {
-  const answer = z.unknown()
-  const at = id === undefined ? undefined : `${path}/${encodeURIComponent(id)}`
-  const isThere = at !== undefined && (await client.find({ path: at, answer })) !== undefined
-  if (isThere) await client.call({ method: 'PATCH', path: at, body, answer })
-  else await client.call({ method: 'POST', path, body, answer })
-  return isThere ? 'changed' : 'created'
-}
-
-function readJson(file: string): unknown {
-  const content = parsed(file)
-  const problem = depthProblemOf(content)
-  if (problem) throw new UsageError(`${whereIn(file, problem)} ${problem.message}`)
-  return content
-}
-
-function whereIn(file: string, { property }: DepthProblem): string {
-  return property === '' ? file : `${file}: ${printable(property)}`
-}
-
-function parsed(file: string): unknown {
-  try {
-    return JSON.parse(readFileSync(file, 'utf8'))
-  } catch (error) {
-    throw new UsageError(`${file} cannot be read: ${(error as Error).message}`)
-  }
 }
 
 interface WhatIfOptions {

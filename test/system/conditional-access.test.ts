@@ -4,7 +4,9 @@
  */
 
 import { once } from 'node:events'
+import { writeFile } from 'node:fs/promises'
 import type { ServerResponse } from 'node:http'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { WebSocket } from 'ws'
@@ -561,8 +563,11 @@ test('the command line imports an export, and asks what would be decided', async
   }
   const run = (...args: string[]) => runCommand(args, environment)
   const fixtures = fileURLToPath(new URL('../policy/fixtures/', import.meta.url))
-  const damaged = await run('policy', 'import', `${fixtures}entra-export.json`)
-  expect(damaged).toMatchObject({ status: 1, stderr: expect.stringContaining('no named location') })
+  for (const dryRun of [['--dry-run'], []]) {
+    const damaged = await run('policy', 'import', `${fixtures}entra-export.json`, ...dryRun)
+    expect(damaged).toMatchObject({ status: 1, stdout: '' })
+    expect(damaged.stderr).toMatch(/^sallyport: nothing is imported.*CA002.*no named location/s)
+  }
   onTestFinished(async () => {
     for (const { id } of entra.value)
       await administer(system, 'DELETE', `${policies}/${id}`).catch(() => undefined)
@@ -602,6 +607,14 @@ test('the command line imports an export, and asks what would be decided', async
   const told = await run('policy', 'what-if', ...asked, '--client', 'browser', '--amr', 'pwd')
   expect(told.stdout).toMatch(/^challenge\n {2}This needs a sign-in with a second factor\./)
   expect(told.stdout).toContain('CA002')
+  const misspelt = { ...entra.value[0], conditions: { ...entra.value[0]?.conditions } }
+  Object.assign(misspelt.conditions, { applications: { includeApplications: ['mial', 'mail'] } })
+  const file = join(system.dataDirectory, 'misspelt.json')
+  await writeFile(file, JSON.stringify(misspelt))
+  expect(await run('policy', 'import', file, '--dry-run')).toMatchObject({
+    stdout: '1 can be imported\n',
+    stderr: expect.stringMatching(/^warning: CA001.* not here: mial\n$/),
+  })
   const nothing = await run('policy', 'what-if', '--user', 'bob@example.com', '--app', 'nope')
   expect(nothing).toMatchObject({ status: 1, stdout: '' })
   expect(nothing.stderr).toContain('there is no application "nope"')

@@ -4,14 +4,15 @@
 export function resourcesIn(content: unknown): object[] {
   if (Array.isArray(content)) return content.flatMap(resourcesIn)
   if (typeof content !== 'object' || content === null) return []
-  const parts = ['value', 'namedLocations', 'policies'].flatMap(name => {
-    const part: unknown = Reflect.get(content, name)
-    return Array.isArray(part) ? part : []
-  })
+  const parts = ['value', 'namedLocations', 'policies']
+    .map((name): unknown => Reflect.get(content, name))
+    .filter(part => Array.isArray(part))
   return parts.length > 0 ? resourcesIn(parts) : [content]
 }
 
-/** A policy has conditions; a named location has not. */
+const ofPolicies = ['conditions', 'grantControls', 'sessionControls', 'state']
+
+/** Also of one that is not whole: what it lacks is to be said of a policy. */
 export function isPolicy(resource: object): boolean {
-  return 'conditions' in resource
+  return ofPolicies.some(name => name in resource)
 }

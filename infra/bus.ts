@@ -255,13 +255,14 @@ export class Bus implements AsyncDisposable {
 }
 
 /**
- * Connects, and keeps trying with jitter until it succeeds or `signal` aborts; each failure is logged with its
- * reason. Afterwards the connection comes back by itself, without end.
+ * Connects, and keeps trying with jitter until it succeeds or `signal` aborts; failures are logged with their reason,
+ * each kind seldom. Afterwards the connection comes back by itself, without end.
  * @throws ConfigurationError for the key of another role.
  */
 export async function connectBus(options: BusOptions): Promise<Bus> {
   const { role, log, signal } = options
   const instance = options.instance ?? randomBytes(5).toString('hex')
+  const complain = seldom(log, 'error')
   for (let attempt = 1; ; attempt++) {
     signal?.throwIfAborted()
     try {
@@ -276,9 +277,8 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
     } catch (error) {
       if (error instanceof ConfigurationError) throw error
       const reason = detailOf(error)
-      log.error(
-        `the bus at ${addressesOf(options.url)} cannot be reached (${reason}); attempt ${attempt}, trying again`,
-      )
+      const what = `the bus at ${addressesOf(options.url)} cannot be reached (${reason})`
+      complain(reason, {}, `${what}; attempt ${attempt}, trying again`)
       await sleep(waitMsBefore(options.url, attempt), undefined, signal ? { signal } : {})
     }
   }

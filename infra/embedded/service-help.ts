@@ -73,12 +73,17 @@ export const serviceVariables: Readonly<Record<ServiceRole, Variables>> = {
   },
   connector: {
     ...commonVariables,
+    SALLYPORT_BUS_URL:
+      'wss://host, or tls://SEED@host:4222 where connectors share a key (default: as enrolment told)',
+    SALLYPORT_BUS_CA_PATH: 'PEM file of the root, for a connector that is not enrolled',
     SALLYPORT_CONNECTOR_IDENTITY_PATH:
       'folder of its key and certificate (default $STATE_DIRECTORY, or ~/.local/state/sallyport-connector)',
     HTTPS_PROXY: 'proxy on the way out, http://user:password@host:port (default none)',
     NO_PROXY: 'hosts that are reached without the proxy, separated by commas',
-    SALLYPORT_CONNECTOR_ID: 'its name, unique (default: host name and a random end)',
-    SALLYPORT_CONNECTOR_GROUP: 'the connector group it serves (default default)',
+    SALLYPORT_CONNECTOR_ID:
+      'its name, unique; counts when it is enrolled (default: host name and a random end)',
+    SALLYPORT_CONNECTOR_GROUP:
+      "the connector group it serves (default: that of the enrolment token, and without enrolment 'default')",
     SALLYPORT_CONNECTOR_WORKERS:
       'processes that share its work, or auto for one per core (default 1)',
     SALLYPORT_CONNECTOR_MAX_EXCHANGES:

@@ -6,6 +6,7 @@
  * mixes both in one process gets connections that never come back.
  */
 
+import { readFileSync } from 'node:fs'
 import https from 'node:https'
 import { checkServerIdentity, type PeerCertificate } from 'node:tls'
 import {
@@ -16,6 +17,7 @@ import {
   wsconnect,
 } from '@nats-io/transport-node'
 import WebSocket from 'ws'
+import { ConfigurationError } from './config.ts'
 import { dialProblem } from './dial-problem.ts'
 import { isUserSeed, signerOf } from './nkey.ts'
 
@@ -70,7 +72,10 @@ const longestWaitMs = { tcp: 80, web: 30_000 }
 /** Longest wait before the first dial of those that are many. */
 const firstSpreadMs = 500
 
-/** Dials once. The connection that it returns comes back by itself. @throws Error whose message names the cause. */
+/**
+ * Dials once. The connection that it returns comes back by itself.
+ * @throws Error whose message names the cause; ConfigurationError for a key or a root that no dial could use.
+ */
 export async function dial(options: DialOptions): Promise<NatsConnection> {
   const servers = hostsOf(options.url)
   const isWeb = servers[0]?.protocol === 'wss:'
@@ -151,20 +156,42 @@ function tlsOptions(servers: readonly URL[], caPath: string | undefined): TlsOpt
       ? undefined
       : (problems[0] ?? checkServerIdentity(host, certificate))
   }
+  if (caPath !== undefined) checkRoot(caPath)
   const options = { ...(caPath !== undefined && { caFile: caPath }), checkServerIdentity: check }
   return options
+}
+
+/** The library would not say which variable names the file, and dial in vain without end. */
+function checkRoot(path: string): void {
+  const refuse = (reason: string): never => {
+    throw new ConfigurationError(`SALLYPORT_BUS_CA_PATH: ${path} ${reason}`)
+  }
+  try {
+    if (/-BEGIN CERTIFICATE-/.test(readFileSync(path, 'utf8'))) return
+  } catch (error) {
+    refuse(`cannot be read (${(error as NodeJS.ErrnoException).code})`)
+  }
+  refuse('holds no certificate (PEM)')
 }
 
 function credentialsOf(url: URL | undefined): Partial<ConnectionOptions> {
   if (!url?.username) return {}
   const user = decodeURIComponent(url.username)
   if (url.password || !isUserSeed(user)) return { user, pass: decodeURIComponent(url.password) }
-  const { publicKey, sign } = signerOf(user)
+  const { publicKey, sign } = signerOfSeed(user)
   return {
     authenticator: nonce => ({
       nkey: publicKey,
       sig: sign(Buffer.from(nonce ?? '')).toString('base64url'),
     }),
+  }
+}
+
+function signerOfSeed(seed: string): ReturnType<typeof signerOf> {
+  try {
+    return signerOf(seed)
+  } catch (error) {
+    throw new ConfigurationError(`SALLYPORT_BUS_URL: its user is ${(error as Error).message}`)
   }
 }
 

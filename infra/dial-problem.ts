@@ -12,6 +12,9 @@ const foreignCertificate = new Set([
   'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
 ])
 
+export const foreignBus =
+  'its certificate is not from the expected authority: another bus, or something in between that inspects TLS'
+
 const reasons: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'connection refused: nothing listens there',
   ENOTFOUND: 'the name is not known',
@@ -46,9 +49,7 @@ function reasonOf(error: unknown): string {
   const tunnel = /tunnel.* HTTP\/[\d.]+ ([345]\d\d)/i.exec(message)
   if (tunnel) return `the proxy does not connect to it (${tunnel[1]})`
   for (const { code, address, port } of failuresIn(error)) {
-    if (foreignCertificate.has(code)) {
-      return 'its certificate is not from the expected authority: another bus, or something in between that inspects TLS'
-    }
+    if (foreignCertificate.has(code)) return foreignBus
     // It may be a proxy's, not that of the bus.
     if (code === 'ECONNREFUSED' && address !== undefined)
       return `connection refused: nothing listens at ${address} port ${port}`

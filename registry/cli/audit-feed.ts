@@ -12,10 +12,12 @@ import {
   PermissionViolationError,
 } from '@nats-io/transport-node'
 import { addressesOf, type BusAddress, dial } from '#infra/bus-connection.ts'
+import { ConfigurationError } from '#infra/config.ts'
 import { eventsOf } from '#infra/contracts/audit.ts'
+import { foreignBus } from '#infra/dial-problem.ts'
 import { detailOf } from '#infra/errors.ts'
 import { streams, subjects } from '#infra/subjects.ts'
-import { CommandFailure } from './failure.ts'
+import { CommandFailure, UsageError } from './failure.ts'
 
 /** Gets each event as it lies on the bus, and where. */
 export type Show = (text: string, subject: string) => void
@@ -28,11 +30,16 @@ export async function connectAuditor(address: BusAddress): Promise<NatsConnectio
       inboxPrefix: subjects.inbox('auditor', randomBytes(5).toString('hex')),
     })
   } catch (error) {
+    if (error instanceof ConfigurationError) throw new UsageError(error.message)
     const hosts = addressesOf(address.url)
     if (error instanceof Error && error.cause instanceof AuthorizationError) {
       throw new CommandFailure(`the bus at ${hosts} refuses the credentials`)
     }
     const reason = detailOf(error)
+    if (reason === foreignBus) {
+      const fix = 'set SALLYPORT_BUS_CA_PATH to the root that it leads to'
+      throw new CommandFailure(`the bus at ${hosts} is not trusted: ${reason}; ${fix}`)
+    }
     throw new CommandFailure(
       `no bus answers at ${hosts} (${reason}): is it running? set SALLYPORT_BUS_URL`,
     )

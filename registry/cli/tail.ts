@@ -46,6 +46,8 @@ export function addTailCommand(program: Command, environment: Environment): void
     .addHelpText(
       'after',
       '\nA filter is category.application.verdict: access, access.wiki, *.wiki.denied\n' +
+        '\nThe bus is SALLYPORT_BUS_URL with the key of an auditor; where its certificate leads to a root of your own,\n' +
+        'SALLYPORT_BUS_CA_PATH names the PEM file of that. `sallyport up` prints both.\n' +
         '\nExamples:\n' +
         '  sallyport tail --verdict denied                 who is being refused, now\n' +
         '  sallyport tail access.wiki --since 2h           the last two hours of one application, then on\n' +

@@ -187,6 +187,21 @@ describe('trouble with the bus is said plainly', () => {
     [{}, 2, 'set SALLYPORT_BUS_URL'],
     [{ SALLYPORT_BUS_URL: 'http://x' }, 2, 'must be tls://'],
     [{ SALLYPORT_BUS_URL: 'nats://auditor:x@127.0.0.1:1' }, 1, 'no bus answers at 127.0.0.1:1'],
+    [
+      { SALLYPORT_BUS_URL: `tls://SU${'A'.repeat(56)}@127.0.0.1:1` },
+      2,
+      'SALLYPORT_BUS_URL: its user',
+    ],
+    [
+      { SALLYPORT_BUS_URL: 'tls://127.0.0.1:1', SALLYPORT_BUS_CA_PATH: '/nowhere.pem' },
+      2,
+      'SALLYPORT_BUS_CA_PATH: /nowhere.pem cannot be read (ENOENT)',
+    ],
+    [
+      { SALLYPORT_BUS_URL: 'tls://127.0.0.1:1', SALLYPORT_BUS_CA_PATH: 'README.md' },
+      2,
+      'SALLYPORT_BUS_CA_PATH: README.md holds no certificate',
+    ],
   ])('%j', async (environment: Record<string, string>, status, message) => {
     const result = await runCommand(['tail'], environment)
     expect(result).toMatchObject({ status, stdout: '', stderr: expect.stringContaining(message) })

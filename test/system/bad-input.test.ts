@@ -380,6 +380,24 @@ describe('a bus', () => {
     })
   })
 
+  test('that no dial could reach is refused with the variable, and not waited for', async () => {
+    const gateway = (environment: Record<string, string>) =>
+      runCommand(['gateway'], {
+        SALLYPORT_BUS_URL: 'tls://127.0.0.1:1',
+        SALLYPORT_GATEWAY_PORTAL_URL: 'http://portal.example.com/',
+        SALLYPORT_GATEWAY_IDENTITY_PROVIDER: 'https://login.example.com/',
+        SALLYPORT_GATEWAY_CLIENT_ID: 'x',
+        ...environment,
+      })
+    const rootless = gateway({ SALLYPORT_BUS_CA_PATH: '/nowhere.pem' })
+    expect(await rootless.exited).toBe(78)
+    expect(rootless.errors).toContain('SALLYPORT_BUS_CA_PATH: /nowhere.pem cannot be read (ENOENT)')
+    const mistyped = gateway({ SALLYPORT_BUS_URL: `tls://SU${'A'.repeat(56)}@127.0.0.1:1` })
+    expect(await mistyped.exited).toBe(78)
+    expect(mistyped.errors).toMatch(/^SALLYPORT_BUS_URL: its user is .*NATS key/)
+    expect(mistyped.errors).not.toContain('AAAA')
+  })
+
   test('that never comes does not keep a service from ending in order', async () => {
     const authority = await folder()
     await keepAuthority(authority)

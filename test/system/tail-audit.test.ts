@@ -14,6 +14,7 @@ import { countAudit, readAuditTexts } from '../harness/audit-trail.ts'
 import { type CountingOrigin, startCountingOrigin } from '../harness/counting-origin.ts'
 import { signedInApplication, startSystem, type TestSystem } from '../harness/system.ts'
 import { type Answer, type Opened, type RequestOptions, UserAgent } from '../harness/user-agent.ts'
+import { runCommand } from '../registry/cli.ts'
 
 const [alice, bob] = ['alice@sallyport.example', 'bob@sallyport.example']
 
@@ -92,6 +93,13 @@ async function startSubscription(): Promise<Seen[]> {
   await bus.connection.flush()
   return seen
 }
+
+test('without the root of the bus the command says which variable names it', async () => {
+  const environment = { SALLYPORT_BUS_URL: system.parts.nats.urlFor('auditor') }
+  const { status, stderr } = await runCommand(['tail'], environment)
+  expect(status).toBe(1)
+  expect(stderr).toMatch(/is not trusted: .*; set SALLYPORT_BUS_CA_PATH to the root/)
+})
 
 test('the command and a plain subscription show who used what, through what and why, within 200 ms', async () => {
   using aliceAgent = await signedIn(alice, 'wiki')

@@ -31,6 +31,8 @@ export interface ServeOptions<Request extends z.ZodType> {
   request: Request
   /** Whether a request is not even read, nor answered. */
   isIgnored?: ((message: Message) => boolean) | undefined
+  /** Whether what asks for no answer is handled too; otherwise it is not even read. */
+  takesEvents?: boolean
   /** Its result is sent back as JSON; an error as fault code and title, never with its detail. */
   handle: (request: z.output<Request>, subject: string) => Promise<unknown> | unknown
 }
@@ -89,6 +91,14 @@ export function readAnswer<Reply extends z.ZodType>(
   return parseJson(reply, Buffer.from(answer.data), subject)
 }
 
+/** Handles what nobody waits for: how it failed, only whoever calls this learns. */
+export async function take<Request extends z.ZodType>(
+  { subject, data }: Message,
+  { request, handle }: Pick<ServeOptions<Request>, 'request' | 'handle'>,
+): Promise<void> {
+  await handle(parseJson(request, data, subject, 'bad_request'), subject)
+}
+
 /** Patient questions that are being answered, over each connection. */
 const atWork = new WeakMap<Bus, Set<string>>()
 
@@ -99,7 +109,7 @@ const atWork = new WeakMap<Bus, Set<string>>()
 export async function answer<Request extends z.ZodType>(
   bus: Bus,
   { reply, subject, data }: Message,
-  { request, handle, log }: Omit<ServeOptions<Request>, 'queue' | 'isIgnored'> & { log: Logger },
+  { request, handle, log }: Pick<ServeOptions<Request>, 'request' | 'handle'> & { log: Logger },
 ): Promise<void> {
   if (reply === undefined) return
   const sign = () => bus.publish(reply, nothing)

@@ -10,7 +10,7 @@ import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Msg, MsgHdrs, NatsConnection, Subscription } from '@nats-io/transport-node'
 import type { z } from 'zod'
-import { answer, type CallOptions, call, type ServeOptions } from './bus-calls.ts'
+import { answer, type CallOptions, call, type ServeOptions, take } from './bus-calls.ts'
 import { addressesOf, type BusAddress, dial, mayHear, waitMsBefore } from './bus-connection.ts'
 import { ConfigurationError } from './config.ts'
 import { detailOf, type FaultCode, SallyportError } from './errors.ts'
@@ -201,12 +201,18 @@ export class Bus implements AsyncDisposable {
   /** Answers requests. Anything that does not parse is refused with `bad_request`. */
   serve<Request extends z.ZodType>(
     subject: string,
-    { queue, isIgnored, ...options }: ServeOptions<Request>,
+    { queue, isIgnored, takesEvents = false, ...options }: ServeOptions<Request>,
   ): Subscription {
+    const failed = (error: unknown) =>
+      this.#handlerFailed(subject, { error, subject }, 'a message handler failed')
     return this.subscribe(subject, {
       ...(queue !== undefined && { queue }),
       callback: message => {
         if (isIgnored?.(message)) return
+        if (message.reply === undefined) {
+          if (takesEvents) take(message, options).catch(failed)
+          return
+        }
         answer(this, message, { ...options, log: this.#log }).catch(error =>
           this.#log.error({ error, subject }, 'a request could not be answered'),
         )

@@ -154,6 +154,7 @@ function serveState(bus: Bus, { state, applications }: AccessContext, tracked: T
     bus.serve(subjects.signals, {
       queue,
       request: z.unknown(),
+      takesEvents: true,
       handle: (body, subject) => tracked(takeSignal(store, subject, body)),
     }),
   ]

@@ -131,6 +131,24 @@ describe('a call', () => {
     expect(error.message).not.toContain('secret')
   })
 
+  it('is not handled when it asks for no answer, unless events are taken too', async () => {
+    const handled: string[] = []
+    const serve = (of: string, takesEvents?: boolean) =>
+      server.serve(of, {
+        request: Question,
+        ...(takesEvents !== undefined && { takesEvents }),
+        handle: ({ question }) => void handled.push(`${of}: ${question}`),
+      })
+    const events = `${subject}.events`
+    serve(subject)
+    serve(events, true)
+    await server.connection.flush()
+    client.publishJson(subject, { question: 'why' })
+    client.publish(events, Buffer.from('{'))
+    client.publishJson(events, { question: 'when' })
+    await expect.poll(() => handled).toEqual([`${events}: when`])
+  })
+
   it('is refused as a bad request when it does not parse, before the handler sees it', async () => {
     let served = 0
     server.serve(subject, { request: Question, handle: () => served++ })

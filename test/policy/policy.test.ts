@@ -10,6 +10,7 @@ import { z } from 'zod'
 import type { Bus } from '#infra/bus.ts'
 import { type Environment, readConfig } from '#infra/config.ts'
 import { AuditEvent, eventsOf } from '#infra/contracts/audit.ts'
+import { Signal } from '#infra/contracts/conditional-access/signals.ts'
 import type { MethodClass } from '#infra/contracts/http-methods.ts'
 import {
   EvaluateReply,
@@ -384,6 +385,26 @@ describe('revocation by others', () => {
       preferred_username: 'Ada@Example.com',
     })
     expect((await evaluate(ground.gateway, after)).decision.outcome).toBe('grant')
+  })
+})
+
+describe('a signal', () => {
+  test('is kept as an event, as a request, and after events that nobody could read', async () => {
+    await using ground = await startGround()
+    await using _ = await ground.startPolicy()
+    await using signals = await watchBucket(ground.registry, {
+      bucket: buckets.signals,
+      schema: Signal,
+      log,
+    })
+    const outside = await ground.nats.connect('signals')
+    const who = () => [...signals.entries.values()].map(({ id }) => id).sort()
+    outside.publish(subjects.signal('risk', 'user', 'eve'), Buffer.from('{'))
+    outside.publishJson(subjects.signal('risk', 'user', 'eve'), { level: 'extreme' })
+    outside.publishJson(subjects.signal('risk', 'user', 'ada'), { level: 'high' })
+    const request = { reply: z.object({ revision: z.number() }), ...asking }
+    await outside.call(subjects.signal('risk', 'user', 'bob'), { level: 'high' }, request)
+    await expect.poll(who, soon).toEqual(['ada', 'bob'])
   })
 })
 

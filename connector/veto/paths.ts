@@ -7,35 +7,34 @@
 /** Beyond what any reading makes plain: what follows could lie anywhere. */
 const unclear = /\\|%5c|%00|%(?![0-9a-f]{2})|(?:^|\/|%2f)(?:\.|%2e){1,2}(?=[/;?]|%2f|%3b|$)/i
 
+/** The same where escapes are resolved, some of them for the second time: a sign of percent may well be left over. */
+const unclearWithin = /[\\\0]|(?:^|\/)\.{1,2} *(?=[/;?]|$)/
+
 export type PathMatch = (path: string) => boolean
 
 /** Whether a path lies at or below one of the prefixes, in any reading; an unclear one does. */
 export function anyReading(prefixes: readonly string[]): PathMatch {
   const low = prefixes.map(folded)
   return path => {
-    if (isUnclear(path)) return true
-    return readingsOf(path).some(reading => isBelowAny(folded(reading), low))
+    const readings = readingsOf(path)
+    return readings?.some(reading => isBelowAny(folded(reading), low)) ?? true
   }
 }
 
 /** Whether it does in every reading; an unclear one does not. */
 export function everyReading(prefixes: readonly string[]): PathMatch {
-  return path => {
-    if (isUnclear(path)) return false
-    return readingsOf(path).every(reading => isBelowAny(reading, prefixes))
-  }
+  return path => readingsOf(path)?.every(reading => isBelowAny(reading, prefixes)) ?? false
 }
 
-function isUnclear(path: string): boolean {
-  return !path.startsWith('/') || unclear.test(path)
-}
-
-function readingsOf(path: string): string[] {
+/** Undefined for an unclear path. */
+function readingsOf(path: string): string[] | undefined {
+  if (!path.startsWith('/') || unclear.test(path)) return undefined
   // Most paths have one reading alone.
   if (/^[\w/-]*$/.test(path) && !path.includes('//')) return [path]
   const once = decoded(path)
-  const twice = once.flatMap(decoded)
-  return [path, ...once, ...twice].flatMap(reading => [reading, simple(reading)])
+  const readings = [path, ...once, ...once.flatMap(decoded)]
+  if (readings.some(reading => unclearWithin.test(folded(reading)))) return undefined
+  return readings.flatMap(reading => [reading, simple(reading)])
 }
 
 /** Octets are UTF-8 for most, and Latin-1 for some. */

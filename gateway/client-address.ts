@@ -1,6 +1,7 @@
 /** Who the client is: the address of the connection, or what trusted proxies in front of the gateway say of it. */
 
 import { BlockList, isIP } from 'node:net'
+import { ownCopy } from '#infra/own-copy.ts'
 
 /** True for an address that belongs to a trusted proxy. */
 export type TrustedProxies = (address: string) => boolean
@@ -37,7 +38,7 @@ export function clientAddress(
   for (let i = chain.length - 1; i >= 0; i--) {
     const address = chain[i] as string
     if (isIP(address) === 0) return peer
-    if (!isTrusted(address)) return address
+    if (!isTrusted(address)) return ownCopy(address)
   }
-  return chain[0] ?? peer
+  return ownCopy(chain[0] ?? peer)
 }

@@ -3,6 +3,7 @@
 import { hash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import type { RequestFacts } from '#infra/contracts/principal.ts'
+import { ownCopy } from '#infra/own-copy.ts'
 import type { Incoming } from './incoming.ts'
 
 export interface Client {
@@ -14,9 +15,14 @@ export interface Client {
 /** Clients remembered per gateway process. */
 const maxClients = 20_000
 
+/** So much of a user agent counts, and is remembered, in characters. */
+const longestUserAgent = 512
+
 const clients = new LRUCache<string, Client>({ max: maxClients })
 
-export function clientOf({ clientAddress, userAgent }: Incoming): Client {
+export function clientOf(incoming: Pick<Incoming, 'clientAddress' | 'userAgent'>): Client {
+  const { clientAddress } = incoming
+  const userAgent = incoming.userAgent.slice(0, longestUserAgent)
   const key = `${clientAddress} ${userAgent}`
   let client = clients.get(key)
   if (!client) {
@@ -24,7 +30,7 @@ export function clientOf({ clientAddress, userAgent }: Incoming): Client {
       clientAddress,
       clientAppType: clientAppType(userAgent),
       devicePlatform: devicePlatform(userAgent),
-      userAgent: userAgent.slice(0, 512),
+      userAgent: ownCopy(userAgent),
     }
     const fingerprint = hash('sha256', JSON.stringify(facts), 'base64url').slice(0, 22)
     client = { facts, fingerprint }

@@ -10,6 +10,7 @@ import { type Bucket, type BucketOptions, openBucket } from '#infra/bucket.ts'
 import type { Bus } from '#infra/bus.ts'
 import { SallyportError } from '#infra/errors.ts'
 import { ownCookiePrefix } from '#infra/http.ts'
+import { ownCopy } from '#infra/own-copy.ts'
 import { buckets } from '#infra/subjects.ts'
 import { newTicket, openTicket, recordKeyOf } from './ticket.ts'
 
@@ -111,7 +112,7 @@ export class SessionStore {
   async delete(cookie: string): Promise<void> {
     const recordKey = recordKeyOf(cookie)
     if (recordKey === undefined) return
-    this.#remembered.set(cookie, { session: undefined })
+    this.#remembered.set(ownCopy(cookie), { session: undefined })
     await this.#bucket.write(kv => kv.delete(recordKey)).catch(unavailable('ended'))
   }
 
@@ -121,7 +122,8 @@ export class SessionStore {
     const entry = await this.#bucket.read(recordKey).catch(unavailable('read'))
     const record = entry && (await openTicket(cookie, entry.text, SessionRecord))
     const session = record && { ...record, recordKey }
-    this.#remembered.set(cookie, { session }, { ttl: session ? rememberMs : rememberUnknownMs })
+    const ttl = session ? rememberMs : rememberUnknownMs
+    this.#remembered.set(ownCopy(cookie), { session }, { ttl })
     return session
   }
 

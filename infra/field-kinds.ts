@@ -4,6 +4,7 @@
  */
 
 import { isHopByHop } from './http.ts'
+import { ownCopy } from './own-copy.ts'
 import { isReserved } from './reserved-fields.ts'
 
 export interface FieldKind {
@@ -24,14 +25,9 @@ export function fieldKind(spelling: string): FieldKind {
 }
 
 function found(spelling: string): FieldKind {
-  // What is part of a head would keep the whole of that in memory.
-  const own = copy(spelling)
+  const own = ownCopy(spelling)
   const name = own.toLowerCase()
   const kind = { name, isHopByHop: isHopByHop(name), isReserved: isReserved(name) }
   if (kinds.size < mostKinds && own.length <= longestSpelling) kinds.set(own, kind)
   return kind
-}
-
-function copy(text: string): string {
-  return Buffer.from(text, 'latin1').toString('latin1')
 }

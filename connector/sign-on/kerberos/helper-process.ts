@@ -128,8 +128,11 @@ export class HelperProcess implements AsyncDisposable {
       },
     })
     child.on('message', (message: FromHelper) => this.#take(message, child))
-    child.once('error', error => this.#ended(child, error.message))
-    child.once('exit', (code, signal) => this.#ended(child, `${code ?? signal}`))
+    const { promise: ended, resolve: end } = Promise.withResolvers<string>()
+    // Each message that cannot be sent any more is an error of its own, and before the exit is known.
+    child.on('error', error => end(error.message))
+    child.once('exit', (code, signal) => end(`${code ?? signal}`))
+    ended.then(how => this.#ended(child, how))
     child.send({ type: 'start', options } satisfies ToHelper)
     child.send({ type: 'network', isUp: this.#isNetworkUp } satisfies ToHelper)
     if (this.#clock) {

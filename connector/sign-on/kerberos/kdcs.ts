@@ -5,10 +5,11 @@
  */
 
 import { resolveSrv } from 'node:dns/promises'
-import { rename, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { replaceFile } from '#infra/files.ts'
 import type { Logger } from '#infra/log.ts'
+import { type SeldomLog, seldom } from '#infra/seldom-log.ts'
 import { asRequest, type KdcAnswer, readKdcAnswer } from './as-request.ts'
 
 export interface Kdc {
@@ -41,11 +42,12 @@ const openForMs = 1_000
 export class Kdcs implements Disposable {
   readonly #options: KdcsOptions
   readonly #stopped = new AbortController()
-  #chosen: string | undefined
+  readonly #failed: SeldomLog
   #isSearching = false
 
   constructor(options: KdcsOptions) {
     this.#options = options
+    this.#failed = seldom(options.log, 'error')
   }
 
   /** Writes the first configuration; resolves after one look, whatever came of it. */
@@ -61,7 +63,7 @@ export class Kdcs implements Disposable {
     this.#isSearching = true
     this.#options.onTurn(false)
     this.#search().catch(error => {
-      if (!this.#stopped.signal.aborted) this.#options.log.error({ error }, 'no KDC can be chosen')
+      if (!this.#stopped.signal.aborted) this.#options.log.error({ error }, 'KDCs are given up')
     })
   }
 
@@ -74,16 +76,27 @@ export class Kdcs implements Disposable {
     const { log, onTurn, onOther, realm } = this.#options
     const { signal } = this.#stopped
     log.warn({ realm }, 'no KDC answers; users without tickets wait')
-    let found: Found | undefined
+    let chosen: Kdc | undefined
     do {
       await sleep(openForMs, undefined, { signal, ref: false })
-      found = await this.#look()
-    } while (!found)
-    await this.#choose(found)
+      chosen = await this.#chooseAgain()
+    } while (!chosen)
     onOther()
-    log.info({ realm, kdc: this.#chosen }, 'a KDC answers')
+    log.info({ realm, kdc: addressOf(chosen) }, 'a KDC answers')
     this.#isSearching = false
     onTurn(true)
+  }
+
+  /** A disk may be full, or the file gone, as a KDC may be away: all of them come back. */
+  async #chooseAgain(): Promise<Kdc | undefined> {
+    try {
+      const found = await this.#look()
+      if (found) await this.#choose(found)
+      return found
+    } catch (error) {
+      if (!this.#stopped.signal.aborted) this.#failed('', { error }, 'no KDC can be chosen')
+      return undefined
+    }
   }
 
   async #look(): Promise<Found | undefined> {
@@ -112,13 +125,8 @@ export class Kdcs implements Disposable {
 
   /** Without a live KDC the configuration names none. */
   async #choose(kdc: Kdc | undefined): Promise<void> {
-    const chosen = kdc && addressOf(kdc)
-    if (chosen !== undefined && chosen === this.#chosen) return
-    this.#chosen = chosen
     const { configPath, realm } = this.#options
-    const draft = `${configPath}.new`
-    await writeFile(draft, configuration(realm, chosen), { mode: 0o600 })
-    await rename(draft, configPath)
+    await replaceFile(configPath, configuration(realm, kdc && addressOf(kdc)))
   }
 
   [Symbol.dispose](): void {

@@ -6,7 +6,7 @@
 
 import {
   closeSync,
-  existsSync,
+  fstatSync,
   ftruncateSync,
   openSync,
   readSync,
@@ -16,6 +16,7 @@ import {
 } from 'node:fs'
 import { z } from 'zod'
 import type { Logger } from '../log.ts'
+import { type SeldomLog, seldom } from '../seldom-log.ts'
 import { auditCategories, subjects } from '../subjects.ts'
 
 export interface SpilledEvent {
@@ -27,7 +28,7 @@ export interface SpilledEvent {
 export interface SpillOptions {
   maxBytes: number
   log: Logger
-  /** Called with the number of events that were taken or found and are lost now. */
+  /** Called with the number of events that were taken or found and are lost now, as far as it is known. */
   onLoss: (events: number) => void
 }
 
@@ -48,6 +49,7 @@ const readBytes = 2 * 1024 * 1024
 export class Spill {
   readonly #path: string
   readonly #options: SpillOptions
+  readonly #complain: SeldomLog
   #lines: string[] = []
   #lineBytes = 0
   #fileBytes: number
@@ -58,7 +60,8 @@ export class Spill {
   constructor(path: string, options: SpillOptions) {
     this.#path = path
     this.#options = options
-    this.#fileBytes = existsSync(path) ? statSync(path).size : 0
+    this.#complain = seldom(options.log, 'error')
+    this.#fileBytes = this.#size()
   }
 
   /** It holds events of this process that were not taken yet: whatever comes after them must wait behind them. */
@@ -87,7 +90,7 @@ export class Spill {
     try {
       this.#write(block)
     } catch (error) {
-      this.#options.log.error({ error, path: this.#path }, 'the audit spill cannot be written')
+      this.#failed(error, 'the audit spill cannot be written')
       this.#options.onLoss(count)
     }
   }
@@ -95,20 +98,34 @@ export class Spill {
   /** All of a block or nothing: half a line would spoil the next one. */
   #write(block: Buffer): void {
     const file = openSync(this.#path, 'a', 0o600)
+    const before = fstatSync(file).size
     try {
       for (let at = 0; at < block.length; ) at += writeSync(file, block, at)
       this.#fileBytes += block.length
     } catch (error) {
-      ftruncateSync(file, this.#fileBytes)
+      ftruncateSync(file, before)
       throw error
     } finally {
       closeSync(file)
     }
   }
 
-  /** Reads up to `room` events; each must be settled later. Removes the file when all of it is settled. */
+  /**
+   * Reads up to `room` events; each must be settled later. Removes the file when all of it is settled. What cannot be
+   * read at the moment (too many files are open, say) is left for the next time.
+   */
   take(room: number): SpilledEvent[] {
     this.flush()
+    try {
+      return this.#take(room)
+    } catch (error) {
+      this.#failed(error, 'the audit spill cannot be read')
+      return []
+    }
+  }
+
+  #take(room: number): SpilledEvent[] {
+    if (this.#fileBytes > 0) this.#noticeLoss()
     if (this.#takenBytes >= this.#fileBytes) {
       this.#isAhead = false
       if (this.#fileBytes > 0 && this.#unsettled === 0) this.#remove()
@@ -149,6 +166,23 @@ export class Spill {
     } finally {
       closeSync(file)
     }
+  }
+
+  /** The file is ours alone. Where somebody removed or cut it nevertheless, nobody knows how many events it held. */
+  #noticeLoss(): void {
+    const size = this.#size()
+    if (size >= this.#fileBytes) return
+    this.#fileBytes = size
+    this.#takenBytes = 0
+    this.#options.onLoss(1)
+  }
+
+  #size(): number {
+    return statSync(this.#path, { throwIfNoEntry: false })?.size ?? 0
+  }
+
+  #failed(error: unknown, complaint: string): void {
+    this.#complain(complaint, { error, path: this.#path }, complaint)
   }
 
   #remove(): void {

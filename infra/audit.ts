@@ -101,14 +101,13 @@ class AuditTrail implements Audit {
 
   record(event: NewAuditEvent): void {
     try {
-      const nowMs = Date.now()
       const id = `${this.#run}-${(this.#count++).toString(36)}`
       const members = membersOf(this.#redacted.length > 0 ? this.#redact(event) : event)
       this.#outbox.add({
         id,
         subject: subjects.audit(event.category, event.application ?? undefined, event.outcome),
-        json: `{"id":"${id}","time":"${this.#timeAt(nowMs)}","source":${this.#source},${members}`,
-        recordedAtMs: nowMs,
+        json: `{"id":"${id}","time":"${this.#timeAt(Date.now())}","source":${this.#source},${members}`,
+        recordedAtMs: performance.now(),
       })
     } catch (error) {
       this.#outbox.drop('an audit event could not be written')

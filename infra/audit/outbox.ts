@@ -2,13 +2,15 @@
  * Events between `record` and their acknowledgement by the stream. One that is not acknowledged is published again
  * after 2 s, or at once when the connection has come back. Bounded: so many and so much in memory, the rest goes to the
  * spill file, and what finds no room there is dropped, counted, and makes the trail unhealthy. Order is kept through all
- * of that: what is sent again goes before what is newer, and nothing overtakes what lies in the file.
+ * of that: what is sent again goes before what is newer, and nothing overtakes what lies in the file. All times here
+ * are of the steady clock (performance.now).
  */
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Bus } from '../bus.ts'
 import type { Logger } from '../log.ts'
 import { PassingMap } from '../passing-map.ts'
+import { type SeldomLog, seldom } from '../seldom-log.ts'
 import { subjects } from '../subjects.ts'
 import type { Entry } from './batch.ts'
 import { asEntry, type GatheredEvent, Gathering } from './parcel.ts'
@@ -50,7 +52,6 @@ const shareOfAccess = 7 / 8
 const accessPrefix = subjects.auditsLike('access').slice(0, -'*.*'.length)
 
 const tickMs = 100
-const complaintIntervalMs = 10_000
 
 /** What the protocol line and a header may take of the largest message, generously. */
 const overheadBytes = 1_024
@@ -80,13 +81,13 @@ export class Outbox implements AsyncDisposable {
   #gathering: NodeJS.Timeout | undefined
   /** The publisher took no more at the last attempt. */
   #isBlocked = false
-  /** When each complaint was last written to the log. */
-  readonly #complaints = new Map<string, number>()
+  readonly #seldom: SeldomLog
   #emptied: PromiseWithResolvers<void> | undefined
 
   constructor(bus: Bus, options: OutboxOptions) {
     this.#bus = bus
     this.#options = options
+    this.#seldom = seldom(options.log, 'error')
     this.#spill = this.#openSpill()
     this.#publisher = this.#stack.use(
       new Publisher(bus, {
@@ -177,7 +178,7 @@ export class Outbox implements AsyncDisposable {
     this.#isAgainInOrder = false
   }
 
-  #pump(nowMs = Date.now()): void {
+  #pump(nowMs = performance.now()): void {
     clearTimeout(this.#gathering)
     this.#gathering = undefined
     this.#isBlocked = false
@@ -220,7 +221,7 @@ export class Outbox implements AsyncDisposable {
   }
 
   #tick(): void {
-    const nowMs = Date.now()
+    const nowMs = performance.now()
     this.#publisher.recall(nowMs - resendAfterMs)
     // What has gathered is older than what the file holds of this process.
     this.#pump(nowMs)
@@ -254,11 +255,8 @@ export class Outbox implements AsyncDisposable {
   }
 
   #complain(complaint: string, details: { reason?: string } = {}): void {
-    const nowMs = Date.now()
-    if (nowMs - (this.#complaints.get(complaint) ?? 0) < complaintIntervalMs) return
-    this.#complaints.set(complaint, nowMs)
     const { pending, dropped } = this
-    this.#options.log.error({ pending, dropped, ...details }, complaint)
+    this.#seldom(complaint, { pending, dropped, ...details }, complaint)
   }
 
   async flush(deadlineMs: number): Promise<boolean> {

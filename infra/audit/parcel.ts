@@ -12,6 +12,7 @@ export interface GatheredEvent {
   readonly subject: string
   /** One line. */
   readonly json: string
+  /** By the steady clock. */
   readonly recordedAtMs: number
 }
 

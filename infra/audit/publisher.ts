@@ -174,7 +174,7 @@ export class Publisher implements Disposable {
 
   #refused(entries: Entry[], refusal: Refusal): void {
     if (refusal.of === 'batches') this.#usesBatches = false
-    else if (refusal.of === 'events') this.#pausedUntilMs = Date.now() + pauseMs
+    else if (refusal.of === 'events') this.#pausedUntilMs = performance.now() + pauseMs
     this.#options.onReturned(entries, refusal.reason)
   }
 

@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import { setTimeout as pause, setImmediate as turn } from 'node:timers/promises'
 import { jetstream, jetstreamManager, type StreamConfig } from '@nats-io/jetstream'
 import pino from 'pino'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { Gathering } from '#infra/audit/parcel.ts'
 import { type Audit, type AuditOptions, type NewAuditEvent, openAudit } from '#infra/audit.ts'
 import type { Bus } from '#infra/bus.ts'
@@ -229,6 +229,19 @@ describe('audit trail', () => {
     await makeStream(registry)
     await expect.poll(() => audit.isHealthy, { timeout: 5_000 }).toBe(true)
     expect(requestIds(await storedEvents(nats))).toEqual(new Set(['early']))
+  })
+
+  test('a clock that is set back holds nothing up', async () => {
+    await using nats = await startTestNats()
+    const { registry, audit, lines } = await openTrail(nats)
+    await using _ = audit
+    audit.record(accessOf('refused'))
+    await expect.poll(() => lines.join('')).toContain('audit events have to be sent again')
+    const { now } = Date
+    const clock = vi.spyOn(Date, 'now').mockImplementation(() => now() - 3_600_000)
+    onTestFinished(() => clock.mockRestore())
+    await makeStream(registry)
+    await expect.poll(() => audit.pending, soon).toBe(0)
   })
 
   test('what memory has no room for goes to the spill file and comes back from it', async () => {

@@ -69,7 +69,7 @@ class Parent {
 
   /** Resolves with what it tells when it is ready. */
   async start(slot: number): Promise<Record<string, unknown>> {
-    const bornMs = Date.now()
+    const bornAt = performance.now()
     const number = ++this.#count
     const child = this.#fork(slot, number)
     const details = await readyDetails(child, slot).catch(error => {
@@ -84,7 +84,7 @@ class Parent {
       this.#tellOthers(number, { gone: number })
       if (this.#stopping.signal.aborted) return
       if (code === exitRemoved) return this.#ended.reject(endedForGood(slot))
-      const livedMs = Date.now() - bornMs
+      const livedMs = performance.now() - bornAt
       void this.#startAgain(slot, `ended unexpectedly (${killedBy || code})`, livedMs)
     })
     return details

@@ -28,7 +28,7 @@ export function providerKeys(options: ProviderOptions): () => Promise<JWTVerifyG
   let discovered: Promise<JWTVerifyGetKey> | undefined
   let discoveredAtMs = 0
   return () => {
-    const nowMs = Date.now()
+    const nowMs = performance.now()
     if (!discovered || nowMs - discoveredAtMs > metadataLifetimeMs) {
       const before = discovered
       discoveredAtMs = nowMs

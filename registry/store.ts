@@ -191,8 +191,8 @@ class BucketStore<Value> implements Store<Value> {
   }
 
   async #untilSeen(revision: number): Promise<void> {
-    const deadline = Date.now() + seenWithinMs
-    while (this.revision < revision && Date.now() < deadline) await sleep(1)
+    const deadline = performance.now() + seenWithinMs
+    while (this.revision < revision && performance.now() < deadline) await sleep(1)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

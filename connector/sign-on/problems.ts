@@ -8,6 +8,7 @@ import type { SignOnFailure } from './reasons.ts'
 
 interface Problem {
   readonly text: string
+  /** By the steady clock. */
   readonly atMs: number
 }
 
@@ -28,7 +29,7 @@ export class SignOnProblems {
 
   /** Newest last, each with what has to be done. */
   list(): string[] {
-    const oldest = Date.now() - keptForMs
+    const oldest = performance.now() - keptForMs
     for (const [application, { atMs }] of this.#problems)
       if (atMs < oldest) this.#problems.delete(application)
     return [...this.#problems.values()].map(({ text }) => text)
@@ -40,12 +41,12 @@ export class SignOnProblems {
       this.#problems.delete(application)
       this.#problems.set(application, {
         text: `${application}: ${reason}: ${advice}`,
-        atMs: Date.now(),
+        atMs: performance.now(),
       })
     }
     const key = `${application} ${reason}`
-    const nowMs = Date.now()
-    if (nowMs - (this.#loggedAtMs.get(key) ?? 0) < logEveryMs) return
+    const nowMs = performance.now()
+    if (nowMs - (this.#loggedAtMs.get(key) ?? Number.NEGATIVE_INFINITY) < logEveryMs) return
     this.#loggedAtMs.set(key, nowMs)
     this.#log.warn({ application, user, reason, detail, advice }, 'a user could not be signed on')
   }

@@ -32,6 +32,7 @@ import type { SignOn } from './sign-on/sign-on.ts'
 import { withSignOn } from './sign-on/signed-origins.ts'
 import { Statements } from './statements.ts'
 import { reportStatus, type StatusReports } from './status.ts'
+import { originOf } from './translate.ts'
 import type { SiteVeto } from './veto/site-veto.ts'
 
 /** What is the same in every group. */
@@ -97,7 +98,10 @@ export async function joinGroup(member: Member, options: JoinOptions): Promise<M
       statements,
       clock,
       signal,
-      onApplications: () => log.debug('applications changed'),
+      onApplications: () => {
+        log.debug('applications changed')
+        forgetOrigins(parts)
+      },
       onKeys: keys => parts.leases.setKeys(keys),
     }),
   )
@@ -217,6 +221,12 @@ function startServing(
     bulk,
     veto,
   })
+}
+
+/** Of origins that are down, only those are looked for that an application still leads to. */
+function forgetOrigins({ readiness, applications }: Parts): void {
+  if (readiness.down().size === 0) return
+  readiness.keepOnly(new Set([...applications().values()].map(originOf)))
 }
 
 /** This worker's part of what the connector takes; together they take all of it. */

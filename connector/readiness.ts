@@ -15,6 +15,8 @@ export interface Readiness extends Disposable {
   reasonDown(origin: string): string | undefined
   /** A connection to it failed. */
   failed(origin: string, reason: string): void
+  /** Others are not looked for any more: no application leads there. */
+  keepOnly(origins: ReadonlySet<string>): void
   /** Everything that is down, for the connector's status. */
   down(): ReadonlyMap<string, string>
 }
@@ -28,14 +30,12 @@ export interface ReadinessOptions {
 export function watchReadiness({ log, dialer, onChange }: ReadinessOptions): Readiness {
   const down = new Map<string, string>()
   let timer: NodeJS.Timeout | undefined
+  let isOver = false
   const probeAll = async () => {
     const origins = [...down.keys()]
     const answers = await Promise.all(origins.map(it => dialer.probe(it, probeTimeoutMs)))
-    const back = origins.filter((_, i) => answers[i])
-    for (const origin of back) {
-      down.delete(origin)
-      log.info({ origin }, 'the origin answers again')
-    }
+    const back = origins.filter((origin, i) => answers[i] && down.delete(origin))
+    for (const origin of back) log.info({ origin }, 'the origin answers again')
     if (back.length > 0) onChange()
     schedule()
   }
@@ -45,14 +45,20 @@ export function watchReadiness({ log, dialer, onChange }: ReadinessOptions): Rea
   return {
     reasonDown: origin => down.get(origin),
     failed(origin, reason) {
-      if (down.has(origin)) return
+      if (isOver || down.has(origin)) return
       down.set(origin, reason)
       log.warn({ origin, reason }, 'the origin does not answer')
       if (!timer) schedule()
       onChange()
     },
+    keepOnly(origins) {
+      const others = [...down.keys()].filter(origin => !origins.has(origin))
+      for (const origin of others) down.delete(origin)
+      if (others.length > 0) onChange()
+    },
     down: () => down,
     [Symbol.dispose]() {
+      isOver = true
       clearTimeout(timer)
       down.clear()
     },

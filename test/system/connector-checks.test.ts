@@ -6,11 +6,13 @@
 import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:https'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, createServer as createTcpServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
+import { freePort } from '#infra/embedded/ports.ts'
 import { subjects } from '#infra/subjects.ts'
 import { administer, readConnector } from '../harness/admin.ts'
 import { createCertificate, type TestCertificate } from '../harness/certificate.ts'
@@ -185,6 +187,28 @@ describe('an origin that is not who it should be', () => {
     await administer(system, 'PATCH', publishing, { originCertificatePins: null })
     await expect.poll(async () => (await client.send('/tls/x')).text).toBe('over TLS')
     await expect.poll(async () => (await connector()).notReady).toEqual([])
+  })
+})
+
+describe('an origin that does not answer', () => {
+  test('is not looked for any more once no application leads there', async () => {
+    const port = await freePort()
+    await publish('corrected', `http://127.0.0.1:${port}/`)
+    const code = async () => (await client.send('/corrected/bytes/1')).json().code
+    await expect.poll(code).toBe('origin_unreachable')
+    await administer(system, 'PATCH', '/applications/corrected/onPremisesPublishing', {
+      internalUrl: origin.url,
+    })
+    await expect.poll(async () => (await client.send('/corrected/bytes/1')).status).toBe(200)
+    let looked = 0
+    const later = createTcpServer(socket => {
+      looked++
+      socket.destroy()
+    })
+    await once(later.listen(port, '127.0.0.1'), 'listening')
+    await sleep(1_500)
+    later.close()
+    expect(looked).toBe(0)
   })
 })
 

@@ -12,7 +12,6 @@ import {
   type PolicyEvent,
   type SignInEvent,
 } from '#infra/contracts/audit.ts'
-import { SallyportError } from '#infra/errors.ts'
 import { streams, subjects } from '#infra/subjects.ts'
 import { Refusal } from './refusal.ts'
 
@@ -29,7 +28,7 @@ export type Explain = (supportId: string) => Promise<Explained>
 const timeoutMs = 5_000
 
 /** A search ends after so long, found or not: an old id in a long trail is for the tools of a security team. */
-const searchMs = 20_000
+const usualSearchMs = 20_000
 
 /** The last hour first, then the last day, then everything. */
 const hoursBack = [1, 24, Number.POSITIVE_INFINITY]
@@ -43,10 +42,11 @@ const refusals = [
   ),
 ]
 
-export function explainer(bus: Bus): Explain {
+export function explainer(bus: Bus, { searchMs = usualSearchMs } = {}): Explain {
   return async supportId => {
     const deadline = performance.now() + searchMs
     for (const hours of hoursBack) {
+      if (performance.now() > deadline) break
       const found = await search(bus, { supportId, hours, deadline })
       const [access, policy, signIn] = [
         found.find(event => event.category === 'access'),
@@ -74,8 +74,12 @@ interface Search {
   deadline: number
 }
 
-async function search(bus: Bus, { supportId, hours, deadline }: Search): Promise<AuditEvent[]> {
-  if (!bus.isConnected) throw new SallyportError('bus_unavailable', 'the bus is not connected')
+/** @throws SallyportError `bus_unavailable`, also when the bus is lost meanwhile: a consumer waits for its return. */
+function search(bus: Bus, asked: Search): Promise<AuditEvent[]> {
+  return bus.whileConnected(() => read(bus, asked))
+}
+
+async function read(bus: Bus, { supportId, hours, deadline }: Search): Promise<AuditEvent[]> {
   const js = jetstream(bus.connection, { timeout: timeoutMs })
   const since = Number.isFinite(hours)
     ? {
@@ -89,11 +93,17 @@ async function search(bus: Bus, { supportId, hours, deadline }: Search): Promise
   let { num_pending: left } = await consumer.info(true)
   if (left === 0) return found
   const messages = await consumer.consume({ max_messages: 1_000 })
-  for await (const { data } of messages) {
-    for (const text of eventsOf(data)) {
-      if (text.includes(needle)) found.push(...parsed(text, supportId))
+  // What was counted may never come: it has expired since, or the server stands still.
+  const late = setTimeout(() => messages.stop(), deadline - performance.now())
+  try {
+    for await (const { data } of messages) {
+      for (const text of eventsOf(data)) {
+        if (text.includes(needle)) found.push(...parsed(text, supportId))
+      }
+      if (--left === 0) break
     }
-    if (--left === 0 || performance.now() > deadline) break
+  } finally {
+    clearTimeout(late)
   }
   return found
 }

@@ -50,7 +50,9 @@ export class Principals {
     nowMs = Date.now(),
   ): Promise<NewSession> {
     const sessionId = randomBytes(16).toString('base64url')
-    const session = { ...facts, signedInAtMs: nowMs, expiresAtMs: nowMs + sessionLifetimeMs }
+    // In whole seconds, as leases are: within a part of one there would be none that a connector takes.
+    const expiresAtMs = Math.floor((nowMs + sessionLifetimeMs) / 1_000) * 1_000
+    const session = { ...facts, signedInAtMs: nowMs, expiresAtMs }
     const store = (kv: KV) => kv.create(keyOf(sessionId), JSON.stringify(session))
     await this.#bucket.write(store).catch(cause => {
       throw new SallyportError('sign_in_unavailable', 'a session cannot be stored', { cause })

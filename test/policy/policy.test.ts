@@ -148,6 +148,7 @@ describe('sign-in', () => {
       sessionId: expect.stringMatching(/^[\w-]{22}$/),
       principal: { userPrincipalName: 'ada@example.com', groups: ['Editors'] },
     })
+    expect(reply.outcome === 'signed-in' && reply.expiresAtMs % 1_000).toBe(0)
     await expect.poll(() => ground.events, soon).toHaveLength(1)
     expect(ground.events[0]).toMatchObject({
       category: 'sign-in',

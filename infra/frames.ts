@@ -19,6 +19,9 @@ const raw = 4
 const leaseIsReference = 8
 const neverStarted = 1
 
+/** In a BATCH its length has an octet. */
+const maxExchangeIdChars = 255
+
 const separator = '\0'
 const noBytes = Buffer.alloc(0)
 
@@ -71,6 +74,7 @@ export function decodeRequest(message: Buffer): RequestFrame {
   if (!gatewayId || !exchangeId || !startBefore || lease === undefined || !method || !target) {
     throw new WireError('request with an incomplete head')
   }
+  if (exchangeId.length > maxExchangeIdChars) throw new WireError('request with a long id')
   const startBeforeMs = Number.parseInt(startBefore, 36)
   if (!Number.isSafeInteger(startBeforeMs)) throw new WireError('request without a start time')
   return {
@@ -197,7 +201,8 @@ export function decodeUp(message: Buffer): UpFrame {
       }
     case frameTypes.refused: {
       const [code = '', detail = ''] = split(message.toString('latin1', 2))
-      return { type: 'refused', code, detail, neverStarted: message[1] === neverStarted }
+      const flags = message[1] ?? 0
+      return { type: 'refused', code, detail, neverStarted: (flags & neverStarted) !== 0 }
     }
     default:
       return decodeEither(message)

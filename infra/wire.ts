@@ -44,7 +44,8 @@
  *                frames of several exchanges, in their order: from one connector to one gateway, on a subject with `-` in
  *                place of an exchange; or REQUESTs of one gateway for one application, each taken or refused by itself
  *
- * Flags of a REQUEST: 1 body follows, 2 upgrade, 4 raw (see RequestFrame). Unknown ones are ignored.
+ * Flags of a REQUEST: 1 body follows, 2 upgrade, 4 raw, 8 lease is a reference (see RequestFrame); of a RESPONSE: 1 body
+ * follows, 2 upgrade; of a REFUSED: 1 never started. Unknown ones are ignored. An exchange id has 255 octets at most.
  *
  * Version history: 1 is the first.
  */

@@ -128,6 +128,17 @@ describe('golden frames', () => {
   })
 })
 
+test('flags that are not known yet say nothing', () => {
+  const refused = Buffer.from(frames.refused as Buffer)
+  refused[1] = 0x81
+  expect(decodeUp(refused)).toMatchObject({ neverStarted: true })
+  refused[1] = 0x80
+  expect(decodeUp(refused)).toMatchObject({ neverStarted: false })
+  const asked = Buffer.from(frames.request as Buffer)
+  asked[2] = 0xf1
+  expect(decodeRequest(asked)).toMatchObject({ bodyFollows: true, isUpgrade: false })
+})
+
 describe('what is no frame is refused', () => {
   const ofNewerVersion = Buffer.from(frames.request as Buffer)
   ofNewerVersion[1] = 9
@@ -143,6 +154,10 @@ describe('what is no frame is refused', () => {
     [
       'a header name without a value',
       encodeRequest({ ...request, headers: ['Host', 'wiki.example', 'X-Lonely'] }),
+    ],
+    [
+      'a request whose id would not fit into a batch',
+      encodeRequest({ ...request, exchangeId: 'x'.repeat(256) }),
     ],
     ['a request without a method', encodeRequest({ ...request, method: '' })],
   ])('%s', (_name, message) => {

@@ -3,6 +3,7 @@
  * proof that it does not only seem to be there. Counted when an exchange ends, and of long ones with every report.
  */
 
+import { LRUCache } from 'lru-cache'
 import { type CarriedFor, type ConnectorStatus, maxCarriedFor } from '#infra/contracts/connector.ts'
 
 interface Amount {
@@ -16,7 +17,7 @@ const maxApplications = 1_000
 
 export class Carried {
   readonly #all = emptyAmount()
-  readonly #applications = new Map<string, Amount>()
+  readonly #applications = new LRUCache<string, Amount>({ max: maxApplications })
   #lastExchangeAtMs: number | undefined
 
   /** An exchange has begun. */
@@ -53,8 +54,6 @@ export class Carried {
     const known = this.#applications.get(applicationId)
     if (known) return known
     const amount = emptyAmount()
-    const [oldest = ''] = this.#applications.keys()
-    if (this.#applications.size >= maxApplications) this.#applications.delete(oldest)
     this.#applications.set(applicationId, amount)
     return amount
   }

@@ -36,6 +36,17 @@ test('an exchange that brought no answer is no proof that anything is carried', 
   expect(lastByteDateTime).toBeNull()
 })
 
+test('an application that is served again and again is not forgotten for others', () => {
+  const carried = new Carried()
+  for (let count = 0; count < 2_000; count++) {
+    carried.took('wiki')
+    carried.took(`app-${count}`)
+  }
+  carried.passed('wiki', 1)
+  const [latest] = carried.report().carried
+  expect(latest).toMatchObject({ applicationId: 'wiki', exchanges: 2_000 })
+})
+
 test('however many applications there are, a report names the latest few', () => {
   const carried = new Carried()
   for (let count = 0; count < 2_000; count++) {

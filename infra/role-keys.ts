@@ -4,10 +4,9 @@
  * and enrolment the same secrets are passwords, which every NATS client takes as they stand in the URL.
  */
 
-import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
-import { createFolder } from './files.ts'
+import { createFolder, readIfThere, replaceFile } from './files.ts'
 import { createSeed, deriveSeed, signerOf } from './nkey.ts'
 import { type BusRole, busRoles } from './permissions.ts'
 
@@ -26,8 +25,10 @@ export async function keepRoleKeys(
 ): Promise<RoleKeys> {
   await createFolder(directory)
   const file = join(directory, fileName)
-  const keys = completed({ ...(await readRoleKeys(file)), ...given })
-  await writeFile(file, `${JSON.stringify(keys, null, 2)}\n`, { mode: 0o600 })
+  const kept = await readIfThere(file)
+  const keys = completed({ ...(kept !== undefined && parse(kept, file)), ...given })
+  const text = `${JSON.stringify(keys, null, 2)}\n`
+  if (text !== kept) await replaceFile(file, text)
   return keys
 }
 
@@ -39,14 +40,7 @@ function completed(known: Partial<RoleKeys>): RoleKeys {
 
 const KeptKeys = z.partialRecord(z.enum(busRoles), z.string().min(1))
 
-async function readRoleKeys(file: string): Promise<Partial<RoleKeys>> {
-  let text: string
-  try {
-    text = await readFile(file, 'utf8')
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return {}
-    throw error
-  }
+function parse(text: string, file: string): Partial<RoleKeys> {
   try {
     return KeptKeys.parse(JSON.parse(text))
   } catch (error) {

@@ -17,6 +17,7 @@ import {
   withLength,
 } from './client.ts'
 import type { Http1Request } from './http1-request.ts'
+import { afterLastWords } from './last-words.ts'
 import { endGently } from './unreadable.ts'
 
 /** A body up to this size is one string with its head, and one plain write: that is cheaper than a gathered one. */
@@ -67,12 +68,17 @@ export class Http1Response extends ServerResponse<Http1Request> implements Clien
   }
 
   abort(): void {
+    const { socket } = this
     // One that waits for those before it has no connection yet: it ends when its turn comes, with nothing of it said.
-    if (!this.socket) this.once('socket', endGently)
-    // Where the end of the connection may be that of the body, only a reset is another end (RFC 9112 §8).
-    if (this.req.httpVersionMinor === 0 && this.socket && !isTls(this.socket))
-      this.socket.resetAndDestroy()
-    else this.destroy()
+    if (!socket) {
+      this.once('socket', endGently)
+      return void this.destroy()
+    }
+    afterLastWords(socket, () => {
+      // Where the end of the connection may be that of the body, only a reset is another end (RFC 9112 §8).
+      if (this.req.httpVersionMinor === 0 && !isTls(socket)) socket.resetAndDestroy()
+      else this.destroy()
+    })
   }
 
   closeConnection(): void {

@@ -31,6 +31,7 @@ import {
   type RequestListener,
 } from './client.ts'
 import { Http2Connection } from './http2-connection.ts'
+import { afterLastWords } from './last-words.ts'
 import type { Awaited, Patience, usualPatience } from './patience.ts'
 
 const { NGHTTP2_NO_ERROR, NGHTTP2_CANCEL, NGHTTP2_INTERNAL_ERROR } = constants
@@ -144,7 +145,8 @@ class Http2Response extends Http2ServerResponse<Http2Request> implements ClientR
   }
 
   abort(): void {
-    this.stream.close(NGHTTP2_INTERNAL_ERROR)
+    const { stream } = this
+    afterLastWords(stream, () => stream.close(NGHTTP2_INTERNAL_ERROR))
   }
 
   closeConnection(): void {}

@@ -19,6 +19,7 @@ import {
 } from './client.ts'
 import { nodeRequest } from './http1-request.ts'
 import { Http1Response, joinedBytes } from './http1-response.ts'
+import { afterLastWords } from './last-words.ts'
 import type { PlainConnection } from './plain.ts'
 import type { PlainMessage } from './plain-message.ts'
 
@@ -138,7 +139,8 @@ export class PlainResponse extends EventEmitter implements ClientResponse {
   }
 
   abort(): void {
-    this.#connection.socket.destroy()
+    const { socket } = this.#connection
+    afterLastWords(socket, () => socket.destroy())
   }
 
   closeConnection(): void {

@@ -17,6 +17,7 @@ import type { RequestListener } from '../../gateway/front/client.ts'
 import { createFront, type Front, type FrontOptions } from '../../gateway/front/front.ts'
 import { createCertificate, type TestCertificate } from '../harness/certificate.ts'
 import { answerOf, Http2Client, headOf } from '../harness/http2-client.ts'
+import { startFronts } from './fronts.ts'
 
 const log = createLogger('gateway', 'silent')
 
@@ -480,6 +481,44 @@ test('an answer that breaks off is no clean end in either version', async () => 
   front.destroy()
   await closed
   read[Symbol.dispose]()
+})
+
+describe('what has been said of an answer that breaks off is heard, however soon it does', () => {
+  const said = Buffer.alloc(20_000, 'said')
+  const all: RequestListener = (_req, res) => {
+    res.sendHead(200, 'OK', [])
+    res.write(said)
+    res.write(said)
+    res.abort()
+  }
+
+  test.each(['TCP', 'TLS'] as const)('over HTTP/1.1 by %s', async transport => {
+    await using fronts = await startFronts({ listener: all })
+    const socket = await fronts.open(transport)
+    socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+    const heard = await buffer(socket)
+    const chunk = Buffer.concat([Buffer.from(`${said.length.toString(16)}\r\n`), said])
+    const end = heard.indexOf('\r\n\r\n') + 4
+    expect(heard.toString('latin1', end) === `${chunk}\r\n${chunk}\r\n`).toBe(true)
+  })
+
+  test('over HTTP/2', async () => {
+    await using own = await start(certificate, all)
+    using http2 = client(own.url)
+    const { body, code } = await answerOf(http2.start('/'))
+    expect({ bytes: body.length, code }).toEqual({ bytes: 2 * said.length, code: 2 })
+  })
+
+  test('over HTTP/2, and a client that does not take it is not waited for', async () => {
+    await using own = await start(certificate, all)
+    using http2 = client(own.url)
+    // As much as the client lets come before it reads.
+    const stream = http2.start('/').pause()
+    await once(stream, 'response')
+    const startedAt = performance.now()
+    await expect.poll(() => stream.rstCode, { timeout: 5_000 }).toBe(2)
+    expect(performance.now() - startedAt).toBeLessThan(2_000)
+  })
 })
 
 test('an answer to HTTP/1.0 that breaks off is none either, whose end is that of the connection', async () => {

@@ -9,11 +9,13 @@ import { type ResponseFrame, WireError } from '#infra/wire.ts'
 import { type CrossOrigin, forReader } from './cross-origin.ts'
 
 export function clientHeaders(
-  { status, headers }: Pick<ResponseFrame, 'status' | 'headers'>,
+  { status, headers, bodyFollows }: Pick<ResponseFrame, 'status' | 'headers' | 'bodyFollows'>,
   requestId: string,
   crossOrigin?: CrossOrigin,
 ): string[] {
-  const kept = informationHeaders(headers)
+  // Behind a length there are none, and behind a whole body there were none (RFC 9110 §6.6.2).
+  const mayHaveTrailers = bodyFollows && headerValue(headers, 'content-length') === undefined
+  const kept = endToEnd(headers, mayHaveTrailers)
   // What the client is to ask for goes on like what it asks for (RFC 9110 §15.5.22).
   const protocol = status === 426 ? headerValue(headers, 'upgrade') : undefined
   if (protocol !== undefined) kept.push('Upgrade', protocol)
@@ -23,12 +25,17 @@ export function clientHeaders(
 
 /** Fields of an interim answer. */
 export function informationHeaders(headers: readonly string[]): string[] {
+  return endToEnd(headers, false)
+}
+
+function endToEnd(headers: readonly string[], mayHaveTrailers: boolean): string[] {
   const kept: string[] = []
   for (let i = 0; i < headers.length; i += 2) {
     const spelling = headers[i] as string
     const value = headers[i + 1] as string
     const { name, isHopByHop } = fieldKind(spelling)
     if (isHopByHop || !mayPass(name, value)) continue
+    if (name === 'trailer' && !mayHaveTrailers) continue
     kept.push(spelling, value)
   }
   return kept

@@ -30,6 +30,7 @@ const forbidden = new Set([
   'set-cookie',
   'traceparent',
   'tracestate',
+  'trailer',
   'vary',
   'via',
   'warning',

@@ -111,7 +111,7 @@ const settable = new Set([
 /** What a request consists of, or what others sign on with. */
 const taken = new Set([
   ...['host', 'content-length', 'expect', 'cookie', 'origin', 'referer', 'range', 'via'],
-  ...['authorization', 'content-type', 'content-encoding', 'traceparent', 'tracestate'],
+  ...['authorization', 'content-type', 'content-encoding', 'traceparent', 'tracestate', 'trailer'],
 ])
 
 function isSettable(canonical: string): boolean {

@@ -92,8 +92,14 @@ export class Http1Response extends ServerResponse<Http1Request> implements Clien
     // It is no field without being named as one of the connection's; HTTP/1.0 knows none (RFC 9110 §7.8).
     if (namesProtocol(headers) && this.req.httpVersionMinor > 0)
       headers.push('Connection', this.shouldKeepAlive ? 'Upgrade, keep-alive' : 'Upgrade, close')
-    this.writeHead(status, reason, withLengthLast(headers))
+    const fields = this.req.httpVersionMinor > 0 ? headers : withoutTrailer(headers)
+    this.writeHead(status, reason, withLengthLast(fields))
   }
+}
+
+/** HTTP/1.0 knows no trailers, and Node would not send what announces some. */
+function withoutTrailer(headers: string[]): string[] {
+  return headers.filter((_, i) => headers[i & ~1]?.toLowerCase() !== 'trailer')
 }
 
 /** TLS has an end of its own, which is missing then. */

@@ -17,12 +17,11 @@ const switching = (headers: readonly string[], reason = '') =>
     'support-1',
   )
 
+const whole = (headers: string[]) => ({ status: 200, headers, bodyFollows: false })
+
 test('an answer keeps its own headers in order, and tells the support id', () => {
   expect(
-    clientHeaders(
-      { status: 200, headers: ['X-A', '1', 'Set-Cookie', 'a=1', 'Set-Cookie', 'b=2'] },
-      'support-1',
-    ),
+    clientHeaders(whole(['X-A', '1', 'Set-Cookie', 'a=1', 'Set-Cookie', 'b=2']), 'support-1'),
   ).toEqual([
     ...['X-A', '1', 'Set-Cookie', 'a=1', 'Set-Cookie', 'b=2'],
     ...['Sallyport-Request-Id', 'support-1'],
@@ -37,10 +36,19 @@ test.each([
   ['a connection header', ['Connection', 'close']],
   ['a framing of its own', ['Transfer-Encoding', 'chunked']],
 ])('%s goes no further', (_name, headers) => {
-  expect(clientHeaders({ status: 200, headers }, 'support-1')).toEqual([
-    'Sallyport-Request-Id',
-    'support-1',
-  ])
+  expect(clientHeaders(whole(headers), 'support-1')).toEqual(['Sallyport-Request-Id', 'support-1'])
+})
+
+test('RFC 9110 §6.6.2: what announces trailers goes on where there may be some', () => {
+  const [announced, length] = [
+    ['Trailer', 'X-Sum'],
+    ['Content-Length', '2'],
+  ]
+  const names = (headers: string[], bodyFollows: boolean) =>
+    clientHeaders({ ...whole(headers), bodyFollows }, 'support-1').filter((_, i) => i % 2 === 0)
+  expect(names(announced, true)).toContain('Trailer')
+  expect(names(announced, false)).not.toContain('Trailer')
+  expect(names([...announced, ...length], true)).not.toContain('Trailer')
 })
 
 test('the head of a 101 is complete and has nothing of ours from the other side', () => {

@@ -242,6 +242,19 @@ describe.each(['open', 'talkative'])('an answer of the origin of %s', name => {
       expect(received.body.toLowerCase()).toBe('2\r\nok\r\n0\r\nx-sum: 1\r\n\r\n')
     })
 
+    test('RFC 9110 §6.6.2: what announces trailers, to whom there may be some', async () => {
+      const announced = ok('Transfer-Encoding: chunked', 'Trailer: X-Sum, X-More')
+      const trailers = '2\r\nok\r\n0\r\nX-Sum: 1\r\n\r\n'
+      const received = await receive(announced + trailers)
+      expect(received.all('trailer')).toEqual(['X-Sum, X-More'])
+      const older = await receive(announced + trailers, { version: 0 })
+      expect([older.all('trailer'), older.body]).toEqual([[], 'ok'])
+      const none = await receive(`${announced}2\r\nok\r\n0\r\n\r\n`)
+      expect([none.all('trailer'), none.line]).toEqual([[], 'HTTP/1.1 200 OK'])
+      const head = await receive(announced, { request: 'HEAD /answer' })
+      expect([head.all('trailer'), head.line]).toEqual([[], 'HTTP/1.1 200 OK'])
+    })
+
     test('RFC 9112 §7.1.1: a body in chunks without their extensions', async () => {
       const received = await receive(`${ok('Transfer-Encoding: chunked')}2;a=b\r\nok\r\n0\r\n\r\n`)
       expect(received.body).toBe('ok')

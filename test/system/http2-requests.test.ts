@@ -20,7 +20,7 @@ beforeAll(async () => {
   certificate = await createCertificate()
   http1 = await startOrigin()
   http2 = await startHttp2Origin()
-  http2.at('/echo', (stream, headers) => {
+  http2.at('/echo', (stream, { ':method': method, ...fields }) => {
     const body: Uint8Array[] = []
     let trailers: [string, string][] = []
     stream.on('data', (chunk: Buffer) => body.push(chunk))
@@ -29,7 +29,8 @@ beforeAll(async () => {
     })
     stream.on('end', () => {
       stream.respond({ ':status': 200 })
-      const facts = { method: headers[':method'], trailers, ...digestOf(Buffer.concat(body)) }
+      const headers = Object.entries(fields)
+      const facts = { method, headers, trailers, ...digestOf(Buffer.concat(body)) }
       stream.end(JSON.stringify(facts))
     })
   })
@@ -81,6 +82,8 @@ describe.each(['http1', 'http2'])('to an origin of %s', host => {
       for (const length of [{}, { 'content-length': `${bytes}` }]) {
         const seen = await echo(body, { 'x-sum': '1', 'x-more': 'a, b' }, length)
         expect(seen).toMatchObject(digestOf(body))
+        const announced = seen.headers.filter(([name]) => name.toLowerCase() === 'trailer')
+        expect(announced.map(([, value]) => value)).toEqual(['x-sum, x-more'])
         expect(seen.trailers).toEqual([
           ['x-sum', '1'],
           ['x-more', 'a, b'],

@@ -200,9 +200,10 @@ describe('an answer over HTTP/2', () => {
       res.addTrailers({ 'X-Sum': '1', 'X-More': '2' })
       res.end()
     })
-    const { text, trailers } = await client.send('/trailers')
-    expect([text, trailers]).toEqual([
+    const { text, trailers, header } = await client.send('/trailers')
+    expect([text, header('trailer'), trailers]).toEqual([
       'body',
+      'X-Sum, X-More',
       [
         ['x-sum', '1'],
         ['x-more', '2'],

@@ -6,6 +6,7 @@
 
 import { readFileSync, statSync } from 'node:fs'
 import { isIP } from 'node:net'
+import { ConfigurationError } from '#infra/config.ts'
 import type { Logger } from '#infra/log.ts'
 import type { CountryOf } from './places.ts'
 
@@ -15,14 +16,14 @@ export interface Countries extends Disposable {
   readonly of: CountryOf
 }
 
-/** @throws Error when the file cannot be read at the start. */
+/** @throws ConfigurationError when the file cannot be read at the start. */
 export function openCountries(
   file: string | undefined,
   log: Logger,
   everyMs = lookEveryMs,
 ): Countries {
   if (file === undefined) return { of: () => undefined, [Symbol.dispose]: () => undefined }
-  let database = new CountryDatabase(readFileSync(file))
+  let database = firstOf(file)
   let readAt = changedAt(file)
   const timer = setInterval(() => {
     const changed = changedAt(file)
@@ -37,6 +38,18 @@ export function openCountries(
   return {
     of: address => database.countryOf(address),
     [Symbol.dispose]: () => clearInterval(timer),
+  }
+}
+
+function firstOf(file: string): CountryDatabase {
+  try {
+    return new CountryDatabase(readFileSync(file))
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    throw new ConfigurationError(
+      `SALLYPORT_POLICY_COUNTRY_DATABASE_PATH: ${file} cannot be used (${code ?? message})`,
+      { cause: error },
+    )
   }
 }
 

@@ -5,7 +5,9 @@
  */
 
 import {
+  accessSync,
   closeSync,
+  constants,
   fstatSync,
   ftruncateSync,
   openSync,
@@ -14,7 +16,9 @@ import {
   statSync,
   writeSync,
 } from 'node:fs'
+import { dirname } from 'node:path'
 import { z } from 'zod'
+import { ConfigurationError } from '../config.ts'
 import type { Logger } from '../log.ts'
 import { type SeldomLog, seldom } from '../seldom-log.ts'
 import { auditCategories, subjects } from '../subjects.ts'
@@ -57,11 +61,12 @@ export class Spill {
   #unsettled = 0
   #isAhead = false
 
+  /** @throws ConfigurationError when nothing can be kept there: not only once there is something to keep. */
   constructor(path: string, options: SpillOptions) {
     this.#path = path
     this.#options = options
     this.#complain = seldom(options.log, 'error')
-    this.#fileBytes = this.#size()
+    this.#fileBytes = bytesIn(path)
   }
 
   /** It holds events of this process that were not taken yet: whatever comes after them must wait behind them. */
@@ -189,6 +194,20 @@ export class Spill {
     rmSync(this.#path, { force: true })
     this.#fileBytes = 0
     this.#takenBytes = 0
+  }
+}
+
+function bytesIn(path: string): number {
+  try {
+    accessSync(dirname(path), constants.W_OK)
+    const present = statSync(path, { throwIfNoEntry: false })
+    if (present && !present.isFile()) throw new Error('it is no file')
+    return present?.size ?? 0
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    throw new ConfigurationError(
+      `SALLYPORT_…_AUDIT_SPILL_PATH: ${path} cannot be used (${code ?? message})`,
+    )
   }
 }
 

@@ -265,6 +265,16 @@ describe('audit trail', () => {
     expect(audit.dropped).toBe(0)
   }, 30_000)
 
+  test.each([
+    ['in a folder that is not there', '/nowhere/audit.jsonl', 'ENOENT'],
+    ['that is a folder', tmpdir(), 'it is no file'],
+  ])('a spill file %s is refused at the start', async (_, spillFile, reason) => {
+    await using nats = await startTestNats()
+    await expect(openTrail(nats, { spillFile })).rejects.toThrow(
+      `AUDIT_SPILL_PATH: ${spillFile} cannot be used (${reason})`,
+    )
+  })
+
   test('order is kept by what is sent again, by what lies in the spill file, and by what comes behind it', async () => {
     await using nats = await startTestNats()
     await using spill = await temporaryFile()
@@ -380,11 +390,13 @@ describe('audit trail', () => {
 
   test('a spill file that cannot be written loses events only with a count', async () => {
     await using nats = await startTestNats()
+    const spill = await temporaryFile()
     const { bus, audit, lines } = await openTrail(nats, {
       maxPendingEvents: 1,
-      spillFile: join(tmpdir(), 'no-such-folder', 'spill.ndjson'),
+      spillFile: spill.path,
     })
     await using _ = audit
+    await spill[Symbol.asyncDispose]()
     await cutOff(nats, bus)
     for (let i = 0; i < 5; i++) audit.record(accessOf(`r${i}`))
     await expect.poll(() => audit.dropped, soon).toBe(4)

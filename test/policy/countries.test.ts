@@ -68,6 +68,13 @@ test('without a file no country can be told', () => {
   expect(countries.of('203.0.113.9')).toBeUndefined()
 })
 
+test('a file that is not there is refused with the variable that names it', () => {
+  const open = () => openCountries('/nowhere.mmdb', createLogger('test', 'silent'))
+  expect(open).toThrow(
+    'SALLYPORT_POLICY_COUNTRY_DATABASE_PATH: /nowhere.mmdb cannot be used (ENOENT)',
+  )
+})
+
 test('a file that has changed is read again, and one that is damaged leaves the former in use', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'sallyport-mmdb-'))
   onTestFinished(() => rm(folder, { recursive: true }))

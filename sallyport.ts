@@ -4,13 +4,15 @@
  * Services are loaded only when they are started, so that none brings along another's code.
  */
 
+import { readFileSync } from 'node:fs'
+import { parseEnv } from 'node:util'
 import { Command } from 'commander'
 import { variablesHelp } from './infra/embedded/service-help.ts'
 import type { ServiceRole } from './infra/embedded/service-process.ts'
 import { logLevels } from './infra/log.ts'
 import { nearest } from './infra/nearest.ts'
 import { version } from './infra/version.ts'
-import { addRefusedSecret, endWrongCalls } from './registry/cli/command.ts'
+import { addRefusedSecret, baseCommand, endWrongCalls } from './registry/cli/command.ts'
 import { addClientCommands } from './registry/cli/commands.ts'
 
 const program = endWrongCalls(new Command('sallyport'), '')
@@ -89,7 +91,8 @@ const services = {
     load: () => import('./connector/main.ts'),
   },
   policy: {
-    description: 'start one policy service: who may use what',
+    description:
+      'start one policy service: who may use what; or, with a command, look at policies and import them',
     load: () => import('./policy/main.ts'),
   },
   registry: {
@@ -150,30 +153,34 @@ async function enrolBefore({ enrollWithTokenFrom, token }: ServiceOptions): Prom
 
 function readEnvironment(file: string, command: Command): void {
   try {
-    process.loadEnvFile(file)
+    // Not `loadEnvFile`: it calls every file that it cannot open one that is not there.
+    const variables = parseEnv(readFileSync(file, 'utf8'))
+    for (const [name, value] of Object.entries(variables)) process.env[name] ??= value
   } catch (error) {
     command.error(`error: --environment: ${file} cannot be read (${(error as Error).message})`)
   }
 }
 
-endWrongCalls(program.command('veto'), 'veto')
-  .description("the site owner's veto file of a connector (SALLYPORT_CONNECTOR_VETO_PATH)")
-  .command('check <file>')
-  .description('say whether a connector could use it')
-  .action(async (file: string) => {
+const veto = endWrongCalls(program.command('veto'), 'veto').description(
+  "the site owner's veto file of a connector (SALLYPORT_CONNECTOR_VETO_PATH)",
+)
+baseCommand(veto, 'check <file>', 'say whether a connector could use it').action(
+  async (file: string) => {
     const { checkVetoFile } = await import('./connector/veto/check.ts')
     process.exitCode = await checkVetoFile(file)
-  })
+  },
+)
 
 addClientCommands(program, process.env)
 
-program.commands
-  .find(command => command.name() === 'policy')
-  ?.command('test <file...>')
-  .description('decide the sign-ins of fixtures, without a running system, and compare')
-  .action(async (files: string[]) => {
-    const { testCommand } = await import('./policy/cli/test-command.ts')
-    testCommand(files)
-  })
+const policy = program.commands.find(command => command.name() === 'policy') ?? program
+baseCommand(
+  policy,
+  'test <file...>',
+  'decide the sign-ins of fixtures, without a running system, and compare',
+).action(async (files: string[]) => {
+  const { testCommand } = await import('./policy/cli/test-command.ts')
+  testCommand(files)
+})
 
 await program.parseAsync()

@@ -58,10 +58,13 @@ test('one more of each joins, serves, and ends with exit code 0 at SIGTERM', asy
 })
 
 // Not `--env-file`: Node itself reads that one, wherever it stands on the command line.
-test('a file that is not there is refused with its name', async () => {
-  const command = runCommand(['connector', '--environment', '/nowhere/connector'])
+test.each([
+  ['is not there', '/nowhere/connector', 'ENOENT'],
+  ['is a folder', '/', 'EISDIR'],
+])('a file that %s is refused with its name', async (_, file, code) => {
+  const command = runCommand(['connector', '--environment', file])
   expect(await command.exited).toBe(2)
-  expect(command.errors).toMatch(/--environment: \/nowhere\/connector cannot be read/)
+  expect(command.errors).toContain(`--environment: ${file} cannot be read (${code}:`)
 })
 
 test('in a shell that follows the audit trail each says which variable is in the way, and a token stays unused', async () => {

@@ -6,6 +6,7 @@ import { lastLeaseLines } from './last-lease-option.ts'
 import { originTlsLines } from './origin-tls-options.ts'
 import { signOnLines } from './sign-on-options.ts'
 import { printable, table } from './text.ts'
+import { timeoutLines } from './timeout-options.ts'
 
 /** Below the admin API's own path. */
 export function applicationPath(id: string): string {
@@ -54,7 +55,9 @@ export function description(
     ...(onPremisesPublishing
       ? published
       : [`${title} is not published: sallyport publish ${id}=URL`]),
+    ...(onPremisesPublishing ? httpLines(onPremisesPublishing) : []),
     ...(onPremisesPublishing ? originTlsLines(onPremisesPublishing) : []),
+    ...(onPremisesPublishing ? timeoutLines(onPremisesPublishing) : []),
     ...signOnLines(onPremisesPublishing?.singleSignOnSettings),
     ...(onPremisesPublishing ? lastLeaseLines(onPremisesPublishing) : []),
     ...(onPremisesPublishing ? allowOriginLines(onPremisesPublishing) : []),
@@ -63,4 +66,16 @@ export function description(
     `  for              ${isForAssigned ? users.join(', ') || nobody : audience}${isOpen ? `, without signing in${later}` : ''}`,
   ]
   return lines.map(line => `${printable(line)}\n`).join('')
+}
+
+/** Nothing where it is as everywhere. */
+function httpLines({
+  originHttpVersion,
+  allowedHttpMethods: methods,
+}: NonNullable<ApplicationView['onPremisesPublishing']>): string[] {
+  const named = methods?.includes('*') ? 'any' : methods?.join(', ')
+  return [
+    ...(originHttpVersion === 'http2' ? ['  speaks           HTTP/2'] : []),
+    ...(named === undefined ? [] : [`  methods          ${named}`]),
+  ]
 }

@@ -23,12 +23,12 @@ interface PublishOptions
     LastLeaseOption,
     AllowOriginOption {
   passthrough?: boolean
-  http2?: true
+  http2?: boolean
   group?: string
   standbyGroup?: string | false
   assignUser: string[]
   assignGroup: string[]
-  allUsers?: true
+  allUsers?: boolean
   externalUrl?: string
   json?: true
 }
@@ -44,12 +44,14 @@ export function addPublishCommand(add: ClientCommand): void {
             .option('--passthrough', 'let everybody in without signing in')
             .option('--no-passthrough', 'have them sign in again')
             .option('--http2', 'speak HTTP/2 with the application, as gRPC needs')
+            .option('--no-http2', 'speak HTTP/1.1 with it again')
             .option('--group <id>', 'connector group that reaches the application')
             .option('--standby-group <id>', 'connector group that serves it while the first cannot')
             .option('--no-standby-group', 'none any more')
             .option('--assign-user <upn>', 'let this user in (repeatable)', collect, [])
             .option('--assign-group <name>', 'let this group in (repeatable)', collect, [])
             .option('--all-users', 'let every signed-in user in')
+            .option('--no-all-users', 'only those who are assigned again')
             .option('--external-url <url>', 'address for users; made from the name unless given'),
         ),
       run: async ({ client, args: [argument], options }) => {
@@ -88,7 +90,7 @@ function publishBody(options: PublishOptions, internalUrl: string) {
   return {
     ...(group !== undefined && { connectorGroupId: group }),
     ...(standbyGroup !== undefined && { standbyConnectorGroupId: standbyGroup || null }),
-    ...(allUsers && { appRoleAssignmentRequired: false }),
+    ...(allUsers !== undefined && { appRoleAssignmentRequired: !allUsers }),
     onPremisesPublishing: {
       internalUrl,
       ...(externalUrl !== undefined && { externalUrl }),
@@ -96,7 +98,7 @@ function publishBody(options: PublishOptions, internalUrl: string) {
       ...((passthrough === false || (allUsers && !passthrough)) && {
         externalAuthenticationType: 'aadPreAuthentication',
       }),
-      ...(http2 && { originHttpVersion: 'http2' }),
+      ...(http2 !== undefined && { originHttpVersion: http2 ? 'http2' : 'http1' }),
       ...originTlsOf(options, internalUrl),
       ...timeoutsOf(options),
       ...lastLeaseOf(options),

@@ -1,6 +1,7 @@
 /** The options of `publish` that say how long an application may be silent. What is out of bounds, the system refuses. */
 
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import type { OnPremisesPublishing } from '#infra/contracts/application.ts'
 
 /** `default` takes back what was set. */
 export type Whole = number | 'default'
@@ -42,6 +43,29 @@ export function timeoutsOf(options: TimeoutOptions) {
     streamIdleTimeoutInSeconds: orNull(options.streamIdleTimeout),
   }
 }
+
+/** For `show`: those that were set. */
+export function timeoutLines(publishing: Timeouts): string[] {
+  const set = [
+    ...(publishing.applicationServerTimeout === 'long' ? ['long'] : []),
+    ...[
+      ['connect', publishing.connectTimeoutInSeconds] as const,
+      ['first byte', publishing.firstByteTimeoutInSeconds] as const,
+      ['idle', publishing.idleTimeoutInSeconds] as const,
+      ['quiet streams', publishing.streamIdleTimeoutInSeconds] as const,
+    ].flatMap(([name, value]) => (value === null ? [] : [`${name} ${value} s`])),
+  ]
+  return set.length > 0 ? [`  time-outs        ${set.join(', ')}`] : []
+}
+
+type Timeouts = Pick<
+  OnPremisesPublishing,
+  | 'applicationServerTimeout'
+  | 'connectTimeoutInSeconds'
+  | 'firstByteTimeoutInSeconds'
+  | 'idleTimeoutInSeconds'
+  | 'streamIdleTimeoutInSeconds'
+>
 
 export function whole(unit: 'seconds' | 'minutes') {
   return (value: string): Whole => {

@@ -113,6 +113,15 @@ describe('publishing', () => {
     expect(closed.stdout).toMatch(/for +((anna|bob)@example\.com, )*group Sales/)
     const signedIn = await run('publish', 'shop=http://moved.internal/', '--all-users')
     expect(signedIn.stdout).toContain('all signed-in users')
+    expect(signedIn.stdout).toContain('speaks           HTTP/2')
+    const back = ['--no-all-users', '--no-http2', '--timeout', 'long', '--idle-timeout', '600']
+    const taken = await run('publish', 'shop=http://moved.internal/', ...back)
+    expect(taken.stdout).toMatch(/for +((anna|bob)@example\.com, )*group Sales/)
+    expect(taken.stdout).not.toContain('HTTP/2')
+    expect(taken.stdout).toContain('time-outs        long, idle 600 s')
+    const path = '/applications/shop/onPremisesPublishing'
+    await registry.send('PATCH', path, { allowedHttpMethods: ['GET', 'HEAD'] })
+    expect((await run('show', 'shop')).stdout).toContain('methods          GET, HEAD')
   })
 
   test('an application that is not published yet is listed as such, and publish publishes it', async () => {

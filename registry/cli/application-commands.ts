@@ -6,14 +6,14 @@ import { applicationPath, applicationTable, description } from './application-te
 import { addAssignmentCommands, assignments } from './assignment-commands.ts'
 import type { ClientCommand } from './command.ts'
 import { addPublishCommand } from './publish-command.ts'
-import { print, printable, printJson } from './text.ts'
+import { print, printable, printJson, tell } from './text.ts'
 
 export function addApplicationCommands(add: ClientCommand): void {
   addPublishCommand(add)
   add<[string]>('unpublish <name>', 'end the publishing of an application', {
-    run: async ({ client, args: [name] }) => {
+    run: async ({ client, args: [name], options }) => {
       await client.call({ method: 'DELETE', path: applicationPath(name), answer: z.undefined() })
-      print(`${printable(name)} is no longer published\n`)
+      tell(options, { id: name }, `${printable(name)} is no longer published`)
     },
   })
   add('applications', 'list the published applications', {

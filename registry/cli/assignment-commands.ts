@@ -8,7 +8,7 @@ import type { PrincipalReference } from '../assignments.ts'
 import { type AdminClient, RefusedBySystem } from './client.ts'
 import type { ClientCommand } from './command.ts'
 import { CommandFailure, UsageError } from './failure.ts'
-import { print, printable } from './text.ts'
+import { printable, tell } from './text.ts'
 
 interface PrincipalOptions {
   user?: string
@@ -27,8 +27,8 @@ function addAssign(add: ClientCommand): void {
     run: async ({ client, args: [name], options }) => {
       const principal = onePrincipal(options)
       const isNew = await assign(client, name, principal)
-      const who = printable(principal.principalId)
-      print(`${who} ${isNew ? 'may now' : 'may already'} use ${printable(name)}\n`)
+      const may = isNew ? 'may now' : 'may already'
+      tell(options, done(name, principal), `${whoIs(principal)} ${may} use ${printable(name)}`)
     },
   })
 }
@@ -37,18 +37,29 @@ function addUnassign(add: ClientCommand): void {
   add<[string], PrincipalOptions>('unassign <app>', 'take that away again', {
     setUp: withPrincipal,
     run: async ({ client, args: [name], options }) => {
-      const { principalType, principalId } = onePrincipal(options)
+      const principal = onePrincipal(options)
+      const { principalType, principalId } = principal
       const found = (await assignments(client, name)).find(
         assignment =>
           assignment.principalType === principalType &&
           assignment.principalId.toLowerCase() === principalId.toLowerCase(),
       )
-      if (!found) throw new CommandFailure(`${principalId} is not assigned to ${name}`)
+      if (!found) throw new CommandFailure(`${whoIs(principal)} is not assigned to ${name}`)
       const path = `${assignedToPath(name)}/${encodeURIComponent(found.id)}`
       await client.call({ method: 'DELETE', path, answer: z.undefined() })
-      print(`${printable(principalId)} may no longer use ${printable(name)}\n`)
+      const sentence = `${whoIs(principal)} may no longer use ${printable(name)}`
+      tell(options, done(name, principal), sentence)
     },
   })
+}
+
+function whoIs({ principalType, principalId }: PrincipalReference): string {
+  return `${principalType === 'Group' ? 'group ' : ''}${printable(principalId)}`
+}
+
+/** As the admin API calls it. */
+function done(resourceId: string, { principalType, principalId }: PrincipalReference) {
+  return { resourceId, principalType, principalId }
 }
 
 function withPrincipal(command: Command): Command {

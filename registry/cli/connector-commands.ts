@@ -5,7 +5,7 @@ import { ConnectorView as ConnectorAnswer, type ConnectorView } from '../admin-a
 import type { AdminClient } from './client.ts'
 import type { ClientCommand } from './command.ts'
 import { ago, bytes } from './quantities.ts'
-import { print, printable, printJson, table } from './text.ts'
+import { print, printable, printJson, table, tell } from './text.ts'
 
 const path = '/onPremisesPublishingProfiles/applicationProxy/connectors'
 
@@ -40,9 +40,10 @@ export function addConnectorCommands(add: ClientCommand): void {
   )
   addSwitch(add, 'enable-connector <id>', 'let a disabled connector connect again', true)
   add<[string]>('remove-connector <id>', 'remove a connector; its certificate counts no more', {
-    run: async ({ client, args: [id] }) => {
+    run: async ({ client, args: [id], options }) => {
       await client.call({ method: 'DELETE', path: pathOf(id), answer: z.undefined() })
-      print(`connector ${printable(id)} is removed; to use its host again, enrol it again\n`)
+      const sentence = `connector ${printable(id)} is removed; to use its host again, enrol it again`
+      tell(options, { id }, sentence)
     },
   })
 }

@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { reasonSentence } from '#infra/contracts/reasons.ts'
 import { ExplanationView } from '../admin-api/explain-routes.ts'
 import type { ClientCommand } from './command.ts'
-import { print, printable, printJson, table } from './text.ts'
+import { print, printable, printJson, table, tell } from './text.ts'
 
 export function addExplainCommands(add: ClientCommand): void {
   add<[string]>(
@@ -20,10 +20,11 @@ export function addExplainCommands(add: ClientCommand): void {
     },
   )
   add<[string]>('revoke <user>', 'end every session of a user, open connections included', {
-    run: async ({ client, args: [user] }) => {
+    run: async ({ client, args: [user], options }) => {
       const path = `/users/${encodeURIComponent(user)}/revokeSignInSessions`
       await client.call({ method: 'POST', path, answer: z.unknown() })
-      print(`every session of ${printable(user)} has ended, if there was one\n`)
+      const sentence = `every session of ${printable(user)} has ended, if there was one`
+      tell(options, { userPrincipalName: user }, sentence)
     },
   })
 }

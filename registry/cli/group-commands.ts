@@ -3,7 +3,7 @@
 import { z } from 'zod'
 import { ConnectorGroupView as GroupAnswer } from '../admin-api/views.ts'
 import type { ClientCommand } from './command.ts'
-import { print, printable, printJson, table } from './text.ts'
+import { print, printable, printJson, table, tell } from './text.ts'
 
 const path = '/onPremisesPublishingProfiles/applicationProxy/connectorGroups'
 
@@ -30,10 +30,10 @@ export function addGroupCommands(add: ClientCommand): void {
     },
   })
   add<[string]>('delete-group <id>', 'delete a connector group that nothing uses', {
-    run: async ({ client, args: [id] }) => {
+    run: async ({ client, args: [id], options }) => {
       const url = `${path}/${encodeURIComponent(id)}`
       await client.call({ method: 'DELETE', path: url, answer: z.undefined() })
-      print(`connector group ${printable(id)} is gone\n`)
+      tell(options, { id }, `connector group ${printable(id)} is gone`)
     },
   })
 }

@@ -11,7 +11,7 @@ import { PolicyView as PolicyAnswer, WhatIfAnswer } from '../admin-api/policy-vi
 import { type ClientCommand, clientCommands } from './command.ts'
 import { UsageError } from './failure.ts'
 import { addImport, conditionalAccess as root } from './policy-import.ts'
-import { print, printable, printJson, table } from './text.ts'
+import { print, printable, printJson, table, tell } from './text.ts'
 
 export function addPolicyCommands(program: Command, environment: Environment): void {
   const add = clientCommands(policyCommand(program), environment)
@@ -56,18 +56,18 @@ function addChanges(add: ClientCommand): void {
     'set-state <id> <state>',
     'switch a policy: enabled, disabled, report-only',
     {
-      run: async ({ client, args: [id, name] }) => {
+      run: async ({ client, args: [id, name], options }) => {
         const state = states.get(name)
         if (!state) throw new UsageError(`<state> is one of ${[...states.keys()].join(', ')}`)
         await client.call({ method: 'PATCH', path: at(id), body: { state }, answer: z.unknown() })
-        print(`policy ${printable(id)} is ${name}\n`)
+        tell(options, { id, state }, `policy ${printable(id)} is ${name}`)
       },
     },
   )
   add<[string]>('delete <id>', 'delete a policy', {
-    run: async ({ client, args: [id] }) => {
+    run: async ({ client, args: [id], options }) => {
       await client.call({ method: 'DELETE', path: at(id), answer: z.unknown() })
-      print(`policy ${printable(id)} is deleted\n`)
+      tell(options, { id }, `policy ${printable(id)} is deleted`)
     },
   })
 }

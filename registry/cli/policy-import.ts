@@ -18,7 +18,7 @@ import { problemsOf } from '../refusal.ts'
 import type { AdminClient } from './client.ts'
 import type { ClientCommand } from './command.ts'
 import { CommandFailure, UsageError } from './failure.ts'
-import { print, printable } from './text.ts'
+import { print, printable, printJson, tell } from './text.ts'
 
 /** Below the admin API's own path. */
 export const conditionalAccess = '/identity/conditionalAccess'
@@ -37,11 +37,17 @@ export function addImport(add: ClientCommand): void {
         const resources = readAll(file)
         refuseProblems(await unknownLocations(client, resources))
         await warnOfUnknownApplications(client, resources)
-        if (options.dryRun) return print(`${resources.length} can be imported\n`)
-        for (const resource of resources) {
-          const done = await put(client, resource)
-          print(`${done} ${resource.kind} ${printable(resource.name)}\n`)
+        if (options.dryRun) {
+          const names = resources.map(({ kind, name }) => ({ kind, name }))
+          return tell(options, names, `${resources.length} can be imported`)
         }
+        const all: object[] = []
+        for (const { kind, name, ...resource } of resources) {
+          const done = await put(client, resource)
+          all.push({ kind, name, done })
+          if (!options.json) print(`${done} ${kind} ${printable(name)}\n`)
+        }
+        if (options.json) printJson(all)
       },
     },
   )
@@ -143,7 +149,10 @@ function refuseProblems(problems: readonly string[]): void {
   throw new CommandFailure(`nothing is imported, some of it is refused:\n${problems.join('\n')}`)
 }
 
-async function put(client: AdminClient, { path, body, id }: Resource): Promise<string> {
+async function put(
+  client: AdminClient,
+  { path, body, id }: Pick<Resource, 'path' | 'body' | 'id'>,
+): Promise<string> {
   const answer = z.unknown()
   const at = id === undefined ? undefined : `${path}/${encodeURIComponent(id)}`
   const isThere = at !== undefined && (await client.find({ path: at, answer })) !== undefined

@@ -32,6 +32,12 @@ export function print(text: string): void {
   process.stdout.write(text)
 }
 
+/** The answer of a command that has done something: for programs what it was done to, for people a sentence. */
+export function tell({ json }: { json?: true }, done: object, sentence: string): void {
+  if (json) printJson(done)
+  else print(`${sentence}\n`)
+}
+
 export function printJson(value: unknown): void {
   print(`${JSON.stringify(value, null, 2)}\n`)
 }

@@ -62,7 +62,24 @@ describe('publishing', () => {
     expect(await run('unassign', 'our-docs', '--group', 'Staff')).toMatchObject({ status: 0 })
     const shown = JSON.parse((await run('show', 'our-docs', '--json')).stdout)
     expect(shown.appRoleAssignedTo).toMatchObject([{ principalId: 'anna@example.com' }])
-    expect(await run('unassign', 'our-docs', '--group', 'Staff')).toMatchObject({ status: 1 })
+    expect(await run('unassign', 'our-docs', '--group', 'Staff')).toMatchObject({
+      status: 1,
+      stderr: 'sallyport: group Staff is not assigned to our-docs\n',
+    })
+  })
+
+  test('what was done to what is told to programs too', async () => {
+    await run('publish', 'passing=http://passing.internal/')
+    const told = async (...words: string[]) => JSON.parse((await run(...words, '--json')).stdout)
+    const staff = { resourceId: 'passing', principalType: 'Group', principalId: 'Staff' }
+    expect(await told('assign', 'passing', '--group', 'Staff')).toEqual(staff)
+    expect(await told('assign', 'passing', '--group', 'Staff')).toEqual(staff)
+    expect(await told('unassign', 'passing', '--group', 'Staff')).toEqual(staff)
+    expect(await told('unpublish', 'passing')).toEqual({ id: 'passing' })
+    await run('create-group', 'brief')
+    expect(await told('delete-group', 'brief')).toEqual({ id: 'brief' })
+    const revoked = await told('revoke', 'anna@example.com')
+    expect(revoked).toEqual({ userPrincipalName: 'anna@example.com' })
   })
 
   test('a name that only makes the same id is no other application of that id', async () => {

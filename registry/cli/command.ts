@@ -63,6 +63,7 @@ export function clientCommands(program: Command, environment: Environment): Clie
 const optionOf: Readonly<Record<string, string>> = {
   connectorGroupId: '--group',
   standbyConnectorGroupId: '--standby-group',
+  'onPremisesPublishing.internalUrl': '<name=url>',
   'onPremisesPublishing.externalUrl': '--external-url',
   'onPremisesPublishing.connectTimeoutInSeconds': '--connect-timeout',
   'onPremisesPublishing.firstByteTimeoutInSeconds': '--first-byte-timeout',
@@ -73,6 +74,7 @@ const optionOf: Readonly<Record<string, string>> = {
   'onPremisesPublishing.originServerName': '--origin-server-name',
   'onPremisesPublishing.originCertificatePins': '--origin-pin',
   'onPremisesPublishing.corsConfigurations': '--allow-origin',
+  'onPremisesPublishing.singleSignOnSettings.singleSignOnMode': '--sign-on',
   'signInIdentity.userId': '--user',
   'signInConditions.ipAddress': '--ip',
   'signInConditions.country': '--country',
@@ -90,16 +92,28 @@ async function inOptions(command: Command, run: () => Promise<void>): Promise<vo
     await run()
   } catch (error) {
     if (!(error instanceof RefusedBySystem) || error.problems.length === 0) throw error
+    const names = [...command.options.map(({ long }) => long), ...argumentsOf(command)]
     const lines = error.problems.map(({ property, message }) => {
       // Of a list: 'onPremisesPublishing.originCertificatePins.0'.
-      const option = optionOf[property] ?? optionOf[property.replace(/\.\d+(\..*)?$/, '')]
-      const isOwn = command.options.some(({ long }) => long === option)
-      if (!isOwn) return `${property}: ${message}`
-      return `${option}: ${message.replace('or null for the default', 'or default')}`
+      const option = optionOf[property.replace(/\.\d+(\..*)?$/, '')]
+      if (option === undefined || !names.includes(option)) return `${property}: ${message}`
+      return `${option}: ${inWordsOfOptions(message)}`
     })
     const text = lines.length > 1 ? ['refused:', ...lines].join('\n  ') : lines.join()
     throw new CommandFailure(text)
   }
+}
+
+function argumentsOf({ registeredArguments }: Command): string[] {
+  return registeredArguments.map(argument => `<${argument.name()}>`)
+}
+
+/** What is said of properties, for whoever gave options. */
+function inWordsOfOptions(message: string): string {
+  return message
+    .replace('or null for the default', 'or default')
+    .replace('connectorGroupId, or null', '--group')
+    .replace('externalAuthenticationType is passthru', 'it is published with --passthrough')
 }
 
 /** As of a variable of a script that is not set: an address without the name would be that of something else. */

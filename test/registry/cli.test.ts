@@ -165,8 +165,16 @@ describe('publishing', () => {
         '  --idle-timeout: must be a whole number of seconds from 1 to 86400, or default\n',
     )
     const noUrl = await run('publish', 'x=http://x.internal:99999/')
-    expect(noUrl.stderr).toBe(
-      'sallyport: onPremisesPublishing.internalUrl: must be an http:// or https:// URL\n',
+    expect(noUrl.stderr).toBe('sallyport: <name=url>: must be an http:// or https:// URL\n')
+    const same = ['--group', 'paris', '--standby-group', 'paris']
+    expect((await run('publish', 'x=http://x.internal/', ...same)).stderr).toBe(
+      'sallyport: --standby-group: must be another group than --group\n',
+    )
+    const pinned = await run('publish', 'x=https://x.internal/', '--origin-pin', 'x')
+    expect(pinned.stderr).toMatch(/^sallyport: --origin-pin: must be the SHA-256/)
+    const open = ['--passthrough', '--assertion']
+    expect((await run('publish', 'x=http://x.internal/', ...open)).stderr).toBe(
+      'sallyport: --sign-on: needs users who are signed in; it is published with --passthrough\n',
     )
     const unknown = await run('show', 'nothing')
     expect(unknown).toMatchObject({ status: 1 })

@@ -86,8 +86,10 @@ async function checkPort(port: number): Promise<void> {
   const problem = port === 0 ? undefined : await portProblem(port)
   if (problem === undefined) return
   const reason =
-    problem === 'EADDRINUSE' ? 'is in use by another program' : `cannot be opened (${problem})`
-  throw new ConfigurationError(`--port: ${port} ${reason}; choose another one with --port N`)
+    problem === 'EADDRINUSE'
+      ? 'is in use by another program, or by a system that runs already; stop it, or'
+      : `cannot be opened (${problem});`
+  throw new ConfigurationError(`--port: ${port} ${reason} choose another one with --port N`)
 }
 
 function onSignals(stopping: AbortController, killNow: () => void): void {

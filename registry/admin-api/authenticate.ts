@@ -26,7 +26,9 @@ export function authenticator(token: string): Authenticate {
     }
     void reply.header('www-authenticate', 'Bearer realm="sallyport"')
     const how = given === undefined ? 'send "Authorization: Bearer <token>"' : 'the token is wrong'
-    return new Refusal('unauthenticated', `${how}; it is SALLYPORT_REGISTRY_ADMIN_TOKEN`)
+    const where =
+      'SALLYPORT_REGISTRY_ADMIN_TOKEN of the registry, or admin-token in the folder of up'
+    return new Refusal('unauthenticated', `${how}; it is ${where}`)
   }
 }
 

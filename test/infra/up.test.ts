@@ -351,7 +351,9 @@ describe('sallyport', () => {
       sallyport('up', '--port', String(port), '--data', await temporaryFolder()),
     )
     expect(code).toBe(78)
-    expect(said).toContain(`--port: ${port} is in use by another program; choose another one`)
+    expect(said).toContain(
+      `--port: ${port} is in use by another program, or by a system that runs already;`,
+    )
   })
 
   it('refuses bad options before it starts anything', async () => {

@@ -23,6 +23,12 @@ const Path = z
 
 const Name = z.string().min(1).max(256)
 
+/** Not a union: that would not say which part of the hours is wrong. */
+const OneOrMore = z.preprocess(
+  hours => (Array.isArray(hours) ? hours : [hours]),
+  z.array(Hours).min(1).max(50),
+)
+
 const Rule = z.strictObject({
   /** Stands in audit events. */
   name: z.string().min(1).max(64),
@@ -38,7 +44,7 @@ const Rule = z.strictObject({
   groups: list(Name),
   exceptUsers: list(Name),
   exceptGroups: list(Name),
-  hours: z.union([Hours, z.array(Hours).min(1).max(50)]).optional(),
+  hours: OneOrMore.optional(),
 })
 type Rule = z.output<typeof Rule>
 
@@ -97,7 +103,7 @@ function conditionsOf(rule: Rule): Condition[] {
   const conditions: Condition[] = []
   if (effect === 'readOnly') conditions.push(question => methodClassOf(question) === 'unsafe')
   if (hours !== undefined) {
-    const times = (Array.isArray(hours) ? hours : [hours]).map(compileHours)
+    const times = hours.map(compileHours)
     conditions.push((_, nowMs) => times.some(isWithin => isWithin(nowMs)))
   }
   conditions.push(...userConditions(rule))

@@ -1,6 +1,7 @@
 /** The site owner's rules: what they refuse, in every spelling, and what they leave alone. */
 
 import { describe, expect, test } from 'vitest'
+import { z } from 'zod'
 import type { Principal } from '#infra/contracts/principal.ts'
 import { compileVeto, VetoFile, type VetoQuestion } from '../../../connector/veto/rules.ts'
 
@@ -159,6 +160,16 @@ describe('read-only', () => {
 })
 
 describe('hours', () => {
+  test.each([
+    [{ timeZone: 'Europe/Pris', from: '18:00', to: '06:00' }, /time zone.*hours\[0\]\.timeZone/s],
+    [{ timeZone: 'Europe/Paris', from: '25:00', to: '06:00' }, /time of day.*hours\[0\]\.from/s],
+    [[{ timeZone: 'Europe/Paris', from: '18:00' }], /hours\[0\]\.to/],
+    ['18:00', /hours\[0\]/],
+  ])('%j are refused with what is wrong', (hours, problem) => {
+    const read = VetoFile.safeParse({ rules: [{ name: 'r', effect: 'deny', hours }] })
+    expect(read.error && z.prettifyError(read.error)).toMatch(problem)
+  })
+
   const zone = { timeZone: 'Europe/Paris' }
   const at = (hours: object, time: string) => refuses({ hours }, {}, Date.parse(time))
 

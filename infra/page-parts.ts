@@ -145,10 +145,10 @@ export function route(failedAt: Hop): Html {
   const end = hops.indexOf(failedAt)
   return html`<ol class="route" aria-label="How far the request came">${hops.map((hop, index) => {
     if (index < end)
-      return html`<li class="passed">${hopLabels[hop]}<span class="unseen"> was reached</span></li>`
+      return html`<li class="passed">${hopLabels[hop]}<span class="unseen">: passed</span></li>`
     if (index === end)
       return html`<li class="failed">${hopLabels[hop]}<span class="unseen">: the request ended here</span></li>`
-    return html`<li class="beyond">${hopLabels[hop]}<span class="unseen"> was not reached</span></li>`
+    return html`<li class="beyond">${hopLabels[hop]}<span class="unseen">: not reached</span></li>`
   })}</ol>`
 }
 

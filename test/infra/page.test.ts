@@ -156,9 +156,9 @@ describe('a page', () => {
 
   test('the drawing says in words where a request ended', () => {
     const drawn = `${route('connector')}`
-    expect(drawn).toMatch(/Gateway<span[^>]*> was reached/)
+    expect(drawn).toMatch(/You<span[^>]*>: passed.*Gateway<span[^>]*>: passed/)
     expect(drawn).toMatch(/Connector<span[^>]*>: the request ended here/)
-    expect(drawn).toMatch(/Application<span[^>]*> was not reached/)
+    expect(drawn).toMatch(/Application<span[^>]*>: not reached/)
   })
 })
 

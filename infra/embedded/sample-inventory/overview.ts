@@ -18,7 +18,7 @@ export function overview({ req, res, url }: Visit, items: StoredItem[]): void {
 <title>Inventory</title><link rel="icon" href="data:,"><style>${style}</style></head><body>
 <header><b>INVENTORY</b><span>${items.length} parts</span><span>${user ?? 'no user named'}</span></header>
 <main><h1>What lies where</h1><table><thead><tr><th>Shelf</th><th>Part</th><th class="n">Pieces</th></tr></thead><tbody>${rows}</tbody></table>
-<h2>For programs</h2><pre>curl ${url.origin}/items?limit=5
+<h2>For programs</h2><pre tabindex="0">curl ${url.origin}/items?limit=5
 curl ${url.origin}/items/1
 curl ${url.origin}/whoami</pre><p>All of it: <a href="/openapi.json">openapi.json</a>. Changes need <code>If-Match</code>.</p></main></body></html>`
   res.writeHead(200, {

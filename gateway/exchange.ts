@@ -22,6 +22,7 @@ import { HeldLease } from './held-lease.ts'
 import type { Incoming } from './incoming.ts'
 import type { Grant } from './leases.ts'
 import { methodsOf, type Question } from './question.ts'
+import { endsAccess } from './record.ts'
 import type { Relay } from './relay.ts'
 import { Search, type Step } from './search.ts'
 import { StreamedBodies } from './streamed-bodies.ts'
@@ -360,7 +361,11 @@ export class Exchange {
     if (this.#isDone) return
     this.#done({ fault, faultDetail, decision })
     if (this.#upgraded) this.#upgraded.fail(fault)
-    else if (this.#status !== null) this.request.res.abort()
+    else if (this.#status !== null) {
+      // Whoever has lost access gets nothing more of it, not even what waits to be sent.
+      if (endsAccess(fault)) this.request.res.abort()
+      else this.request.res.breakOff()
+    }
   }
 
   #done(end: Pick<Outcome, 'fault' | 'faultDetail' | 'decision' | 'isAborted'>): void {

@@ -29,9 +29,14 @@ export interface Refusal {
 
 const endsOfAccess: ReadonlySet<FaultCode> = new Set(['session_revoked', 'read_only', 'site_veto'])
 
+/** Whether a fault is that somebody may not go on who could before. */
+export function endsAccess(fault: FaultCode): boolean {
+  return endsOfAccess.has(fault)
+}
+
 export function recordAnswered(audit: Audit, access: Access, outcome: Outcome): void {
   const { fault, faultDetail, isAborted } = outcome
-  const isDenied = fault !== undefined && endsOfAccess.has(fault)
+  const isDenied = fault !== undefined && endsAccess(fault)
   audit.record({
     ...common(access),
     outcome: isDenied ? 'denied' : fault ? 'failed' : isAborted ? 'aborted' : 'granted',

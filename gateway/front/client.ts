@@ -47,8 +47,10 @@ export interface ClientResponse extends EventEmitter {
   write(chunk: Buffer | string): boolean
   end(): unknown
   endWith(trailers: readonly string[]): void
-  /** Breaks the answer off so that the client cannot take it for whole. */
+  /** Breaks the answer off so that the client cannot take it for whole; what was written and is not out yet is lost. */
   abort(): void
+  /** The same, when all that was written is out, or half a second later (last-words.ts). */
+  breakOff(): void
   /** No further request on this connection. HTTP/2 says so for the connection, not with an answer. */
   closeConnection(): void
   writeContinue(): unknown

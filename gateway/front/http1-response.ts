@@ -68,17 +68,17 @@ export class Http1Response extends ServerResponse<Http1Request> implements Clien
   }
 
   abort(): void {
-    const { socket } = this
     // One that waits for those before it has no connection yet: it ends when its turn comes, with nothing of it said.
-    if (!socket) {
-      this.once('socket', endGently)
-      return void this.destroy()
-    }
-    afterLastWords(socket, () => {
-      // Where the end of the connection may be that of the body, only a reset is another end (RFC 9112 §8).
-      if (this.req.httpVersionMinor === 0 && !isTls(socket)) socket.resetAndDestroy()
-      else this.destroy()
-    })
+    if (!this.socket) this.once('socket', endGently)
+    // Where the end of the connection may be that of the body, only a reset is another end (RFC 9112 §8).
+    if (this.req.httpVersionMinor === 0 && this.socket && !isTls(this.socket))
+      this.socket.resetAndDestroy()
+    else this.destroy()
+  }
+
+  breakOff(): void {
+    if (this.socket) afterLastWords(this.socket, () => this.abort())
+    else this.abort()
   }
 
   closeConnection(): void {

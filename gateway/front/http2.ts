@@ -145,8 +145,11 @@ class Http2Response extends Http2ServerResponse<Http2Request> implements ClientR
   }
 
   abort(): void {
-    const { stream } = this
-    afterLastWords(stream, () => stream.close(NGHTTP2_INTERNAL_ERROR))
+    this.stream.close(NGHTTP2_INTERNAL_ERROR)
+  }
+
+  breakOff(): void {
+    afterLastWords(this.stream, () => this.abort())
   }
 
   closeConnection(): void {}

@@ -139,8 +139,11 @@ export class PlainResponse extends EventEmitter implements ClientResponse {
   }
 
   abort(): void {
-    const { socket } = this.#connection
-    afterLastWords(socket, () => socket.destroy())
+    this.#connection.socket.destroy()
+  }
+
+  breakOff(): void {
+    afterLastWords(this.#connection.socket, () => this.abort())
   }
 
   closeConnection(): void {

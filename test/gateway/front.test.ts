@@ -489,7 +489,7 @@ describe('what has been said of an answer that breaks off is heard, however soon
     res.sendHead(200, 'OK', [])
     res.write(said)
     res.write(said)
-    res.abort()
+    res.breakOff()
   }
 
   test.each(['TCP', 'TLS'] as const)('over HTTP/1.1 by %s', async transport => {

@@ -1,7 +1,7 @@
 /**
  * Renews the certificate when two thirds of its time are over: with a new key, over the bus, where the connection says
  * who asks. The pair that is in use stays until the new one is stored whole, and the next connection uses that one. What
- * fails, a full disk above all, changes nothing, is said, and is tried again.
+ * fails, a full disk above all or a folder that cannot be read, changes nothing, is said, and is tried again.
  */
 
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -49,9 +49,18 @@ export function renewInTime(options: RenewalOptions): AsyncDisposable {
 
 async function run(options: RenewalOptions, signal: AbortSignal): Promise<void> {
   const { folder, bus, time, log, retryMs = usualRetryMs } = options
-  for (let waitMs = retryMs; ; ) {
-    const identity = await folder.read()
-    if (!identity) throw new Error(`the identity in ${folder.path} is gone`)
+  let waitMs = retryMs
+  const later = async (problem: string) => {
+    log.error(`${problem}; trying again in ${Math.ceil(waitMs / 1_000)} s`)
+    await sleep(waitMs * (0.5 + Math.random() / 2), undefined, { signal, ref: false })
+    waitMs = Math.min(waitMs * 2, longestRetryMs)
+  }
+  for (;;) {
+    const identity = await folder.read().catch((error: Error) => error)
+    if (identity === undefined || identity instanceof Error) {
+      await later(identity?.message ?? `${folder.path}: the identity of the connector is gone`)
+      continue
+    }
     const leftMs = dueAt(identity) - time.now()
     if (leftMs > 0) {
       await sleep(Math.min(leftMs, longestSleepMs), undefined, { signal, ref: false })
@@ -66,9 +75,7 @@ async function run(options: RenewalOptions, signal: AbortSignal): Promise<void> 
       await renew(connection, identity, options)
       waitMs = retryMs
     } catch (error) {
-      log.error(failure(error, identity, waitMs))
-      await sleep(waitMs * (0.5 + Math.random() / 2), undefined, { signal, ref: false })
-      waitMs = Math.min(waitMs * 2, longestRetryMs)
+      await later(failure(error, identity))
     }
   }
 }
@@ -100,12 +107,9 @@ async function renew(bus: Bus, identity: Identity, options: RenewalOptions): Pro
   log.info({ until: next.chain[0]?.validTo }, 'the certificate was renewed')
 }
 
-function failure(error: unknown, { certificate }: Identity, waitMs: number): string {
+function failure(error: unknown, { certificate }: Identity): string {
   const until = certificate.validToDate.toISOString()
-  return (
-    `the certificate could not be renewed: ${reasonOf(error)}. The present one is kept and is good until ${until}; ` +
-    `trying again in ${Math.ceil(waitMs / 1_000)} s`
-  )
+  return `the certificate could not be renewed: ${reasonOf(error)}. The present one is kept and is good until ${until}`
 }
 
 function reasonOf(error: unknown): string {

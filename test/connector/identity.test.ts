@@ -3,7 +3,7 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { createPublicKey } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { type IncomingMessage, request } from 'node:http'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
@@ -420,6 +420,23 @@ describe('renewing', () => {
     expect(lines.join('\n')).toContain('The present one is kept and is good until')
     expect(await serialOf(folder)).toBe(before)
     await door.registry.send('PATCH', path, { isEnabled: true })
+    await expect.poll(() => serialOf(folder), { timeout: 5_000 }).not.toBe(before)
+  })
+
+  it('is tried again when the identity could not be read for a while', async () => {
+    await using enrolled = await enrolledFolder('unread')
+    const { folder } = enrolled
+    await withLifetime(folder, { beganDaysAgo: 25, days: 30 })
+    const before = await serialOf(folder)
+    const { log: told, lines } = remembering()
+    await rename(folder.path, `${folder.path}.away`)
+    await using _ = await running(folder, told)
+    await expect.poll(() => lines.join('\n')).toContain('identity of the connector is gone')
+    await mkdir(folder.path)
+    await writeFile(join(folder.path, 'certificate.pem'), 'no certificate')
+    await expect.poll(() => lines.join('\n')).toContain('the identity of the connector cannot be')
+    await rm(folder.path, { recursive: true })
+    await rename(`${folder.path}.away`, folder.path)
     await expect.poll(() => serialOf(folder), { timeout: 5_000 }).not.toBe(before)
   })
 

@@ -22,10 +22,12 @@ const renewAfterMs = longestTokenMs * 0.75
 
 /** Resolves when the file has been written for the first time. */
 export async function keepNextConnector(options: NextConnectorOptions): Promise<Disposable> {
-  let number = 0
-  let writtenAt = 0
+  let number = 1
+  let writtenAt = Number.NEGATIVE_INFINITY
   const write = async () => {
-    while (await isUsed(options, ++number));
+    // Until it has been written, what is there is no good.
+    writtenAt = Number.NEGATIVE_INFINITY
+    while (await isUsed(options, number)) number++
     await options.write(nameOf(number))
     writtenAt = performance.now()
   }
@@ -35,11 +37,8 @@ export async function keepNextConnector(options: NextConnectorOptions): Promise<
     if (isLooking) return
     isLooking = true
     try {
-      if (await isUsed(options, number)) await write()
-      else if (performance.now() - writtenAt > renewAfterMs) {
-        await options.write(nameOf(number))
-        writtenAt = performance.now()
-      }
+      const isOld = performance.now() - writtenAt > renewAfterMs
+      if (isOld || (await isUsed(options, number))) await write()
     } catch (error) {
       options.log.warn({ error }, 'no token for another connector could be made, trying again')
     } finally {

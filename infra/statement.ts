@@ -12,7 +12,7 @@ import { checkChain, registrySpiffeId, spiffeIdIn, trustDomainOf } from './certi
 import { SallyportError } from './errors.ts'
 
 /** What can be stated, and `typ` of each. */
-export const statementTypes = {
+const statementTypes = {
   /** Applications of a connector group: a page of them, or what has changed. */
   applications: 'sallyport-applications+jws',
   /** The keys that verify access leases, and the time. */

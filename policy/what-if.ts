@@ -28,7 +28,7 @@ function withReasons<Decided extends { reasons: string[] }>(decision: Decided): 
   return decision.reasons.length > 0 ? decision : { ...decision, reasons: ['no-policy-applies'] }
 }
 
-export function describedSignIn(
+function describedSignIn(
   { signInIdentity, signInContext, signInConditions: conditions }: WhatIf,
   { places, signals, multifactor }: PolicyState,
   find: FindApplication,

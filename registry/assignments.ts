@@ -51,7 +51,7 @@ export interface AssignmentChange extends Assigned {
 }
 
 /** User principal names are compared without case, names of groups as the identity provider spells them. */
-export function isSamePrincipal(one: PrincipalReference, other: PrincipalReference): boolean {
+function isSamePrincipal(one: PrincipalReference, other: PrincipalReference): boolean {
   if (one.principalType !== other.principalType) return false
   if (one.principalType === 'Group') return one.principalId === other.principalId
   return one.principalId.toLowerCase() === other.principalId.toLowerCase()

@@ -6,9 +6,6 @@
 
 import { z } from 'zod'
 
-/** As long as a lease lives at most: an assertion ends with its lease. */
-export const assertionLifetimeMs = 60_000
-
 const common = { kid: z.string().min(1).max(64), use: z.literal('sig') }
 
 /** A public key, and no more than that. */

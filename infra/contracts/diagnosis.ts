@@ -8,7 +8,7 @@ import { Slug } from './application.ts'
 import { connectorIdPattern } from './connector.ts'
 
 /** In the order in which a request passes them. */
-export const hopNames = [
+const hopNames = [
   ...(['published', 'name', 'tls', 'gateway', 'sign-in', 'policy', 'bus'] as const),
   ...(['connector', 'origin name', 'origin connection', 'origin', 'sign-on'] as const),
 ] as const

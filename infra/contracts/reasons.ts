@@ -63,7 +63,7 @@ export const conditionReasons = {
 export type ConditionReason = keyof typeof conditionReasons
 
 /** What a sign-in can say. */
-export const signInReasons = {
+const signInReasons = {
   'id-token-ok': 'The identity provider vouches for the user.',
   'id-token-malformed': 'The ID token is not a signed JWT.',
   'id-token-algorithm-refused': 'The ID token is not signed with an asymmetric algorithm.',

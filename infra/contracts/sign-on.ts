@@ -31,7 +31,7 @@ export const FieldName = z
   .string()
   .regex(/^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$/, 'must be a header name, as in X-Remote-User')
 
-export const maxPatternChars = 200
+const maxPatternChars = 200
 
 const Pattern = z
   .string()

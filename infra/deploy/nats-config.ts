@@ -25,7 +25,7 @@ export interface ClusterOptions {
 const routeUser = 'route'
 export const clientPort = 4222
 /** Where connectors come in: the one port that every network lets out. */
-export const connectorPort = 443
+const connectorPort = 443
 const routePort = 6222
 const monitorPort = 8222
 

@@ -18,7 +18,7 @@ export const localDomain = 'sallyport.localhost'
 export const portalName = 'portal'
 
 /** The names under which the sample applications are published. */
-export const sampleNames = ['handbook', 'inventory'] as const
+const sampleNames = ['handbook', 'inventory'] as const
 export type SampleName = (typeof sampleNames)[number]
 
 /** Where clients reach a system on one machine. */

@@ -15,7 +15,7 @@ const buckets = [
   0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 90, 180,
 ]
 
-export function meterBus(registry: Registry, bus: Bus): void {
+function meterBus(registry: Registry, bus: Bus): void {
   gauge(registry, 'sallyport_bus_connected', '1 while the bus is connected.', () =>
     Number(bus.isConnected),
   )

@@ -81,9 +81,5 @@ export function signalKey({ kind, scope, id, name }: SignalReference): string {
   return name === undefined ? place : `${place}.${name}`
 }
 
-/** A signal that somebody wants stored: by policy, or by the registry for an administrator. */
-export const SignalChange = z.object({ key: z.string(), signal: Signal.nullable() })
-export type SignalChange = z.output<typeof SignalChange>
-
 /** What whoever published a signal with a reply subject is told. */
 export const SignalReply = z.object({ revision: z.int() })

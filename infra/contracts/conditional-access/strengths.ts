@@ -8,7 +8,7 @@ import { z } from 'zod'
 type Words = readonly string[]
 
 /** For each method the ways to prove it: all words of one of them. */
-export const evidence = {
+const evidence = {
   password: [['pwd']],
   sms: [['sms']],
   voice: [['tel']],

@@ -57,7 +57,7 @@ export function findGuide(slug: string): Guide | undefined {
 }
 
 /** The words of a guide without its markup. */
-export function wordsOf(guide: Guide): string {
+function wordsOf(guide: Guide): string {
   return `${guide.title}. ${guide.summary} ${guide.body}`
     .replace(/<[^>]*>/g, ' ')
     .replace(/\s+/g, ' ')

@@ -6,11 +6,11 @@
 
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { readFile, rm, writeFile } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { connect, createServer, type Server } from 'node:net'
 import { join, relative, resolve } from 'node:path'
 import { ConfigurationError } from '../config.ts'
-import { createFolder } from '../files.ts'
+import { createFolder, readIfThere, replaceFile } from '../files.ts'
 
 export interface DataFolder extends AsyncDisposable {
   readonly directory: string
@@ -35,9 +35,8 @@ export async function openDataFolder(path: string): Promise<DataFolder> {
   })
   const lock = await hold(directory)
   const file = (name: string) => join(directory, name)
-  const recall = (name: string) => readIfThere(file(name))
-  const remember = (name: string, value: string) =>
-    writeFile(file(name), `${value}\n`, { mode: 0o600 })
+  const recall = async (name: string) => (await readIfThere(file(name)))?.trim()
+  const remember = (name: string, value: string) => replaceFile(file(name), `${value}\n`)
   return {
     directory,
     part: async name => {
@@ -57,15 +56,6 @@ export async function openDataFolder(path: string): Promise<DataFolder> {
     [Symbol.asyncDispose]: async () => {
       lock.close()
     },
-  }
-}
-
-async function readIfThere(path: string): Promise<string | undefined> {
-  try {
-    return (await readFile(path, 'utf8')).trim()
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
-    throw error
   }
 }
 

@@ -4,11 +4,10 @@
  */
 
 import { randomBytes } from 'node:crypto'
-import { chmod, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { calculateJwkThumbprint, exportJWK, generateKeyPair } from 'jose'
 import { z } from 'zod'
-import { createFolder } from '../../files.ts'
+import { createFolder, readIfThere, replaceFile } from '../../files.ts'
 
 const ProviderKeys = z.object({
   signingKeys: z.array(z.looseObject({ kty: z.literal('RSA'), d: z.string() })).min(1),
@@ -22,25 +21,8 @@ export async function openKeys(directory: string): Promise<ProviderKeys> {
   const text = await readIfThere(path)
   if (text !== undefined) return parseKeys(text, path)
   const keys = await createKeys()
-  await writePrivate(path, JSON.stringify(keys))
+  await replaceFile(path, JSON.stringify(keys))
   return keys
-}
-
-export async function readIfThere(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, 'utf8')
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
-    throw error
-  }
-}
-
-/** Whole or not at all, and readable by its owner only. */
-export async function writePrivate(path: string, text: string): Promise<void> {
-  const draft = `${path}.${process.pid}.draft`
-  await writeFile(draft, text, { mode: 0o600 })
-  await chmod(draft, 0o600)
-  await rename(draft, path)
 }
 
 function parseKeys(text: string, path: string): ProviderKeys {

@@ -1,13 +1,13 @@
 /**
- * What the provider remembers: sessions, grants, codes, tokens. In memory and bounded: the entry that
- * was unused the longest goes first. At an orderly end sessions, grants and refresh tokens are written down, so that a restart asks nobody to
- * sign in again; a damaged or missing file only means that everybody has to.
+ * What the provider remembers: sessions, grants, codes, tokens. In memory and bounded: the entry that was unused the
+ * longest goes first. At an orderly end sessions, grants and refresh tokens are written down, so that a restart asks
+ * nobody to sign in again; a damaged or missing file only means that everybody has to.
  */
 
 import { join } from 'node:path'
 import { LRUCache } from 'lru-cache'
 import type { Adapter, AdapterPayload } from 'oidc-provider'
-import { readIfThere, writePrivate } from './keys.ts'
+import { readIfThere, replaceFile } from '../../files.ts'
 
 const capacity = 10_000
 const outliveRestart = ['Session:', 'Grant:', 'RefreshToken:', 'alias:']
@@ -27,7 +27,7 @@ export async function openStore(directory: string): Promise<ProviderStore> {
     adapter: model => adapterOf(model, entries),
     async [Symbol.asyncDispose]() {
       const kept = entries.dump().filter(([key]) => outliveRestart.some(it => key.startsWith(it)))
-      await writePrivate(path, JSON.stringify(kept))
+      await replaceFile(path, JSON.stringify(kept))
     },
   }
 }

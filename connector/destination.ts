@@ -12,7 +12,6 @@ import {
 } from '#infra/contracts/application.ts'
 import type { ExpectedIdentity } from './origin-identity.ts'
 
-/** Where the connections of an application lead, and what is asked of the other side. */
 export interface Destination {
   /** The same for every application whose connections are alike. */
   readonly key: string

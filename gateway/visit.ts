@@ -32,7 +32,6 @@ export interface ServerContext {
   uploads: Patience
 }
 
-/** One request with everything that may have to be done with it. */
 export interface Visit {
   readonly req: ClientRequest
   readonly res: ClientResponse

@@ -164,7 +164,10 @@ export function spiffeIdIn(certificate: X509Certificate): string | undefined {
   return uris.length === 1 ? uris[0]?.value : undefined
 }
 
-/** The connector whom a certificate names. @throws SallyportError `certificate_invalid` when it names none of this trust domain. */
+/**
+ * The connector whom a certificate names.
+ * @throws SallyportError `certificate_invalid` when it names none of this trust domain.
+ */
 export function connectorIn(certificate: X509Certificate, trustDomain: string): string {
   const uri = spiffeIdIn(certificate) ?? ''
   const prefix = spiffeIdOf(trustDomain, '')

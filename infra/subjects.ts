@@ -7,7 +7,7 @@
  * | `up.<connector>.<gateway>.<exchange>`           | connector → gateway                         | answer frames |
  * | `down.<connector>.<exchange>`                   | gateway → connector                         | body, credit, lease, cancel |
  * | `inbox.<role>.<instance>.>`                     | private reply inboxes                       | |
- * | `policy.sign-in`                                | gateway → policy, queue `policy`            | request |
+ * | `policy.sign-in`, `policy.sign-out`             | gateway → policy, queue `policy`            | request |
  * | `policy.evaluate`                               | gateway → policy, queue `policy`            | request |
  * | `policy.what-if`                                | registry → policy, queue `policy`           | request |
  * | `reevaluate`                                    | policy → gateways                           | event: decisions that are to be made anew |

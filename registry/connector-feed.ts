@@ -1,8 +1,9 @@
 /**
  * What connectors learn from the registry: the applications of their group and the keys that verify access leases, both
- * signed, since connectors dial and believe what stands there. They ask when they connect and are told at every change what has changed. Several registries may do this side by
- * side: whatever they say of applications carries the bucket's revision, and a connector never goes back to an older
- * one. Nobody is waited for: a connector that is away or slow asks again when it can.
+ * signed, since connectors dial and believe what stands there. They ask when they connect and are told at every change
+ * what has changed. Several registries may do this side by side: whatever they say of applications carries the bucket's
+ * revision, and a connector never goes back to an older one. Nobody is waited for: a connector that is away or slow
+ * asks again when it can.
  */
 
 import { z } from 'zod'

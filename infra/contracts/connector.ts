@@ -49,7 +49,7 @@ export const CarriedFor = z.object({
 })
 export type CarriedFor = z.output<typeof CarriedFor>
 
-/** What a connector, or each of its workers, says of itself every few seconds, and at once when it starts, drains or stops. */
+/** What a connector, or each of its workers, says of itself every few seconds, and when it starts, drains or stops. */
 export const ConnectorStatus = z.object({
   connectorId: z.string().regex(connectorIdPattern),
   /** Which of several workers this is; each number is used once in the life of a connector. */

@@ -28,7 +28,10 @@ export async function keptPort(
 
 const usualPorts = { gateway: 8080, admin: 8081 } as const
 
-/** Where the first registry listens: where it was told to, else where the command line looks first, beside the usual gateway. */
+/**
+ * Where the first registry listens: where it was told to, else, beside a gateway at the usual port, where the command line
+ * looks first.
+ */
 export async function adminPort(
   options: KeptPortOptions & { environment: Environment; gatewayPort: number },
 ): Promise<number> {

@@ -1,7 +1,7 @@
 /**
- * What gateways, or this registry itself, have seen a connector do and the bus cannot refuse: it is disabled, which cuts it off, and stays outside
- * until an administrator has looked at it. Gateways report only what no connector does by mistake, and again until they
- * are answered: that it is done.
+ * What gateways, or this registry itself, have seen a connector do and the bus cannot refuse: it is disabled, which
+ * cuts it off, and stays outside until an administrator has looked at it. Gateways report only what no connector does
+ * by mistake, and again until they are answered: that it is done.
  */
 
 import type { Bus } from '#infra/bus.ts'

@@ -31,8 +31,8 @@ export interface Incoming {
   readonly peerAddress: string
   /** X-Forwarded-For of a trusted proxy. */
   readonly forwardedFor: string | undefined
-  /** X-Forwarded-Proto of a trusted proxy. */
-  readonly forwardedProto: string | undefined
+  /** X-Forwarded-Proto of a trusted proxy, unless it says something else. */
+  readonly forwardedProto: 'http' | 'https' | undefined
   readonly userAgent: string
   readonly origin: string | undefined
   readonly fetchSite: string | undefined
@@ -99,7 +99,7 @@ export class IncomingReader {
       clientAddress: clientAddress(peer, fields.forwardedFor, this.#isTrusted),
       peerAddress: peer,
       forwardedFor: isPeerTrusted ? fields.forwardedFor : undefined,
-      forwardedProto: isPeerTrusted ? fields.forwardedProto : undefined,
+      forwardedProto: isPeerTrusted ? schemeIn(fields.forwardedProto) : undefined,
       userAgent: fields.userAgent,
       origin: fields.origin,
       fetchSite: fields.fetchSite,
@@ -137,6 +137,12 @@ function targetOf({ url = '', method }: ClientRequest, { host }: Fields): Target
     target = absolute[2]?.startsWith('/') ? absolute[2] : `/${absolute[2]}`
   }
   return { target, path: pathOf(target), host: authority }
+}
+
+/** Not every proxy replaces what its client wrote there, and it goes to origins within a list of parameters. */
+function schemeIn(proto: string | undefined): 'http' | 'https' | undefined {
+  const scheme = proto?.toLowerCase()
+  return scheme === 'http' || scheme === 'https' ? scheme : undefined
 }
 
 /** Of a valid host: where the colon before its port is, or would be. */

@@ -181,6 +181,13 @@ test('X-Forwarded-For and -Proto count only from a trusted proxy', async () => {
       forwardedFor: '203.0.113.7',
       forwardedProto: 'https',
     })
+    for (const [said, read] of [
+      ['HTTPS', 'https'],
+      ['https;for=192.0.2.1', undefined],
+      ['wss', undefined],
+    ] as const) {
+      expect((await accepted(`X-Forwarded-Proto: ${said}`)).forwardedProto).toBe(read)
+    }
   } finally {
     current = reader
   }

@@ -61,8 +61,10 @@ async function health(url: URL): Promise<Hop[]> {
 function unreachable(error: unknown): Hop {
   const reason = reasonOf(error)
   if (/CERT|SIGNATURE|SELF_SIGNED|ALTNAME|TLS|SSL|EPROTO/.test(reason)) {
-    const fix =
-      'Give the gateway a certificate for this host (SALLYPORT_GATEWAY_TLS_CERTIFICATE_PATH).'
+    const isForeign = /SELF_SIGNED|UNABLE_TO/.test(reason)
+    const fix = isForeign
+      ? 'If an authority of your own has issued it, start doctor with its PEM file in NODE_EXTRA_CA_CERTS.'
+      : 'Give the gateway a certificate for this host (SALLYPORT_GATEWAY_TLS_CERTIFICATE_PATH).'
     return failed('tls', `the certificate is not good (${reason})`, fix)
   }
   const fix = 'Check that a gateway or balancer listens there, and firewalls in between.'

@@ -75,6 +75,9 @@ const optionOf: Readonly<Record<string, string>> = {
   'onPremisesPublishing.originCertificatePins': '--origin-pin',
   'onPremisesPublishing.corsConfigurations': '--allow-origin',
   'onPremisesPublishing.singleSignOnSettings.singleSignOnMode': '--sign-on',
+  'onPremisesPublishing.singleSignOnSettings.headerSignOnSettings.headers': '--sign-on-header',
+  'onPremisesPublishing.singleSignOnSettings.kerberosSignOnSettings.kerberosServicePrincipalName':
+    '--spn',
   'signInIdentity.userId': '--user',
   'signInConditions.ipAddress': '--ip',
   'signInConditions.country': '--country',

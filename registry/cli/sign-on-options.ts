@@ -1,6 +1,7 @@
 /** The options of `publish` that say how users are signed on to an application. What cannot be, the system refuses. */
 
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import { Principal } from '#infra/contracts/principal.ts'
 import {
   type KerberosMapping,
   kerberosMappings,
@@ -103,10 +104,16 @@ export function signOnLines(settings: object | null | undefined): string[] {
   const { assertionSignOnSettings: assertion } = data
   const ways = [
     ...(kerberos ? [`Kerberos as ${kerberos.kerberosServicePrincipalName}`] : []),
-    ...(headers ? [`headers ${headers.headers.map(({ name }) => name).join(', ')}`] : []),
+    ...(headers ? [`headers ${headers.headers.map(headerText).join(', ')}`] : []),
     ...(assertion ? [`assertion in ${assertion.headerName}`] : []),
   ]
   return [`  sign-on          ${ways.join('; ')}`]
+}
+
+/** A claim that nobody has sends no header, and says nothing: it shows here. */
+function headerText({ name, claim }: Pick<Header, 'name' | 'claim'>): string {
+  const doubt = claim in Principal.shape ? '' : ', if SALLYPORT_POLICY_CLAIMS has it'
+  return `${name} (${claim}${doubt})`
 }
 
 /** `X-Groups=groups|groupFilter:app-*,staff|join:;` */

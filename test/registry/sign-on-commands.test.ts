@@ -81,13 +81,21 @@ test('headers are claims with steps in between, and an assertion may go along', 
     },
     assertionSignOnSettings: { headerName: 'X-Jwt' },
   })
+  expect(published.stdout).toContain(
+    'headers X-User (userPrincipalName), X-Groups (groups); assertion in X-Jwt',
+  )
+  const other = ['--sign-on-header', 'X-Department=department']
+  expect((await run('publish', 'legacy=http://legacy.internal/', ...other)).stdout).toContain(
+    'headers X-Department (department, if SALLYPORT_POLICY_CLAIMS has it)',
+  )
 })
 
 test.each([
   ['--spn', ['--raw-kerberos']],
   ['rot13 is not known', ['--sign-on-header', 'X-User=sub|rot13']],
   ['--assertion', ['--assertion-audience', 'x']],
-  ['service and a host', ['--spn', 'intranet']],
+  ['--spn: must be a service and a host', ['--spn', 'intranet']],
+  ['--sign-on-header: "Cookie" is reserved', ['--sign-on-header', 'Cookie=userPrincipalName']],
 ])('a call that cannot be meant names %s', async (named, words) => {
   const refused = await run('publish', 'wrong=http://wrong.internal/', ...words)
   expect(refused.status).not.toBe(0)

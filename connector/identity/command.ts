@@ -14,7 +14,7 @@ import { connectorIdPattern } from '#infra/contracts/connector.ts'
 import { tokenPrefix } from '#infra/contracts/enrolment.ts'
 import { asSallyportError, type FaultCode, SallyportError } from '#infra/errors.ts'
 import { exitConfiguration } from '#infra/lifecycle.ts'
-import { createLogger, type Logger } from '#infra/log.ts'
+import { createLogger, type Logger, type LogLevel, logLevels } from '#infra/log.ts'
 import { enrol } from './enrol.ts'
 import { checkUnenrolled } from './environment.ts'
 import { type Identity, IdentityFolder, identityPathOf, isForbidden } from './folder.ts'
@@ -57,7 +57,7 @@ class SecretInArguments extends Error {
 
 /** @throws SallyportError or ConfigurationError that says why this host has no identity. */
 async function enrolHost(source: string, environment: Environment): Promise<void> {
-  const log = createLogger('connector', 'info')
+  const log = createLogger('connector', levelOf(environment))
   const folder = new IdentityFolder(identityPathOf(environment))
   const { HTTPS_PROXY, NO_PROXY } = environment
   const proxy = { HTTPS_PROXY, NO_PROXY }
@@ -79,6 +79,11 @@ async function enrolHost(source: string, environment: Environment): Promise<void
     if (!known || !isUnusable(error)) throw error
     log.info({ connector: known.connectorId, reason: inWords(error) }, 'enrolled already')
   }
+}
+
+/** What is no level is refused with all that is wrong, before the token is used. */
+function levelOf({ SALLYPORT_LOG_LEVEL: wished }: Environment): LogLevel {
+  return logLevels.find(level => level === wished) ?? 'info'
 }
 
 function isUnusable(error: unknown): boolean {

@@ -152,7 +152,13 @@ describe('sallyport up', { timeout: 90_000 }, () => {
     const data = await temporaryFolder()
     const origin = await startOrigin()
     const child = up(data, '--publish', `wiki=${origin}`, '--publish', `open=${origin},passthrough`)
+    let log = ''
+    child.stderr.on('data', chunk => {
+      log += chunk
+    })
     const system = await announced(child)
+    // Nothing that is only for information: not even that its connector is enrolled.
+    expect(log).not.toMatch(/"level":30/)
     expect(system.pid).toBe(child.pid)
     expect(system.portal).toMatch(/^http:\/\/portal\.sallyport\.localhost:\d+\/$/)
     const { port } = new URL(system.portal)

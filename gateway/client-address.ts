@@ -25,6 +25,22 @@ export function plainAddress(address: string | undefined): string {
 }
 
 /**
+ * What counts as one client: an address, but of IPv6 its network of 64 bits (RFC 4291 §2.5.4). Whoever has one address of
+ * such a network has as many as there are.
+ */
+export function countedAs(address: string): string {
+  if (!address.includes(':')) return address
+  const [before = '', after] = address.split('::')
+  const first = before === '' ? [] : before.split(':')
+  const last = after ? after.split(':') : []
+  // An IPv4 address at the end stands for two groups.
+  const lastGroups = last.length + (last.at(-1)?.includes('.') ? 1 : 0)
+  const zeros = after === undefined ? 0 : Math.max(0, 8 - first.length - lastGroups)
+  const groups = [...first, ...Array<string>(zeros).fill('0'), ...last].slice(0, 4)
+  return `${groups.map(group => Number.parseInt(group, 16).toString(16)).join(':')}::/64`
+}
+
+/**
  * The address farthest to the right of X-Forwarded-For that is not a trusted proxy's. What stands left of it was
  * written by the client and proves nothing.
  */

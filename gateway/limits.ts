@@ -1,14 +1,14 @@
 /**
- * How much one client, or one user, may ask of a gateway: token buckets (a steady rate and a burst on top), counted
- * by address for everybody and by user for those signed in. Signing in and asking policy cost more than they cost the
- * one who asks, so they have stricter limits of their own. Refusing is cheap: a look-up and a 429. Limits that several
- * workers share note what they admit, for the others (shared-limits.ts).
+ * How much one client, or one user, may ask of a gateway: token buckets (a steady rate and a burst on top), counted by
+ * address (of IPv6, by its network) for everybody and by user for those signed in. Signing in and asking policy cost more
+ * than they cost the one who asks, so they have stricter limits of their own. Refusing is cheap: a look-up and a 429.
+ * Limits that several workers share note what they admit, for the others (shared-limits.ts).
  */
 
 import type { Server } from 'node:net'
 import { LRUCache } from 'lru-cache'
 import { SallyportError } from '#infra/errors.ts'
-import { plainAddress, type TrustedProxies } from './client-address.ts'
+import { countedAs, plainAddress, type TrustedProxies } from './client-address.ts'
 
 export interface Rate {
   /** Tokens per second; zero: no limit. */
@@ -38,10 +38,14 @@ export class RateLimit {
     this.#taken = isShared ? new Map() : undefined
   }
 
+  get isUnlimited(): boolean {
+    return this.#rate.perSecond === 0
+  }
+
   /** Seconds until there is a token again, or zero when one was taken. */
   take(key: string, now = performance.now()): number {
+    if (this.isUnlimited) return 0
     const { perSecond } = this.#rate
-    if (perSecond === 0) return 0
     const bucket = this.#bucketOf(key, now)
     if (bucket.tokens < 1) return (1 - bucket.tokens) / perSecond
     bucket.tokens--
@@ -177,13 +181,15 @@ export class Limits {
 
   /** @throws TooManyRequests when this address or user has used up what it may. */
   admit(what: Limited, key: string): void {
-    const waitSeconds = this.#rates[what].take(key)
+    const rate = this.#rates[what]
+    if (rate.isUnlimited) return
+    const waitSeconds = rate.take(counted(what, key))
     if (waitSeconds > 0) throw new TooManyRequests(`limit ${what} of ${key}`, waitSeconds)
   }
 
   /** Takes an admission back: what nobody carried out costs nothing. */
   restore(what: Limited, key: string): void {
-    this.#rates[what].restore(key)
+    this.#rates[what].restore(counted(what, key))
   }
 
   takenSinceLast(): Record<Limited, Counts> {
@@ -193,6 +199,10 @@ export class Limits {
   takenElsewhere(taken: Readonly<Record<Limited, Counts>>): void {
     for (const name of limited) this.#rates[name].takenElsewhere(taken[name])
   }
+}
+
+function counted(what: Limited, key: string): string {
+  return what === 'user' ? key : countedAs(key)
 }
 
 function forEach<Value>(make: (name: Limited) => Value): Record<Limited, Value> {
@@ -209,7 +219,8 @@ export function limitConnections(
   server.on('connection', socket => {
     const address = plainAddress(socket.remoteAddress)
     if (isTrusted(address)) return
-    if (!open.enter(address)) return socket.destroy()
-    socket.once('close', () => open.leave(address))
+    const key = countedAs(address)
+    if (!open.enter(key)) return socket.destroy()
+    socket.once('close', () => open.leave(key))
   })
 }

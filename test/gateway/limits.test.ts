@@ -1,7 +1,9 @@
 /** Rates and counts: what is within them passes, what is beyond waits as long as it is told. */
 
+import { EventEmitter } from 'node:events'
+import type { Server } from 'node:net'
 import { expect, test } from 'vitest'
-import { CountLimit, RateLimit } from '../../gateway/limits.ts'
+import { CountLimit, Limits, limitConnections, RateLimit } from '../../gateway/limits.ts'
 
 test('a burst passes at once, the next one is told when to come again', () => {
   const limit = new RateLimit({ perSecond: 10, burst: 3 })
@@ -45,6 +47,46 @@ test('one client uses up nothing of another', () => {
 test('a rate of zero is no limit', () => {
   const limit = new RateLimit({ perSecond: 0, burst: 0 })
   for (let i = 0; i < 1_000; i++) expect(limit.take('a', 0)).toBe(0)
+})
+
+test('addresses of one IPv6 network are one client, those of IPv4 and names of users are not', () => {
+  const rate = { perSecond: 1, burst: 1 }
+  const limits = new Limits({
+    address: rate,
+    user: rate,
+    'sign-in': rate,
+    decision: rate,
+    enrolment: rate,
+  })
+  const refused = expect.objectContaining({ code: 'too_many_requests' })
+  for (const what of ['address', 'sign-in', 'decision', 'enrolment'] as const) {
+    limits.admit(what, '2001:db8::1')
+    expect(() => limits.admit(what, '2001:db8::2')).toThrow(refused)
+    limits.restore(what, '2001:db8::3')
+    limits.admit(what, '2001:db8::2')
+    limits.admit(what, '2001:db8:0:1::1')
+    limits.admit(what, '203.0.113.1')
+    limits.admit(what, '203.0.113.2')
+  }
+  limits.admit('user', 'a:b:c:d:1')
+  limits.admit('user', 'a:b:c:d:2')
+})
+
+test('connections of one IPv6 network count together', () => {
+  const server = new EventEmitter()
+  limitConnections(server as Server, new CountLimit(1), () => false)
+  const connect = (remoteAddress: string) => {
+    const socket = Object.assign(new EventEmitter(), { remoteAddress, destroyed: false })
+    const destroy = () => {
+      socket.destroyed = true
+    }
+    server.emit('connection', Object.assign(socket, { destroy }))
+    return socket
+  }
+  const first = connect('2001:db8::1')
+  expect([first, connect('2001:db8::2')].map(({ destroyed }) => destroyed)).toEqual([false, true])
+  first.emit('close')
+  expect(connect('2001:db8::3').destroyed).toBe(false)
 })
 
 test('what leaves makes room, for its own key alone', () => {

@@ -5,8 +5,8 @@ import { subjects } from '#infra/subjects.ts'
 import { keepSignals } from './conditional-access.ts'
 import { listen, publish, startTestRegistry } from './fixture.ts'
 
-const ada = 'ada@example.com'
-const assignments = `/users/${ada}/appRoleAssignments`
+const user = 'ulrike@example.com'
+const assignments = `/users/${user}/appRoleAssignments`
 
 test('no event of an administrator names a user, whatever was asked, and each says the rest', async () => {
   await using registry = await startTestRegistry({ SALLYPORT_AUDIT_REDACT: 'user' })
@@ -15,14 +15,14 @@ test('no event of an administrator names a user, whatever was asked, and each sa
   const events = await listen(registry.nats, 'auditor', subjects.audits)
   await publish(registry, 'wiki')
   const assignedTo = '/servicePrincipals/wiki/appRoleAssignedTo'
-  const one = await send('POST', assignedTo, { principalType: 'User', principalId: ada })
+  const one = await send('POST', assignedTo, { principalType: 'User', principalId: user })
   await send('POST', assignedTo, { principalType: 'Group', principalId: 'Staff' })
   await send('DELETE', `${assignments}/${one.body.id}`)
-  await send('POST', `/users/${ada}/revokeSignInSessions`)
-  await send('POST', '/identityProtection/riskyUsers/dismiss', { userIds: [ada] })
+  await send('POST', `/users/${user}/revokeSignInSessions`)
+  await send('POST', '/identityProtection/riskyUsers/dismiss', { userIds: [user] })
   const fact = '/identity/conditionalAccess/facts/on-call'
-  await send('PUT', fact, { value: true, scope: 'user', about: ada })
-  await send('DELETE', `${fact}?scope=user&about=${ada}`)
+  await send('PUT', fact, { value: true, scope: 'user', about: user })
+  await send('DELETE', `${fact}?scope=user&about=${user}`)
   const resources = (outcome: RegExp) =>
     events
       .filter(event => event.category === 'admin' && outcome.test(String(event.outcome)))
@@ -41,8 +41,9 @@ test('no event of an administrator names a user, whatever was asked, and each sa
       'users/[redacted]/signInSessions',
     ])
   await send('POST', assignments, {})
-  await send('DELETE', `/Users('ada%40example.com')/appRoleAssignments/none`)
-  for (const path of [`/users/${ada}`, '/users/ada/%zz', '/me/ada']) await send('DELETE', path)
+  await send('DELETE', `/Users('ulrike%40example.com')/appRoleAssignments/none`)
+  for (const path of [`/users/${user}`, '/users/ulrike/%zz', '/me/ulrike'])
+    await send('DELETE', path)
   await fetch(`${registry.url}/beta${assignments}`)
   await expect
     .poll(() => resources(/refused/))
@@ -54,5 +55,5 @@ test('no event of an administrator names a user, whatever was asked, and each sa
       'users/[redacted]/appRoleAssignments',
       'users/[redacted]/appRoleAssignments/none',
     ])
-  expect(JSON.stringify(events)).not.toContain('ada')
+  expect(JSON.stringify(events)).not.toContain('ulrike')
 })

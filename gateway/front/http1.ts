@@ -13,6 +13,7 @@ import type { Arrival, RequestListener } from './client.ts'
 import { readEarly } from './early-bytes.ts'
 import { Http1Request } from './http1-request.ts'
 import { Http1Response, QueuedResponses } from './http1-response.ts'
+import { Turns } from './turns.ts'
 import { answerUnreadable, endGently, openResponse, type Refusal, refuse } from './unreadable.ts'
 
 /** Target and fields; `request-faults.ts` has a bound for each of them, and says which it was. */
@@ -45,10 +46,11 @@ export function createHttp1Server(
   tls?: TlsOptions,
 ): Http1Server {
   const queued = new QueuedResponses()
+  const turns = new Turns()
   const begin = (req: Http1Request, res: Http1Response, how: Arrival) => {
     if (!server.listening) res.closeConnection()
     if (!res.socket) queued.add(req.socket, res)
-    listener(req, res, how)
+    turns.take(req, res, () => listener(req, res, how))
   }
   const plainly = (req: Http1Request, res: Http1Response) => begin(req, res, {})
   const server: Http1Server = tls

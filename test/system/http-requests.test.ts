@@ -3,6 +3,7 @@
  * pass reaches the origin as the rule says. The section in each name is the rule's.
  */
 
+import { setTimeout } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { administer } from '../harness/admin.ts'
 import { bodyOf, digestOf } from '../harness/bodies.ts'
@@ -483,6 +484,23 @@ describe('passes as the rule says:', () => {
     const lengths = [...(await send(many)).matchAll(/^content-length: (\d+)/gim)].map(it => it[1])
     expect(lengths.slice(0, 4)).toEqual(['3', '70000', '1', '0'])
     expect(lengths).toHaveLength(5)
+  })
+
+  test('RFC 9112 §9.3.2: pipelined requests, of which none overtakes one that may change something', async () => {
+    const open: string[] = []
+    const begun: string[] = []
+    origin.at('/turn', async ({ method = '' }, res) => {
+      begun.push([method, ...open].join(' beside '))
+      open.push(method)
+      await setTimeout(50)
+      open.splice(open.indexOf(method), 1)
+      res.writeHead(200, { 'content-length': 2 }).end('ok')
+    })
+    const methods = ['GET', 'GET', 'PUT', 'GET', 'DELETE', 'POST']
+    const all = methods.map(method => hosted(`${method} /turn HTTP/1.1`, 'Content-Length: 0'))
+    const answer = await send(all.join('') + get())
+    expect(answer.match(/HTTP\/1\.1 200 /g)).toHaveLength(methods.length + 1)
+    expect(begun).toEqual(['GET', 'GET beside GET', 'PUT', 'GET', 'DELETE', 'POST'])
   })
 
   test.each(['/bytes/3', '/ways/trickles'])(

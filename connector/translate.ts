@@ -79,9 +79,11 @@ function moved(target: string, from: string, to: string): string {
 }
 
 /** Of the names of fields that are changed: most need not be looked at. */
-const changedLengths = new Set(['host', 'origin', 'referer', 'destination'].map(it => it.length))
+const changedLengths = new Set(
+  ['host', 'origin', 'referer', 'destination', 'if'].map(it => it.length),
+)
 
-/** Request headers for the origin: Host, and the fields that name the external URL (RFC 6454, RFC 4918 §10.3). */
+/** Request headers for the origin: Host, and the fields that name the external URL (RFC 6454, RFC 4918 §10.3, §10.4). */
 export function requestHeaders(translation: Translation, headers: readonly string[]): string[] {
   const { externalPath, internalPath, internalOrigin, translatesHost } = translation
   if (!translatesHost && externalPath === internalPath) return [...headers]
@@ -101,9 +103,14 @@ export function requestHeaders(translation: Translation, headers: readonly strin
         result[i + 1] = toInternal(translation, value)
         break
       case 'destination':
-        result[i + 1] = value.startsWith('/')
-          ? internalTarget(translation, value)
-          : toInternal(translation, value)
+        result[i + 1] = resourceToInternal(translation, value)
+        break
+      // What is asked of a resource that the origin does not know by this name would be asked of none.
+      case 'if':
+        result[i + 1] = value.replace(
+          /<([^<>]*)>/g,
+          (_, tag) => `<${resourceToInternal(translation, tag)}>`,
+        )
         break
     }
   }
@@ -198,6 +205,11 @@ function toInternal(translation: Translation, value: string): string {
   if (value === externalOrigin) return shown
   if (!value.startsWith(`${externalOrigin}/`)) return value
   return shown + internalTarget(translation, value.slice(externalOrigin.length))
+}
+
+/** A resource as WebDAV names it: by its URL or its path (RFC 4918 §8.3). */
+function resourceToInternal(translation: Translation, value: string): string {
+  return value.startsWith('/') ? internalTarget(translation, value) : toInternal(translation, value)
 }
 
 function externalPathOf({ externalPath, internalPath }: Translation, rest: string): string {

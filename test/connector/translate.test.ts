@@ -64,6 +64,30 @@ describe('the request', () => {
   })
 })
 
+describe('the conditions of WebDAV (RFC 4918 §10.4)', () => {
+  const asks = (value: string, translation = path) =>
+    requestHeaders(translation, [...asked, 'If', value]).at(-1)
+
+  test('are asked of the resources as the origin knows them, states keep their names', () => {
+    const states = '(<urn:uuid:1> ["etag"]) (Not <DAV:no-lock>)'
+    expect(asks(`<https://wiki.example.com/docs/a> ${states} </docs/b> ${states}`)).toBe(
+      `<http://wiki.corp/w/a> ${states} </w/b> ${states}`,
+    )
+    expect(asks(`<https://wiki.example.com/a> ${states}`, root)).toBe(
+      `<http://wiki.corp:3000/a> ${states}`,
+    )
+    const others = `<https://elsewhere.example/docs/a> ${states}`
+    for (const value of [states, others]) expect(asks(value)).toBe(value)
+  })
+
+  test('take no longer where they have no end', () => {
+    const begun = performance.now()
+    const endless = '<'.repeat(60_000)
+    expect(asks(endless) === endless).toBe(true)
+    expect(performance.now() - begun).toBeLessThan(500)
+  })
+})
+
 describe('a URL in the response', () => {
   test.each([
     ['http://wiki.corp:3000/login', 'https://wiki.example.com/login'],

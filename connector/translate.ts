@@ -154,7 +154,12 @@ function responseValue(translation: Translation, name: string, value: string): s
   switch (name) {
     case 'location':
     case 'content-location':
+    case 'service-worker-allowed':
+    case 'sourcemap':
       return toExternal(translation, value)
+    case 'content-security-policy':
+    case 'content-security-policy-report-only':
+      return value.replace(/[^\s;,]+/g, source => sourceToExternal(translation, source))
     case 'access-control-allow-origin':
       return value === translation.internalOrigin ? translation.externalOrigin : value
     case 'refresh':
@@ -191,6 +196,26 @@ export function toExternal(translation: Translation, value: string): string {
   const { rest } = absolute
   return (
     externalOrigin + (isExternalPath(translation, rest) ? rest : externalPathOf(translation, rest))
+  )
+}
+
+/**
+ * A source of a content security policy, which may name the origin with or without a protocol and a path (CSP Level 3,
+ * §2.3.1), or where to report to. Whatever else stands in a policy is none of these.
+ */
+function sourceToExternal(translation: Translation, source: string): string {
+  const { externalOrigin, internalOrigin } = translation
+  if (source.startsWith('/')) return toExternal(translation, source)
+  const [, before = '', host = '', path = ''] =
+    /^((?:https?|wss?):\/\/)?([^/]+)(.*)$/i.exec(source) ?? []
+  const protocol = before.toLowerCase().replace('ws', 'http') || protocolOf(internalOrigin)
+  if (splitUrl(protocol + host)?.host !== hostOf(internalOrigin)) return source
+  const external = protocolOf(externalOrigin)
+  const shown = /^ws/i.test(before) ? external.replace('http', 'ws') : external
+  return (
+    (before === '' ? '' : shown) +
+    hostOf(externalOrigin) +
+    (path === '' ? '' : externalPathOf(translation, path))
   )
 }
 
@@ -231,6 +256,11 @@ function splitUrl(value: string): { host: string; rest: string } | undefined {
 
 function hostOf(origin: string): string {
   return origin.slice(origin.indexOf('//') + 2)
+}
+
+/** With what stands between it and the host. */
+function protocolOf(origin: string): string {
+  return origin.slice(0, origin.indexOf('//') + 2)
 }
 
 function nameOf(host: string): string {

@@ -192,6 +192,59 @@ test('headers that name the origin are translated wherever HTTP puts URLs', () =
   ])
 })
 
+test('headers that name paths of the origin name the external ones', () => {
+  const headers = ['Service-Worker-Allowed', '/w/', 'SourceMap', '/w/app.js.map']
+  expect(responseHeaders(path, headers)).toEqual([
+    ...['Service-Worker-Allowed', '/docs/', 'SourceMap', '/docs/app.js.map'],
+  ])
+})
+
+describe('a content security policy', () => {
+  const policy = (value: string, translation = root) =>
+    responseHeaders(translation, ['Content-Security-Policy', value])[1]
+
+  test('allows at the external URL what it allows at the internal one', () => {
+    expect(
+      policy(
+        "default-src 'self' http://wiki.corp:3000; connect-src ws://wiki.corp:3000/live WIKI.corp:3000",
+      ),
+    ).toBe(
+      "default-src 'self' https://wiki.example.com; connect-src wss://wiki.example.com/live wiki.example.com",
+    )
+    expect(
+      policy('img-src wiki.corp/w/a/ http://wiki.corp:80, img-src http://wiki.corp/x', path),
+    ).toBe(
+      'img-src wiki.example.com/docs/a/ https://wiki.example.com, img-src https://wiki.example.com/x',
+    )
+  })
+
+  test('is reported to where the browser finds it', () => {
+    expect(policy('report-uri /w/csp http://wiki.corp/w/csp', path)).toBe(
+      'report-uri /docs/csp https://wiki.example.com/docs/csp',
+    )
+  })
+
+  test('keeps everything else byte for byte', () => {
+    const all =
+      "script-src 'nonce-YQ==' 'sha256-YQ==' 'unsafe-inline' https: data: *.corp:3000 http://*.corp;  sandbox allow-forms ; " +
+      'img-src wiki.corp wiki.corp:* http://wiki.corp https://wiki.corp:3000.example wiki.corp:30001;upgrade-insecure-requests'
+    expect(policy(all)).toBe(all)
+    expect(responseHeaders(root, ['Content-Security-Policy-Report-Only', all])[1]).toBe(all)
+  })
+
+  test('takes no longer when it is long', () => {
+    const begun = performance.now()
+    for (const long of [
+      'a'.repeat(60_000),
+      '/'.repeat(60_000),
+      'http://'.repeat(9_000),
+      'a;'.repeat(30_000),
+    ])
+      expect(policy(long) === long).toBe(true)
+    expect(performance.now() - begun).toBeLessThan(500)
+  })
+})
+
 test('a link that has no end takes no longer than any other', () => {
   const begun = performance.now()
   const link = `${'<'.repeat(60_000)}http://wiki.corp:3000/b>`

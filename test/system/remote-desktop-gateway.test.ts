@@ -290,12 +290,13 @@ describe('a first request', () => {
     expect(origin.heads.at(-1)).not.toContain('sallyport=')
     out.socket.destroy()
     // What was refused before may be recorded only now.
-    const ended = () => liveAccess(events).find(({ user }) => user === 'alice@sallyport.example')
+    const ended = () =>
+      liveAccess(events).find(({ method, user }) => method === 'RDG_OUT_DATA' && user !== null)
     await expect.poll(ended).toMatchObject({
       outcome: 'granted',
       status: 200,
       application: 'inside',
-      method: 'RDG_OUT_DATA',
+      user: 'alice@sallyport.example',
       path,
     })
   })

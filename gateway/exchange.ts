@@ -25,6 +25,7 @@ import { methodsOf, type Question } from './question.ts'
 import { endsAccess } from './record.ts'
 import type { Relay } from './relay.ts'
 import { Search, type Step } from './search.ts'
+import { withOwnSiteData } from './site-data.ts'
 import { StreamedBodies } from './streamed-bodies.ts'
 import { UpgradedConnection } from './upgraded.ts'
 
@@ -255,8 +256,10 @@ export class Exchange {
   }
 
   #respond(frame: ResponseFrame): void {
-    const { res, incoming, crossOrigin } = this.request
-    const headers = clientHeaders(frame, incoming.requestId, crossOrigin)
+    const { res, incoming, headers: asked, application, crossOrigin } = this.request
+    const { externalUrl } = application.onPremisesPublishing
+    const answered = clientHeaders(frame, incoming.requestId, crossOrigin)
+    const headers = withOwnSiteData(answered, { headers: asked, externalUrl })
     if (frame.status === 205) return this.#reset(frame, headers)
     if (frame.bodyFollows) return this.#stream(frame, headers)
     this.#wholeBytes = frame.body.length

@@ -171,6 +171,20 @@ describe.skipIf(!hasChromium)('a page of one application', () => {
     expect(await page.locator('h1').innerText()).toBe('The bank')
   })
 
+  test.each(['"cookies"', '"*"'])('clears no cookies but its own with %s', async what => {
+    forum.at('/log-in', (_req, res) =>
+      res.writeHead(200, { 'set-cookie': 'forum=1; Path=/; HttpOnly' }).end(),
+    )
+    forum.at('/log-out', (_req, res) => res.writeHead(200, { 'clear-site-data': what }).end())
+    const names = async () =>
+      (await context.cookies()).map(({ name, domain }) => `${name} ${domain}`)
+    const before = await names()
+    await attempt(`fetch('${urlOf(system, 'forum', '/log-in')}')`)
+    expect(await names()).toHaveLength(before.length + 1)
+    await attempt(`fetch('${urlOf(system, 'forum', '/log-out')}')`)
+    expect((await names()).sort()).toEqual(before.sort())
+  })
+
   test('may use its own session in all these ways', async () => {
     forum.at('/post', (req: IncomingMessage, res: ServerResponse) => {
       req.resume()

@@ -8,7 +8,7 @@ import type { Subscription } from '@nats-io/transport-node'
 import type { Bus, Message } from '#infra/bus.ts'
 import type { Application } from '#infra/contracts/application.ts'
 import type { LeaseClaims } from '#infra/contracts/policy.ts'
-import { decodeBatch, isBatch } from '#infra/frame-batch.ts'
+import { decodeBatch, isBatch, messageOf } from '#infra/frame-batch.ts'
 import { decodeDown, decodeRequest, encodeRefused } from '#infra/frames.ts'
 import { FrameGatherer } from '#infra/gather.ts'
 import type { LeaseVerifier } from '#infra/lease.ts'
@@ -90,9 +90,9 @@ class Server implements Serving {
       onAccepted: ({ claims }) => this.#queue.answered(claims.app, acceptAfterMs),
     })
     this.#answers = new FrameGatherer(bus, {
-      publish: (gatewayId, message, [exchangeId = '', ...more]) => {
-        const isBatch = more.length > 0
-        bus.publish(subjects.up(memberId, gatewayId, isBatch ? '' : exchangeId), message)
+      publish: (gatewayId, frames) => {
+        const exchangeId = frames.length === 1 ? frames[0]?.exchangeId : undefined
+        bus.publish(subjects.up(memberId, gatewayId, exchangeId ?? ''), messageOf(frames))
       },
     })
     this.#reminder = new Reminder({

@@ -8,7 +8,7 @@ import type { Subscription } from '@nats-io/transport-node'
 import { type Bus, busWaitMs } from '#infra/bus.ts'
 import type { Application } from '#infra/contracts/application.ts'
 import { connectorIdOf } from '#infra/contracts/connector.ts'
-import { decodeBatch } from '#infra/frame-batch.ts'
+import { decodeBatch, messageOf } from '#infra/frame-batch.ts'
 import { decodeUp, encodeCancel } from '#infra/frames.ts'
 import { FrameGatherer } from '#infra/gather.ts'
 import type { Logger } from '#infra/log.ts'
@@ -75,8 +75,10 @@ export class Relay implements Disposable {
     this.#misbehaviour = new Misbehaviour(context)
     this.#inbox = `${subjects.inbox('gateway', bus.instance)}.x`
     this.#requests = new FrameGatherer(bus, {
-      publish: (subject, message, exchangeIds) =>
-        this.#publish(subject, message, exchangeIds.join(idSeparator)),
+      publish: (subject, frames) => {
+        const exchangeIds = frames.map(({ exchangeId }) => exchangeId)
+        this.#publish(subject, messageOf(frames), exchangeIds.join(idSeparator))
+      },
     })
     this.#subscriptions = [this.#subscribeAnswers(), this.#subscribeNoResponders()]
     this.#timer = setInterval(() => this.#sweepSilent(), silenceSweepMs)

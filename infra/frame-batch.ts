@@ -25,6 +25,11 @@ export function encodeBatch(frames: readonly BatchedFrame[]): Buffer {
   return message
 }
 
+/** Frames as one message: a frame alone goes as it is. */
+export function messageOf(frames: readonly BatchedFrame[]): Buffer {
+  return frames.length === 1 && frames[0] ? frames[0].frame : encodeBatch(frames)
+}
+
 export function isBatch(message: Buffer): boolean {
   return message[0] === frameTypes.batch
 }

@@ -7,11 +7,11 @@
  */
 
 import type { Bus } from './bus.ts'
-import { type BatchedFrame, encodeBatch } from './frame-batch.ts'
+import type { BatchedFrame } from './frame-batch.ts'
 
 export interface GathererOptions<To> {
-  /** Where a message goes: all frames of one exchange, or those of several as a batch. */
-  publish: (to: To, message: Buffer, exchangeIds: readonly string[]) => void
+  /** Sends frames that share a message, one or more. */
+  publish: (to: To, frames: readonly BatchedFrame[]) => void
 }
 
 /** A batch ends when it holds so much; a frame larger than a quarter of it goes by itself. */
@@ -94,13 +94,6 @@ export class FrameGatherer<To> {
   }
 
   #publish(to: To, batch: readonly BatchedFrame[]): void {
-    const [first] = batch
-    if (!first) return
-    const message = batch.length === 1 ? first.frame : encodeBatch(batch)
-    this.#options.publish(
-      to,
-      message,
-      batch.map(({ exchangeId }) => exchangeId),
-    )
+    if (batch.length > 0) this.#options.publish(to, batch)
   }
 }

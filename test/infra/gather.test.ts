@@ -2,7 +2,7 @@
 
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { expect, onTestFinished, test, vi } from 'vitest'
-import { decodeBatch } from '#infra/frame-batch.ts'
+import { decodeBatch, messageOf } from '#infra/frame-batch.ts'
 import { encodeData } from '#infra/frames.ts'
 import { FrameGatherer } from '#infra/gather.ts'
 import { subjects } from '#infra/subjects.ts'
@@ -27,8 +27,10 @@ test('frames for one gateway travel together, in their order, and each gateway g
   })
   await gateway.connection.flush()
   const gatherer = new FrameGatherer<string>(connector, {
-    publish: (to, message, [exchangeId = '', ...more]) =>
-      void connector.publish(subjects.up('c1', to, more.length > 0 ? '' : exchangeId), message),
+    publish(to, frames) {
+      const exchangeId = frames.length === 1 ? frames[0]?.exchangeId : ''
+      connector.publish(subjects.up('c1', to, exchangeId ?? ''), messageOf(frames))
+    },
   })
   const send = (gatewayId: string, exchangeId: string, text: string, bytes = 100) =>
     gatherer.add(gatewayId, exchangeId, encodeData(Buffer.from(text.padEnd(bytes))))
@@ -48,7 +50,7 @@ test('the beginning of a long turn leaves before its end', async () => {
   await using nats = await startTestNats()
   const sent: number[] = []
   const gatherer = new FrameGatherer<string>(await nats.connect('connector', 'c1'), {
-    publish: (_, __, exchangeIds) => void sent.push(exchangeIds.length),
+    publish: (_, frames) => void sent.push(frames.length),
   })
   const add = (frames: number) => {
     for (let i = 0; i < frames; i++) gatherer.add('g1', `${i}`, encodeData(Buffer.from('x')))
@@ -70,7 +72,7 @@ test('several frames wait for turns that bring more, one alone and what has wait
   const at = (ms: number) => void clock.mockReturnValue(ms)
   const sent: number[] = []
   const gatherer = new FrameGatherer<string>(await nats.connect('connector', 'c1'), {
-    publish: (_, __, exchangeIds) => void sent.push(exchangeIds.length),
+    publish: (_, frames) => void sent.push(frames.length),
   })
   const turn = async (frames: number) => {
     for (let i = 0; i < frames; i++) gatherer.add('g1', `${i}`, encodeData(Buffer.from('x')))

@@ -44,8 +44,8 @@ export const ConnectorConfig = z
     SALLYPORT_CONNECTOR_IDENTITY_PATH: z.string().optional(),
     /** Where its gateways answer: the address of the portal. Enrolled connectors know it. */
     SALLYPORT_CONNECTOR_GATEWAY_URL: GatewayUrl.optional(),
-    /** Whether large bodies go by connections of their own to the gateway, where it can be reached. */
-    SALLYPORT_CONNECTOR_BULK_CONNECTIONS: Flag.default(true),
+    /** Whether answers and large bodies go by connections to the gateway itself, where it can be reached. */
+    SALLYPORT_CONNECTOR_DIRECT_CONNECTIONS: Flag.default(true),
     HTTPS_PROXY: z.string().optional(),
     NO_PROXY: z.string().optional(),
     SALLYPORT_LOG_LEVEL: z.enum(logLevels).default('info'),
@@ -88,7 +88,7 @@ export const ConnectorConfig = z
     identityPath: env.SALLYPORT_BUS_URL.startsWith('wss:')
       ? env.SALLYPORT_CONNECTOR_IDENTITY_PATH
       : undefined,
-    bulkGatewayUrl: env.SALLYPORT_CONNECTOR_BULK_CONNECTIONS
+    directGatewayUrl: env.SALLYPORT_CONNECTOR_DIRECT_CONNECTIONS
       ? env.SALLYPORT_CONNECTOR_GATEWAY_URL
       : undefined,
     proxy: { HTTPS_PROXY: env.HTTPS_PROXY, NO_PROXY: env.NO_PROXY },

@@ -12,9 +12,9 @@ import { counter, gauge } from '#infra/monitoring/meters.ts'
 import { type Monitoring, monitor } from '#infra/monitoring/monitoring.ts'
 import { accessLifetimeMs } from '#infra/permissions.ts'
 import type { Worker } from '#infra/worker.ts'
-import { BulkDialer } from './bulk-dialer.ts'
 import { Carried } from './carried.ts'
 import type { ConnectorConfig } from './config.ts'
+import { DirectDialer } from './direct-dialer.ts'
 import { type OpenIdentity, openIdentity } from './identity/identity.ts'
 import type { Member } from './membership.ts'
 import { Residence } from './residence.ts'
@@ -43,7 +43,7 @@ export async function startConnector(
   await using stack = new AsyncDisposableStack()
   const at = { service: 'connector', slot: worker?.place.slot, log }
   const monitoring = stack.use(await monitor(config.monitoring, at))
-  const { vetoPath, identityPath: path, proxy, bulkGatewayUrl: gatewayUrl } = config
+  const { vetoPath, identityPath: path, proxy, directGatewayUrl: gatewayUrl } = config
   const identity = path === undefined ? undefined : await openIdentity({ path, proxy, log })
   const member: Member = {
     config,
@@ -54,7 +54,7 @@ export async function startConnector(
     root: identity?.root ?? (await readTrustedRoot(config.busCaPath)),
     veto: vetoPath === undefined ? undefined : stack.use(await watchVeto(vetoPath, log)),
     signOn: stack.use(await openSignOn(config.kerberos, log)),
-    bulk: gatewayUrl === undefined ? undefined : new BulkDialer({ gatewayUrl, proxy, log }),
+    direct: gatewayUrl === undefined ? undefined : new DirectDialer({ gatewayUrl, proxy, log }),
     log,
   }
   const access = { url, role: 'connector', identity: identity?.forBus, proxy }

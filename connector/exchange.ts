@@ -6,6 +6,7 @@
 
 import type { BodyReceiver } from '#infra/body-receiver.ts'
 import type { BodySender } from '#infra/body-sender.ts'
+import { BulkConnection } from '#infra/bulk.ts'
 import { BulkSwitch } from '#infra/bulk-switch.ts'
 import { type Application, originTimeoutsMs } from '#infra/contracts/application.ts'
 import { methodClassOf } from '#infra/contracts/http-methods.ts'
@@ -17,7 +18,7 @@ import type { Logger } from '#infra/log.ts'
 import type { StreamBudget } from '#infra/stream-budget.ts'
 import type { DownFrame } from '#infra/wire.ts'
 import { Answer, type Answered, type AnswerOptions } from './answer.ts'
-import type { BulkDialer } from './bulk-dialer.ts'
+import type { DirectDialer } from './direct-dialer.ts'
 import type { OriginRequest, Origins } from './origin.ts'
 import { OriginError } from './origin-error.ts'
 import { rawRequest } from './raw-request.ts'
@@ -40,7 +41,7 @@ export interface ExchangeOptions extends AnswerOptions {
   /** What all bodies and upgraded connections of this process share. */
   budget: StreamBudget
   /** The way past the bus for large bodies; undefined where there is none. */
-  bulk?: BulkDialer | undefined
+  direct?: DirectDialer | undefined
   /** What the owner of the site has to say; undefined when there is nothing. */
   veto?: SiteVeto | undefined
   log: Logger
@@ -281,8 +282,8 @@ export class Exchange implements Answered {
   }
 
   #dialBulk(key: string): void {
-    const { bulk } = this.#options
-    if (!bulk || this.#bulk) return
+    const { direct } = this.#options
+    if (!direct || this.#bulk) return
     const bodies = new BulkSwitch({
       broken: detail => this.cancel('protocol_error', detail),
       lost: detail => this.cancel('connector_lost', detail),
@@ -290,9 +291,9 @@ export class Exchange implements Answered {
     this.#bulk = bodies
     if (this.#answer.sender) bodies.sends(this.#answer.sender)
     if (this.#receiver) bodies.receives(this.#receiver)
-    bulk.dial(key, {
+    direct.dial(key, {
       isWanted: () => !this.#isClosed,
-      ready: connection => bodies.take(connection),
+      ready: (socket, first) => bodies.take(new BulkConnection(socket, first)),
     })
   }
 

@@ -17,12 +17,12 @@ import { StreamBudget } from '#infra/stream-budget.ts'
 import { subjects } from '#infra/subjects.ts'
 import { version } from '#infra/version.ts'
 import type { Worker } from '#infra/worker.ts'
-import type { BulkDialer } from './bulk-dialer.ts'
 import type { Carried } from './carried.ts'
 import { type Clock, createClock } from './clock.ts'
 import type { ConnectorConfig } from './config.ts'
 import { followDiagnoses } from './diagnosis.ts'
 import { createDialer, type Dialer } from './dial.ts'
+import type { DirectDialer } from './direct-dialer.ts'
 import { type Directory, openDirectory } from './directory.ts'
 import { LastLeases } from './last-leases.ts'
 import { openOrigins } from './origins.ts'
@@ -48,8 +48,8 @@ export interface Member {
   /** Undefined when the owner of the site has no file. */
   readonly veto: SiteVeto | undefined
   readonly signOn: SignOn
-  /** Undefined where large bodies go over the bus. */
-  readonly bulk?: BulkDialer | undefined
+  /** Undefined where everything goes over the bus. */
+  readonly direct?: DirectDialer | undefined
   readonly log: Logger
 }
 
@@ -193,7 +193,7 @@ function openParts(member: Member, options: JoinOptions, stack: AsyncDisposableS
 }
 
 function startServing(
-  { config, memberId, carried, veto, signOn, bulk, log }: Member,
+  { config, memberId, carried, veto, signOn, direct, log }: Member,
   { bus, groupId }: JoinOptions,
   { maxExchanges, maxAwaited, clock, dialer, readiness, applications, leases, lastLeases }: Parts,
   stack: AsyncDisposableStack,
@@ -218,7 +218,7 @@ function startServing(
     applications,
     leases,
     lastLeases,
-    bulk,
+    direct,
     veto,
   })
 }

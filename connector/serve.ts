@@ -16,9 +16,9 @@ import type { Logger } from '#infra/log.ts'
 import type { StreamBudget } from '#infra/stream-budget.ts'
 import { subjects } from '#infra/subjects.ts'
 import { acceptAfterMs, type RequestFrame } from '#infra/wire.ts'
-import type { BulkDialer } from './bulk-dialer.ts'
 import type { Carried } from './carried.ts'
 import type { Clock } from './clock.ts'
+import type { DirectDialer } from './direct-dialer.ts'
 import { Exchange } from './exchange.ts'
 import { GroupQueue, roomAgainShare } from './group-queue.ts'
 import type { LastLeases } from './last-leases.ts'
@@ -49,8 +49,8 @@ export interface ServeContext {
   leases: LeaseVerifier
   /** How long leases last that have ended. */
   lastLeases: Pick<LastLeases, 'endsAtMs'>
-  /** The way past the bus for large bodies; undefined where there is none. */
-  bulk?: BulkDialer | undefined
+  /** The way past the bus; undefined where there is none. */
+  direct?: DirectDialer | undefined
   /** What the owner of the site has to say; undefined when there is nothing. */
   veto?: SiteVeto | undefined
 }
@@ -203,14 +203,14 @@ class Server implements Serving {
   }
 
   #exchange(frame: RequestFrame, application: Application, claims: LeaseClaims): Exchange {
-    const { origins, readiness, budget, bulk, veto, log } = this.#context
+    const { origins, readiness, budget, direct, veto, log } = this.#context
     const exchange = new Exchange({
       frame,
       application,
       claims,
       origins,
       budget,
-      bulk,
+      direct,
       veto,
       log,
       send: data => this.#send(frame, data),

@@ -2,7 +2,7 @@
  * The way in for connectors beside the bus: to enrol, to ask why the bus does not take them, to renew a certificate that
  * has expired. That opens nothing: it reads small bodies, adds the address that they came from and passes them on to the
  * registry, which decides. Addresses that ask too often are told to wait (limits.ts). Connectors that were offered a
- * connection for a large body come the same way (bulk.ts).
+ * connection past the bus come the same way (direct-offers.ts).
  */
 
 import type { z } from 'zod'
@@ -19,7 +19,7 @@ import { SallyportError } from '#infra/errors.ts'
 import { InsistentCalls } from '#infra/insistent-calls.ts'
 import { parseJson } from '#infra/json.ts'
 import { subjects } from '#infra/subjects.ts'
-import type { BulkOffers } from './bulk.ts'
+import type { DirectOffers } from './direct-offers.ts'
 import { flatHeaders } from './front/client.ts'
 import type { Patience } from './front/patience.ts'
 import type { Limits } from './limits.ts'
@@ -32,15 +32,15 @@ export interface ConnectorsDoor {
   renew(visit: EndpointVisit): Promise<void>
   /** The revocation list, for anybody. */
   revocationList(visit: EndpointVisit): Promise<void>
-  /** A connection for a large body. */
-  bulk(visit: EndpointVisit): void
+  /** A connection past the bus. */
+  direct(visit: EndpointVisit): void
 }
 
 export interface DoorOptions {
   bus: Bus
   limits: Limits
   uploads: Patience
-  bulk: BulkOffers
+  direct: DirectOffers
 }
 
 /** The registry may have to ask the store a few times. */
@@ -52,7 +52,7 @@ interface Passing<Request extends z.ZodType, Reply extends z.ZodType> {
   reply: Reply
 }
 
-export function openConnectorsDoor({ bus, limits, uploads, bulk }: DoorOptions): ConnectorsDoor {
+export function openConnectorsDoor({ bus, limits, uploads, direct }: DoorOptions): ConnectorsDoor {
   const calls = new InsistentCalls(bus, 'gateway')
   const ask = <Reply extends z.ZodType>(subject: string, request: unknown, reply: Reply) =>
     calls.ask(subject, request, { reply, timeoutMs, unavailable: 'enrolment_unavailable' })
@@ -77,7 +77,7 @@ export function openConnectorsDoor({ bus, limits, uploads, bulk }: DoorOptions):
       const { list } = await ask(subjects.revocationListRequest, {}, RevocationListReply)
       send(visit, 'application/pkix-crl', Buffer.from(list, 'base64'))
     },
-    bulk: visit => bulk.accept(visit),
+    direct: visit => direct.accept(visit),
   }
 }
 

@@ -293,12 +293,12 @@ export class Exchange {
   /** As soon as there is a body that streams. */
   #streamed(): StreamedBodies {
     if (this.#bodies) return this.#bodies
-    const { bulk, context } = this.#relay
+    const { direct, context } = this.#relay
     this.#bodies = new StreamedBodies({
       request: this.request,
       budget: context.budget,
       uploads: context.uploads,
-      offers: bulk,
+      offers: direct,
       send: frame => this.sendDown(frame),
       onAnswered: () => this.#done({}),
       onStalled: detail => this.#cutOff('request_timeout', detail, { told: 'aborted' }),

@@ -83,7 +83,7 @@ export async function startGateway(
     signIn,
     applicationSignIn,
     sessions,
-    connectors: openConnectorsDoor({ bus, limits, uploads, bulk: relay.bulk }),
+    connectors: openConnectorsDoor({ bus, limits, uploads, direct: relay.direct }),
     applications: () => applications.entries,
     assertionKeys: () => state.assertionKeys.entries,
     unavailable: () => missing(bus, audit),

@@ -5,16 +5,17 @@
 
 import type { BodyReceiver } from '#infra/body-receiver.ts'
 import type { BodySender } from '#infra/body-sender.ts'
+import { BulkConnection } from '#infra/bulk.ts'
 import { BulkSwitch, type BulkSwitchOptions } from '#infra/bulk-switch.ts'
 import { encodeBulk } from '#infra/frames.ts'
-import type { BulkOffers } from './bulk.ts'
+import type { DirectOffers } from './direct-offers.ts'
 
 /** Bodies of this length are worth it; of unknown length, when so much has come, and not by trickles. */
 const largeBytes = 2 ** 20
 const fastBytesPerSecond = 64 * 1024
 
 export interface LargeBodiesOptions extends BulkSwitchOptions {
-  offers: BulkOffers
+  offers: DirectOffers
   /** Sends a frame to the connector. */
   send: (frame: Buffer) => void
 }
@@ -54,7 +55,11 @@ export class LargeBodies {
 
   #offer(): void {
     const { offers, send } = this.#options
-    this.#key = offers.offer(this.#switch)
+    this.#key = offers.offer({
+      coming: () => this.#switch.coming(),
+      take: (socket, first) => this.#switch.take(new BulkConnection(socket, first)),
+      failed: () => this.#switch.failed(),
+    })
     send(encodeBulk(this.#key))
   }
 

@@ -62,7 +62,7 @@ const portalRoutes: Readonly<Record<string, Route>> = {
   'POST /.sallyport/connectors/renew': ({ connectors }, visit) => connectors.renew(visit),
   'GET /.sallyport/connectors/revoked.crl': ({ connectors }, visit) =>
     connectors.revocationList(visit),
-  'GET /.sallyport/connectors/bulk': ({ connectors }, visit) => connectors.bulk(visit),
+  'GET /.sallyport/connectors/direct': ({ connectors }, visit) => connectors.direct(visit),
   'GET /robots.txt': robots,
 }
 

@@ -17,7 +17,7 @@ import { Standstill } from '#infra/standstill.ts'
 import type { StreamBudget } from '#infra/stream-budget.ts'
 import { subjects } from '#infra/subjects.ts'
 import { lostAfterMs, type UpFrame } from '#infra/wire.ts'
-import { BulkOffers } from './bulk.ts'
+import { DirectOffers } from './direct-offers.ts'
 import { Exchange, type ExchangeRequest } from './exchange.ts'
 import { ExchangeIds } from './exchange-ids.ts'
 import type { Patience } from './front/patience.ts'
@@ -48,8 +48,8 @@ const settleMs = 3_000
 
 export class Relay implements Disposable {
   readonly context: RelayContext
-  /** For large bodies of exchanges that are open. */
-  readonly bulk = new BulkOffers()
+  /** Connections past the bus. */
+  readonly direct = new DirectOffers()
   readonly #open = new PassingMap<Exchange>()
   /** Sent, and nobody has answered yet; oldest first. */
   readonly #silent = new PassingMap<Exchange>()

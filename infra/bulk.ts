@@ -1,28 +1,14 @@
 /**
- * The bytes of one large body, beside the bus: a connection that the connector dials to the gateway's own door, by which
- * it enrolled, after the gateway has offered it with a key that works once (BULK in wire.ts). Everything else of the
- * exchange stays on the bus, END included. TCP holds back a sender here, no credit does, and nothing is cut into frames.
+ * The bytes of one large body, beside the bus, on a connection that the gateway has offered to the connector (BULK in
+ * wire.ts, direct.ts). Everything else of the exchange goes as before, END included. TCP holds back a sender here, no
+ * credit does, and nothing is cut into frames.
  *
  *   connector                                              gateway
- *      │ GET …/connectors/bulk, Upgrade, the key as Bearer      │
- *      │───────────────────────────────────────────────────────►│
- *      │◄─────────────────────────────── 101, or 421: not mine ─│
- *      │── u8 1: there it is ──────────────────────────────────►│
- *      │◄─► f64 bytes of this direction that went over the bus, then all the others: each direction that has more
- *
- * A connection that does not come about costs nothing: the body goes on over the bus.
+ *      │◄─► f64 bytes of this direction that went the other way, then all the rest: each direction that has more
  */
 
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-
-export const bulkProtocol = 'sallyport-bulk'
-
-/** Relative to the portal. */
-export const bulkPath = '.sallyport/connectors/bulk'
-
-/** The first octet of the connector. */
-export const bulkReady = Buffer.of(1)
 
 /** So much is read before others have their turn. */
 const turnBytes = 128 * 1024

@@ -90,8 +90,8 @@ export const serviceVariables: Readonly<Record<ServiceRole, Variables>> = {
       'exchanges at once of all its workers, idle connections included, then others take over (default 4096 for each worker)',
     SALLYPORT_CONNECTOR_MAX_AWAITED:
       'requests of one application that may wait for its answer at once, then only this application is refused (default 1024 for each worker)',
-    SALLYPORT_CONNECTOR_BULK_CONNECTIONS:
-      'false keeps large bodies on the bus, instead of connections of their own to the portal (default true)',
+    SALLYPORT_CONNECTOR_DIRECT_CONNECTIONS:
+      'false keeps answers and large bodies on the bus, instead of connections to the portal (default true)',
     SALLYPORT_CONNECTOR_GATEWAY_URL:
       'address of the portal, for those connections (default: the one at which it enrolled)',
     SALLYPORT_CONNECTOR_STREAM_MEMORY_MIB:

@@ -4,6 +4,6 @@ import { mib } from '../harness/memory.ts'
 import { describeStreams } from '../harness/streaming.ts'
 
 describeStreams('over the bus alone', {
-  environment: { SALLYPORT_CONNECTOR_BULK_CONNECTIONS: 'false' },
+  environment: { SALLYPORT_CONNECTOR_DIRECT_CONNECTIONS: 'false' },
   onBus: { least: 40 * mib, most: 44 * mib },
 })

@@ -1,20 +1,21 @@
-/** The door through which connections for large bodies come: a key opens one, once, and a connector dials nothing else. */
+/** The door through which connections past the bus come: a key opens one, once, and a connector dials nothing else. */
 
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import pino from 'pino'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
-import type { BulkConnection } from '#infra/bulk.ts'
+import { BulkConnection } from '#infra/bulk.ts'
 import { asSallyportError } from '#infra/errors.ts'
-import { BulkDialer } from '../../connector/bulk-dialer.ts'
-import { BulkOffers, type BulkTaker } from '../../gateway/bulk.ts'
+import { DirectDialer } from '../../connector/direct-dialer.ts'
+import { DirectOffers, type DirectTaker } from '../../gateway/direct-offers.ts'
 import { createFront, type Front } from '../../gateway/front/front.ts'
 import { IncomingReader } from '../../gateway/incoming.ts'
 import { startConnectProxy } from '../harness/connect-proxy.ts'
 
 /** Gateways behind one address, which gives each connection to the next one. */
-const gateways = [new BulkOffers(), new BulkOffers(), new BulkOffers()]
-const [first, , third] = gateways as [BulkOffers, BulkOffers, BulkOffers]
+const gateways = [new DirectOffers(), new DirectOffers(), new DirectOffers()]
+const [first, , third] = gateways as [DirectOffers, DirectOffers, DirectOffers]
 const reader = new IncomingReader('g', () => false)
 let turn = 0
 let asked: string[] = []
@@ -46,25 +47,27 @@ beforeEach(() => {
 const lines: string[] = []
 const log = pino({ level: 'warn' }, { write: line => lines.push(line) })
 /** Is told when the connector is there. */
-const taker = (take: BulkTaker['take']): BulkTaker => ({
+const taker = (take: (bulk: BulkConnection) => void): DirectTaker => ({
   coming: () => undefined,
-  take,
+  take: (socket, first) => take(new BulkConnection(socket, first)),
   failed: () => undefined,
 })
 
-const dialer = (gatewayUrl = url) => new BulkDialer({ gatewayUrl, proxy: {}, log })
+const dialer = (gatewayUrl = url) => new DirectDialer({ gatewayUrl, proxy: {}, log })
 
 /** What both sides get. */
-function meet(offers: BulkOffers, { by = dialer(), isWanted = () => true } = {}) {
+function meet(offers: DirectOffers, { by = dialer(), isWanted = () => true } = {}) {
   const taken = Promise.withResolvers<BulkConnection>()
   const ready = Promise.withResolvers<BulkConnection>()
   const key = offers.offer(taker(taken.resolve))
-  by.dial(key, { isWanted, ready: ready.resolve })
+  const connected = (socket: Duplex, first: Buffer) =>
+    ready.resolve(new BulkConnection(socket, first))
+  by.dial(key, { isWanted, ready: connected })
   return { key, ends: Promise.all([taken.promise, ready.promise]) }
 }
 
 /** The status of an answer to whoever comes with this key. */
-async function come(key: string, upgrade = 'Upgrade: sallyport-bulk\r\nConnection: Upgrade\r\n') {
+async function come(key: string, upgrade = 'Upgrade: sallyport-direct\r\nConnection: Upgrade\r\n') {
   const socket = connect(Number(new URL(url).port), '127.0.0.1')
   socket.write(`GET /x HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer ${key}\r\n${upgrade}\r\n`)
   const [answer] = await once(socket, 'data')
@@ -73,7 +76,7 @@ async function come(key: string, upgrade = 'Upgrade: sallyport-bulk\r\nConnectio
 
 test('carries bytes both ways, after what each side begins with', async () => {
   const [gateway, connector] = await meet(first).ends
-  expect(asked).toEqual(['GET /.sallyport/connectors/bulk'])
+  expect(asked).toEqual(['GET /.sallyport/connectors/direct'])
   const heard = (bulk: BulkConnection) => {
     const { promise, resolve } = Promise.withResolvers<[number, string]>()
     let busBytes = 0
@@ -173,7 +176,7 @@ test('an exchange that has ended meanwhile leaves nothing open', async () => {
   await expect.poll(() => wasAsked).toBe(true)
 })
 
-test('after a failure nothing is dialled for a while, and the log says why large bodies go over the bus', async () => {
+test('after a failure nothing is dialled for a while, and the log says why everything goes over the bus', async () => {
   let connections = 0
   const broken = createServer((socket: Socket) => {
     connections++
@@ -186,7 +189,9 @@ test('after a failure nothing is dialled for a while, and the log says why large
   const wish = { isWanted: () => true, ready: () => expect.unreachable() }
   by.dial('key', wish)
   await expect.poll(() => lines.length).toBe(1)
-  expect(lines[0]).toContain(`large bodies go over the bus, since ${gatewayUrl.slice(0, -1)}`)
+  expect(lines[0]).toContain(
+    `answers and large bodies go over the bus, since ${gatewayUrl.slice(0, -1)}`,
+  )
   by.dial('key', wish)
   await meet(first).ends
   expect(connections).toBe(1)
@@ -196,7 +201,7 @@ test('after a failure nothing is dialled for a while, and the log says why large
 test('goes through the proxy that leads to the gateway', async () => {
   await using proxy = await startConnectProxy()
   const gatewayUrl = 'https://gateway.test/'
-  const by = new BulkDialer({ gatewayUrl, proxy: { HTTPS_PROXY: proxy.url }, log })
+  const by = new DirectDialer({ gatewayUrl, proxy: { HTTPS_PROXY: proxy.url }, log })
   by.dial('key', { isWanted: () => true, ready: () => expect.unreachable() })
   await expect.poll(() => proxy.asked).toEqual(['gateway.test:443'])
 })

@@ -1,12 +1,12 @@
 /**
- * Connections of their own for large bodies, as this gateway offers them (infra/bulk.ts). A key belongs to one exchange,
- * opens one connection, and is known to the connector alone that works on that exchange: it was sent to its private
- * subject. Whoever comes with another key came to the wrong gateway, of several behind one address, or for nothing.
+ * Connections past the bus, as this gateway offers them (infra/direct.ts). A key opens one connection, and is known to
+ * the connector alone to whose private subject it was sent. Whoever comes with another key came to the wrong gateway, of
+ * several behind one address, or for nothing.
  */
 
 import { randomBytes } from 'node:crypto'
 import type { Duplex } from 'node:stream'
-import { BulkConnection, bulkProtocol, bulkReady } from '#infra/bulk.ts'
+import { directProtocol, directReady } from '#infra/direct.ts'
 import { SallyportError } from '#infra/errors.ts'
 import { headerValue } from '#infra/http.ts'
 import { spare } from './front/patience.ts'
@@ -15,19 +15,20 @@ import type { EndpointVisit } from './visit.ts'
 const keyBytes = 32
 const readyWithinMs = 5_000
 
-export interface BulkTaker {
+export interface DirectTaker {
   /** A connector has come with the key, and has not said yet that it is there: what it sends may overtake that. */
   coming(): void
-  take(bulk: BulkConnection): void
+  /** `first` has been read from the socket already; nothing more is read before it is resumed. */
+  take(socket: Duplex, first: Buffer): void
   /** It has gone without saying so. */
   failed(): void
 }
 
-export class BulkOffers {
-  readonly #offers = new Map<string, BulkTaker>()
+export class DirectOffers {
+  readonly #offers = new Map<string, DirectTaker>()
 
-  /** The key of a connection for this exchange. */
-  offer(taker: BulkTaker): string {
+  /** The key of a connection for this one. */
+  offer(taker: DirectTaker): string {
     const key = randomBytes(keyBytes).toString('base64url')
     this.#offers.set(key, taker)
     return key
@@ -45,8 +46,8 @@ export class BulkOffers {
     const [, key = ''] = /^Bearer ([\w-]+)$/.exec(authorizationOf(incoming.headers)) ?? []
     const taker = this.#offers.get(key)
     if (!taker) return res.sendWhole(421, 'Misdirected Request', [], Buffer.alloc(0))
-    if (!upgrade || incoming.protocolUpgrade?.toLowerCase() !== bulkProtocol) {
-      throw new SallyportError('bad_request', `Upgrade: ${bulkProtocol} is missing`)
+    if (!upgrade || incoming.protocolUpgrade?.toLowerCase() !== directProtocol) {
+      throw new SallyportError('bad_request', `Upgrade: ${directProtocol} is missing`)
     }
     this.#offers.delete(key)
     const { socket } = upgrade
@@ -59,10 +60,10 @@ export class BulkOffers {
   }
 }
 
-const switching = `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${bulkProtocol}\r\n\r\n`
+const switching = `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${directProtocol}\r\n\r\n`
 
 /** A connector that has given up waiting for the answer goes on over the bus, and nothing may go this way. */
-function awaitConnector(socket: Duplex, taker: BulkTaker): void {
+function awaitConnector(socket: Duplex, taker: DirectTaker): void {
   taker.coming()
   const late = setTimeout(() => socket.destroy(), readyWithinMs)
   const gone = () => {
@@ -71,11 +72,11 @@ function awaitConnector(socket: Duplex, taker: BulkTaker): void {
   }
   socket.once('close', gone)
   socket.once('data', (said: Buffer) => {
-    if (said[0] !== bulkReady[0]) return void socket.destroy()
+    if (said[0] !== directReady[0]) return void socket.destroy()
     clearTimeout(late)
     socket.off('close', gone)
     socket.pause()
-    taker.take(new BulkConnection(socket, said.subarray(1)))
+    taker.take(socket, said.subarray(1))
   })
 }
 

@@ -18,6 +18,7 @@ import type { Logger } from '#infra/log.ts'
 import type { StreamBudget } from '#infra/stream-budget.ts'
 import type { DownFrame } from '#infra/wire.ts'
 import { Answer, type Answered, type AnswerOptions } from './answer.ts'
+import type { AnswerWay } from './answer-ways.ts'
 import type { DirectDialer } from './direct-dialer.ts'
 import type { OriginRequest, Origins } from './origin.ts'
 import { OriginError } from './origin-error.ts'
@@ -56,6 +57,8 @@ export class Exchange implements Answered {
   countedBytes = 0
   /** Among the requests of its application that have not been answered. */
   countsAsAwaited = true
+  /** By which it answers, from its first frame on. */
+  way: AnswerWay | undefined
   readonly #options: ExchangeOptions
   readonly #translation: Translation
   readonly #answer: Answer

@@ -113,6 +113,11 @@ export class OpenExchanges implements Disposable {
     }
   }
 
+  /** They may end while somebody goes through them. */
+  values(): Iterable<Exchange> {
+    return this.#open.values()
+  }
+
   /** Their gateway is gone: nobody may be told. */
   leave(gatewayId: string): void {
     for (const exchange of this.#open.values())

@@ -8,7 +8,7 @@ import type { Subscription } from '@nats-io/transport-node'
 import type { Bus, Message } from '#infra/bus.ts'
 import type { Application } from '#infra/contracts/application.ts'
 import type { LeaseClaims } from '#infra/contracts/policy.ts'
-import { decodeBatch, isBatch, messageOf } from '#infra/frame-batch.ts'
+import { decodeBatch, isBatch } from '#infra/frame-batch.ts'
 import { decodeDown, decodeRequest, encodeRefused } from '#infra/frames.ts'
 import { FrameGatherer } from '#infra/gather.ts'
 import type { LeaseVerifier } from '#infra/lease.ts'
@@ -16,6 +16,8 @@ import type { Logger } from '#infra/log.ts'
 import type { StreamBudget } from '#infra/stream-budget.ts'
 import { subjects } from '#infra/subjects.ts'
 import { acceptAfterMs, type RequestFrame } from '#infra/wire.ts'
+import type { AnswerLine } from './answer-line.ts'
+import { type AnswerWay, AnswerWays } from './answer-ways.ts'
 import type { Carried } from './carried.ts'
 import type { Clock } from './clock.ts'
 import type { DirectDialer } from './direct-dialer.ts'
@@ -67,6 +69,9 @@ export interface Serving extends AsyncDisposable {
   drain(graceMs: number): Promise<void>
 }
 
+/** Stands in subjects in place of an exchange. */
+const ofNoExchange = subjects.down('', '').slice(-1)
+
 export function serve(context: ServeContext): Serving {
   return new Server(context)
 }
@@ -77,7 +82,8 @@ class Server implements Serving {
   readonly #open: OpenExchanges
   readonly #queue: GroupQueue
   readonly #down: Subscription
-  readonly #answers: FrameGatherer<string>
+  readonly #ways: AnswerWays
+  readonly #answers: FrameGatherer<AnswerWay>
   readonly #reminder: Reminder
 
   constructor(context: ServeContext) {
@@ -89,11 +95,13 @@ class Server implements Serving {
       leases: this.#leases,
       onAccepted: ({ claims }) => this.#queue.answered(claims.app, acceptAfterMs),
     })
+    this.#ways = new AnswerWays({
+      ...context,
+      isNeeded: line => [...this.#open.values()].some(({ way }) => way === line),
+      onLost: line => this.#lost(line),
+    })
     this.#answers = new FrameGatherer(bus, {
-      publish: (gatewayId, frames) => {
-        const exchangeId = frames.length === 1 ? frames[0]?.exchangeId : undefined
-        bus.publish(subjects.up(memberId, gatewayId, exchangeId ?? ''), messageOf(frames))
-      },
+      publish: (way, frames) => this.#ways.send(way, frames),
     })
     this.#reminder = new Reminder({
       ...context,
@@ -132,6 +140,7 @@ class Server implements Serving {
     await this.#open.finish(graceMs)
     // Whoever hears that this connector has stopped must have its last answers.
     this.#answers.flush()
+    await this.#ways.settled()
   }
 
   #take({ subject, data }: Message): void {
@@ -213,7 +222,7 @@ class Server implements Serving {
       direct,
       veto,
       log,
-      send: data => this.#send(frame, data),
+      send: data => this.#answer(exchange, frame, data),
       onAnswered: status => this.#answered(frame.exchangeId, exchange, status),
       onUnreachable: reason => readiness.failed(originOf(application), reason),
       onClosed: () => this.#close(frame.exchangeId),
@@ -235,6 +244,7 @@ class Server implements Serving {
   }
 
   #receive(exchangeId: string, message: Message): void {
+    if (exchangeId === ofNoExchange) return this.#ways.hear(message.data)
     const exchange = this.#open.get(exchangeId)
     if (!exchange) return
     const frame = decodeDown(message.data)
@@ -247,8 +257,21 @@ class Server implements Serving {
     if (claims) exchange.renew(claims)
   }
 
-  #send(frame: RequestFrame, data: Buffer): void {
-    this.#answers.add(frame.gatewayId, frame.exchangeId, data)
+  #answer(exchange: Exchange, { gatewayId, exchangeId }: RequestFrame, data: Buffer): void {
+    exchange.way ??= this.#ways.to(gatewayId)
+    this.#answers.add(exchange.way, exchangeId, data)
+  }
+
+  /** Of a request that becomes no exchange. */
+  #send({ gatewayId, exchangeId }: RequestFrame, data: Buffer): void {
+    this.#answers.add(this.#ways.to(gatewayId), exchangeId, data)
+  }
+
+  /** What they have said by this line may not have come. */
+  #lost(line: AnswerLine): void {
+    for (const exchange of this.#open.values()) {
+      if (exchange.way === line) exchange.cancel('connector_lost', 'the way to its gateway is lost')
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -257,6 +280,8 @@ class Server implements Serving {
     await this.#queue[Symbol.asyncDispose]()
     this.#open.cut()
     this.#answers.flush()
+    await this.#ways.settled()
+    this.#ways[Symbol.dispose]()
     this.#down.unsubscribe()
   }
 }

@@ -180,6 +180,8 @@ function meterRelay(
   )
   const help = 'Exchanges with connectors under way.'
   gauge(monitoring.registry, 'sallyport_open_exchanges', help, () => relay.openExchanges.size)
+  const lines = 'Connections of connectors that answer past the bus.'
+  gauge(monitoring.registry, 'sallyport_answer_lines', lines, () => relay.openLines)
 }
 
 function openLimits(

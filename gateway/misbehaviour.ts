@@ -46,7 +46,7 @@ interface Strays {
 }
 
 interface Unreadable {
-  what: 'answer' | 'batch of answers'
+  what: 'answer' | 'batch of answers' | 'line of answers'
   bytes: number
   error: unknown
 }

@@ -1,10 +1,11 @@
 /**
- * The requests that this gateway has under way on the bus. One wildcard subscription takes every answer, a map finds
- * the exchange it belongs to, and one sweep in place of a timer per request looks for the silent. The rules of what may
+ * The requests that this gateway has under way on the bus. One wildcard subscription takes every answer that does not
+ * come by a line past the bus (answer-lines.ts), a map finds the exchange it belongs to, and one sweep in place of a timer per request looks for the silent. The rules of what may
  * be sent again stand in exchange.ts; whether access to what is open goes on, in continuous-access.ts.
  */
 
 import type { Subscription } from '@nats-io/transport-node'
+import { isLineBroken, keyOfBroken } from '#infra/answer-line.ts'
 import { type Bus, busWaitMs } from '#infra/bus.ts'
 import type { Application } from '#infra/contracts/application.ts'
 import { connectorIdOf } from '#infra/contracts/connector.ts'
@@ -17,6 +18,7 @@ import { Standstill } from '#infra/standstill.ts'
 import type { StreamBudget } from '#infra/stream-budget.ts'
 import { subjects } from '#infra/subjects.ts'
 import { lostAfterMs, type UpFrame } from '#infra/wire.ts'
+import { AnswerLines } from './answer-lines.ts'
 import { DirectOffers } from './direct-offers.ts'
 import { Exchange, type ExchangeRequest } from './exchange.ts'
 import { ExchangeIds } from './exchange-ids.ts'
@@ -50,6 +52,7 @@ export class Relay implements Disposable {
   readonly context: RelayContext
   /** Connections past the bus. */
   readonly direct = new DirectOffers()
+  readonly #lines: AnswerLines
   readonly #open = new PassingMap<Exchange>()
   /** Sent, and nobody has answered yet; oldest first. */
   readonly #silent = new PassingMap<Exchange>()
@@ -80,10 +83,18 @@ export class Relay implements Disposable {
         this.#publish(subject, messageOf(frames), exchangeIds.join(idSeparator))
       },
     })
+    this.#lines = new AnswerLines({
+      bus,
+      offers: this.direct,
+      receive: (connectorId, batch) => this.#receiveBatch(connectorId, batch),
+      unreadable: (connectorId, bytes, error) =>
+        this.#misbehaviour.unreadable(connectorId, { what: 'line of answers', bytes, error }),
+    })
     this.#subscriptions = [this.#subscribeAnswers(), this.#subscribeNoResponders()]
     this.#timer = setInterval(() => this.#sweepSilent(), silenceSweepMs)
     this.#offStatus = bus.onStatus(status => this.#turn(status))
     members.onGone((memberId, isBarred) => {
+      this.#lines.gone(memberId)
       for (const exchange of [...this.#open.values()]) {
         if (isOf(exchange, memberId)) exchange.lost(`connector ${memberId} is gone`, { isBarred })
       }
@@ -100,6 +111,11 @@ export class Relay implements Disposable {
     new Exchange(this, request).start()
   }
 
+  /** Lines past the bus that connectors answer by. */
+  get openLines(): number {
+    return this.#lines.size
+  }
+
   /** Oldest attempt first; they may end while somebody goes through them. */
   get openExchanges(): { readonly size: number; values(): Iterable<Exchange> } {
     return this.#open
@@ -107,6 +123,7 @@ export class Relay implements Disposable {
 
   /** Lets open exchanges finish, each as the last of its connection. */
   drain(): void {
+    this.#lines.drain()
     for (const exchange of this.#open.values()) exchange.request.res.closeConnection()
   }
 
@@ -192,8 +209,7 @@ export class Relay implements Disposable {
     return this.context.bus.subscribe(subjects.upTo(this.#gatewayId), {
       callback: message => {
         const [connectorId = '', , exchangeId = ''] = message.subject.slice(prefixLength).split('.')
-        if (exchangeId === batched) this.#receiveBatch(connectorId, message.data)
-        else this.#receive(connectorId, exchangeId, message.data)
+        this.#receiveFromBus(connectorId, exchangeId, message.data)
       },
     })
   }
@@ -210,6 +226,13 @@ export class Relay implements Disposable {
         }
       },
     })
+  }
+
+  #receiveFromBus(connectorId: string, exchangeId: string, message: Buffer): void {
+    if (exchangeId !== batched) this.#receive(connectorId, exchangeId, message)
+    else if (!isLineBroken(message)) this.#receiveBatch(connectorId, message)
+    else return this.#lines.broken(connectorId, keyOfBroken(message))
+    this.#lines.heard(connectorId)
   }
 
   #receiveBatch(connectorId: string, message: Buffer): void {
@@ -263,6 +286,8 @@ export class Relay implements Disposable {
       return
     }
     this.#requests.drop()
+    // Nobody could say now who may not answer any more.
+    this.#lines.end()
     for (const exchange of [...this.#open.values()]) exchange.lost('the bus connection was lost')
   }
 
@@ -270,6 +295,7 @@ export class Relay implements Disposable {
     clearInterval(this.#timer)
     for (const subscription of this.#subscriptions) subscription.unsubscribe()
     this.#offStatus()
+    this.#lines[Symbol.dispose]()
     this.#misbehaviour[Symbol.dispose]()
   }
 }

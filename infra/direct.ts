@@ -1,6 +1,7 @@
 /**
  * Connections past the bus, from a connector to one gateway. The connector dials the gateway's own door, by which it
- * enrolled, after the gateway has offered it with a key that works once: for the bytes of a large body (bulk.ts). What is offered, and which, is said on the bus, on a subject that this connector
+ * enrolled, after the gateway has offered it with a key that works once: for the bytes of a large body (bulk.ts), or as a
+ * line for answers (answer-line.ts). What is offered, and which, is said on the bus, on a subject that this connector
  * alone hears.
  *
  *   connector                                                gateway

@@ -7,14 +7,15 @@ export interface BatchedFrame {
   readonly frame: Buffer
 }
 
-export function encodeBatch(frames: readonly BatchedFrame[]): Buffer {
+/** The batch, behind as many octets that are still to be written. */
+export function encodeBatch(frames: readonly BatchedFrame[], headroom = 0): Buffer {
   const bytes = frames.reduce(
     (sum, { exchangeId, frame }) => sum + exchangeId.length + frame.length,
     0,
   )
-  const message = Buffer.allocUnsafe(1 + bytes + 5 * frames.length)
-  message[0] = frameTypes.batch
-  let offset = 1
+  const message = Buffer.allocUnsafe(headroom + 1 + bytes + 5 * frames.length)
+  message[headroom] = frameTypes.batch
+  let offset = headroom + 1
   for (const { exchangeId, frame } of frames) {
     message[offset] = exchangeId.length
     offset += 1 + message.write(exchangeId, offset + 1, 'latin1')

@@ -23,6 +23,8 @@
  *      │──► LEASE               a renewed access lease, for exchanges that outlive the first one
  *      │──► BULK                DATA may go by a connection of its own (bulk.ts), which this key opens once
  *
+ *   What goes up may go by a line past the bus in place of it, all of an exchange or nothing (answer-line.ts).
+ *
  * Layout. Integers are big-endian. A `head` is Latin-1 text (the octets of HTTP fields), its items separated by NUL,
  * which no HTTP field may contain.
  *
@@ -35,6 +37,7 @@
  *   CANCEL       u8 5  head: fault code, detail
  *   LEASE        u8 6  lease
  *   BULK         u8 7  key
+ *   LINE, LINE_RECEIVED, LINE_BROKEN  u8 8, u8 9, u8 22: of a line on which answers go past the bus (answer-line.ts)
  *   RESPONSE     u8 17  u8 flags  u16 status  u32 head octets  head  body
  *                head: reason phrase, name, value, …
  *   ACCEPTED     u8 18
@@ -60,11 +63,14 @@ export const frameTypes = {
   cancel: 5,
   lease: 6,
   bulk: 7,
+  line: 8,
+  lineReceived: 9,
   response: 17,
   accepted: 18,
   information: 19,
   refused: 20,
   batch: 21,
+  lineBroken: 22,
 } as const
 
 /** A body up to this size travels in the same message as its head. */

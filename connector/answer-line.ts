@@ -39,8 +39,9 @@ const answerWithinMs = lostAfterMs / 2
 /** Nothing that stands between the two ends should see it idle. */
 const keepAliveMs = 15_000
 
-/** A gateway that is still there says at once how much has come. */
+/** A gateway that is still there says at once how much has come; it is asked again, for the bus may be away. */
 const receivedWithinMs = 5_000
+const askAgainMs = 500
 
 export class AnswerLine {
   readonly #options: AnswerLineOptions
@@ -58,6 +59,7 @@ export class AnswerLine {
   #usedAt = performance.now()
   #heardAt = performance.now()
   #brokenAt = 0
+  #toldAt = 0
   #settled: (() => void)[] = []
 
   constructor(options: AnswerLineOptions) {
@@ -146,6 +148,7 @@ export class AnswerLine {
     const [askedAt] = this.#asked
     if (this.#state === 'broken') {
       if (now - this.#brokenAt > receivedWithinMs + stoodStillMs) this.#lose()
+      else if (now - this.#toldAt > askAgainMs) this.#tell(now)
     } else if (askedAt !== undefined) {
       if (now - askedAt > answerWithinMs + stoodStillMs) this.#break('nothing is heard from it')
     } else if (this.isOpen && (this.#kept.length > 0 || now - this.#heardAt > keepAliveMs)) {
@@ -168,14 +171,19 @@ export class AnswerLine {
 
   #break(why: string): void {
     if (this.#state !== 'open') return
-    const { socket, log, gatewayId: gateway, publish } = this.#options
+    const { socket, log, gatewayId: gateway } = this.#options
     log.debug({ gateway, why }, 'answers go over the bus again')
     this.#state = 'broken'
     this.#brokenAt = performance.now()
     this.#asked = []
     socket.destroy()
     if (this.#kept.length === 0) this.#goOverBus()
-    else publish(encodeLineBroken(this.key))
+    else this.#tell(this.#brokenAt)
+  }
+
+  #tell(now: number): void {
+    this.#toldAt = now
+    this.#options.publish(encodeLineBroken(this.key))
   }
 
   /** The gateway has said how much has come, and takes no more of this line. */

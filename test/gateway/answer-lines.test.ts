@@ -225,6 +225,20 @@ test('what comes late of a line that was given up is not taken once more', async
   expect(Object.fromEntries(received)).toEqual({ a: [1] })
 })
 
+test('a gateway that has not heard that a line is broken is told again', async () => {
+  const line = await openLine()
+  between.hang()
+  ways.send(line, [numbered('a', 1)])
+  isDeaf = true
+  await expect.poll(() => line.isOpen).toBe(false)
+  await connectorBus.connection.flush()
+  await sleep(200)
+  expect(line.isOver).toBe(false)
+  isDeaf = false
+  await expect.poll(() => Object.fromEntries(received), { timeout: 3_000 }).toEqual({ a: [1] })
+  expect(lost).toEqual([])
+})
+
 test('what a gateway says nothing of, or knows nothing of, is given up', async () => {
   const silent = await openLine()
   isDeaf = true

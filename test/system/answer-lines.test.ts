@@ -2,38 +2,42 @@
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { isBatch } from '#infra/frame-batch.ts'
+import { frameTypes } from '#infra/wire.ts'
+import { changeConnector } from '../harness/admin.ts'
+import { digestOfBody, digestOfStream } from '../harness/bodies.ts'
+import { Client } from '../harness/client.ts'
 import { type CountingOrigin, startCountingOrigin } from '../harness/counting-origin.ts'
-import { failures, startDriving } from '../harness/load.ts'
+import { failures, drive as sendAll, startDriving } from '../harness/load.ts'
+import { mib } from '../harness/memory.ts'
+import { startOrigin } from '../harness/origin.ts'
 import { signedInApplication, startSystem, type TestSystem } from '../harness/system.ts'
 import { startTcpLine, type TcpLine } from '../harness/tcp-line.ts'
-import { signInTo } from '../harness/visitor.ts'
+import { signInTo, type Visitor } from '../harness/visitor.ts'
 
 let origin: CountingOrigin
 let system: TestSystem
 let between: TcpLine
-let headers: Readonly<Record<string, string>>
+let visitor: Visitor
 /** Messages of answers on the bus. */
 let onBus = 0
+
+const isAnswer = (data: Buffer) => isBatch(data) || data[0] === frameTypes.response
 
 beforeAll(async () => {
   origin = await startCountingOrigin()
   system = await startSystem({ publish: [signedInApplication('wiki', origin.url)] })
   between = await startTcpLine(Number(new URL(system.gatewayUrls[0] ?? '').port))
   const [first] = system.services.of('connector')
-  await system.add('connector', {
-    SALLYPORT_CONNECTOR_ID: 'by-line',
-    SALLYPORT_CONNECTOR_GATEWAY_URL: `http://portal.sallyport.localhost:${between.port}/`,
-  })
+  await system.add('connector', byLine('by-line'))
   if (first) await system.stop(first)
   const bus = await system.connect('registry')
   bus.subscribe('sallyport.up.>', {
     callback: ({ data }) => {
-      if (isBatch(data) || data.length > 100) onBus++
+      if (isAnswer(data)) onBus++
     },
   })
   await bus.connection.flush()
-  const visitor = await signInTo(system, 'wiki')
-  headers = visitor.headers
+  visitor = await signInTo(system, 'wiki')
 })
 afterAll(async () => {
   await system?.[Symbol.asyncDispose]()
@@ -41,10 +45,18 @@ afterAll(async () => {
   await origin?.[Symbol.asyncDispose]()
 })
 
+const byLine = (id: string) => ({
+  SALLYPORT_CONNECTOR_ID: id,
+  SALLYPORT_CONNECTOR_GATEWAY_URL: `http://portal.sallyport.localhost:${between.port}/`,
+})
+
+const sendOne = () =>
+  sendAll({ gateways: () => system.gatewayUrls, headers: visitor.headers, count: 1 })
+
 const drive = () =>
   startDriving({
     gateways: () => system.gatewayUrls,
-    headers,
+    headers: visitor.headers,
     request: number => ({
       method: number % 2 === 0 ? 'POST' : 'GET',
       path: '/',
@@ -81,6 +93,34 @@ test('of requests under way when the line breaks none is lost and none is sent t
   expect(origin.repeated()).toEqual([])
 })
 
+test('a connector that is disabled answers past the bus no more than on it', async () => {
+  await using load = drive()
+  await untilDialled()
+  await load.untilAnswered(100)
+  await changeConnector(system, 'by-line', { isEnabled: false })
+  await expect.poll(() => between.open).toBe(0)
+  const refused = async () => failures(await sendOne()).length
+  await expect.poll(refused).toBe(1)
+  await changeConnector(system, 'by-line', { isEnabled: true })
+  await expect.poll(refused, { timeout: 40_000 }).toBe(0)
+})
+
+test('an answer that had begun is cut off when its connector is killed, never ended as if it were whole', async () => {
+  await using load = drive()
+  await untilDialled()
+  await load.untilAnswered(100)
+  await load.stop()
+  using client = new Client(system.gatewayUrls[0] ?? '', visitor)
+  onBus = 0
+  const { stream } = await client.open('/long')
+  expect(onBus).toBe(0)
+  const [victim] = system.services.of('connector')
+  if (victim) await system.kill(victim)
+  await expect(digestOfStream(stream)).rejects.toThrow('aborted')
+  await system.add('connector', byLine('next'))
+  await expect.poll(async () => failures(await sendOne())).toEqual([])
+})
+
 test('a connector that stops has said everything', async () => {
   origin.delayMs = 50
   await using load = drive()
@@ -92,4 +132,31 @@ test('a connector that stops has said everything', async () => {
   origin.delayMs = 0
   await load.untilAnswered(100)
   expect(failures(await load.stop())).toEqual([])
+})
+
+test('each process of a gateway has a line of each process of a connector, and large bodies find theirs too', async () => {
+  await using files = await startOrigin()
+  await using pair = await startSystem({
+    environment: { SALLYPORT_GATEWAY_WORKERS: '2', SALLYPORT_CONNECTOR_WORKERS: '2' },
+    publish: [signedInApplication('wiki', origin.url), signedInApplication('files', files.url)],
+  })
+  const bus = await pair.connect('registry')
+  let answers = 0
+  bus.subscribe('sallyport.up.>', { callback: ({ data }) => void (isAnswer(data) && answers++) })
+  await bus.connection.flush()
+  const { headers } = await signInTo(pair, 'wiki')
+  const gateways = () => pair.gatewayUrls
+  const onTheBus = async () => {
+    answers = 0
+    expect(failures(await sendAll({ gateways, headers, count: 300 }))).toEqual([])
+    return answers
+  }
+  await expect.poll(onTheBus, { timeout: 30_000 }).toBe(0)
+  const bytes = 8 * mib
+  const filesVisitor = await signInTo(pair, 'files')
+  const downloads = Array.from({ length: 8 }, async () => {
+    using client = new Client(pair.gatewayUrls[0] ?? '', filesVisitor)
+    expect(await client.digest(`/bytes/${bytes}?chunked`)).toEqual(digestOfBody(bytes))
+  })
+  await Promise.all(downloads)
 })

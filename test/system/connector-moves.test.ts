@@ -1,5 +1,6 @@
 /** A connector is moved to another group, disabled, enabled and removed while it works. */
 
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { ServiceProcess } from '#infra/embedded/service-process.ts'
 import { exitRemoved } from '#infra/lifecycle.ts'
@@ -117,11 +118,12 @@ test('a disabled connector serves nobody, breaks off, and serves again when it i
   using client = new Client(system.gatewayUrls[0] as string, await signInTo(system, 'files'))
   const bus = await system.connect('registry')
   const said: number[] = []
-  bus.subscribe('sallyport.up.>', { callback: ({ data }) => said.push(data[0] as number) })
+  bus.subscribe('sallyport.down.>', { callback: ({ data }) => said.push(data[0] as number) })
   await bus.connection.flush()
   const download = await client.open(large, { agent: false })
   download.stream.pause()
-  await expect.poll(() => said).toContain(frameTypes.end)
+  await expect.poll(() => said).toContain(frameTypes.bulk)
+  await sleep(500)
   await changeConnector(system, 'mover', { isEnabled: false })
   // Also what it had handed over to its kernel by then.
   await expect(digestOfStream(download.stream)).rejects.toThrow('aborted')

@@ -49,6 +49,8 @@ beforeAll(async () => {
   system = await startSystem({
     // The bus's server complains of every attempt.
     ownLogLevel: 'silent',
+    // What the others have said is seen on the bus.
+    environment: { SALLYPORT_CONNECTOR_DIRECT_CONNECTIONS: 'false' },
     publish: [signedInApplication('wiki', origin.url), signedInApplication('trap', origin.url)],
   })
   await createGroup(system, 'lyon')

@@ -42,6 +42,8 @@ beforeAll(async () => {
       SALLYPORT_GATEWAY_WORKERS: '2',
       SALLYPORT_CONNECTOR_WORKERS: '2',
       SALLYPORT_CONNECTOR_MAX_EXCHANGES: '101',
+      // Who answers is seen on the bus; past it: answer-lines.test.ts.
+      SALLYPORT_CONNECTOR_DIRECT_CONNECTIONS: 'false',
       SALLYPORT_GATEWAY_RATE_OF_SIGN_IN: '1/80',
     },
     publish: [signedInApplication('wiki', counting.url), signedInApplication('app', origin.url)],

@@ -51,7 +51,7 @@ export class AnswerLine {
   #sent = 0
   #acknowledged = 0
   /** What was sent and has not been acknowledged, oldest first. */
-  #kept: Buffer[] = []
+  #kept: Buffer[][] = []
   #keptBytes = 0
   #unaskedBytes = 0
   /** When the questions were asked that are still open. */
@@ -101,19 +101,21 @@ export class AnswerLine {
     const message = encodeLineMessage(frames)
     if (this.#state === 'bus') return this.#options.publish(batchIn(message))
     this.#kept.push(message)
-    this.#keptBytes += message.length
+    const bytes = bytesOf(message)
+    this.#keptBytes += bytes
     this.#sent++
-    if (this.#state === 'open') this.#write(message)
+    if (this.#state === 'open') this.#write(message, bytes)
   }
 
-  #write(message: Buffer): void {
+  #write(message: readonly Buffer[], bytes: number): void {
     const { socket } = this.#options
     this.#usedAt = performance.now()
-    this.#unaskedBytes += message.length
-    if (this.#unaskedBytes < askEveryBytes) return void socket.write(message)
+    this.#unaskedBytes += bytes
+    const [whole] = message
+    if (message.length === 1 && this.#unaskedBytes < askEveryBytes) return void socket.write(whole)
     socket.cork()
-    socket.write(message)
-    this.#ask(this.#usedAt)
+    for (const part of message) socket.write(part)
+    if (this.#unaskedBytes >= askEveryBytes) this.#ask(this.#usedAt)
     socket.uncork()
     if (this.#keptBytes > mostKeptBytes) this.#break('the gateway does not keep up')
   }
@@ -138,7 +140,7 @@ export class AnswerLine {
   #drop(messages: number): boolean {
     if (!(messages >= this.#acknowledged && messages <= this.#sent)) return false
     for (const message of this.#kept.splice(0, messages - this.#acknowledged))
-      this.#keptBytes -= message.length
+      this.#keptBytes -= bytesOf(message)
     this.#acknowledged = messages
     return true
   }
@@ -211,4 +213,9 @@ export class AnswerLine {
   end(): void {
     this.#break('it is not used any more')
   }
+}
+
+function bytesOf(message: readonly Buffer[]): number {
+  const [head, body] = message
+  return (head?.length ?? 0) + (body?.length ?? 0)
 }

@@ -5,6 +5,7 @@
  */
 
 import { BodySender } from '#infra/body-sender.ts'
+import { largeBodyBytes } from '#infra/bulk.ts'
 import { encodeInformation, encodeResponse } from '#infra/frames.ts'
 import { headerValue, isMessageStream } from '#infra/http.ts'
 import { initialCreditBytes, type RequestFrame, singleMessageBytes } from '#infra/wire.ts'
@@ -19,6 +20,8 @@ export interface AnswerOptions {
   frame: RequestFrame
   /** Puts a frame on the bus. */
   send: (frame: Buffer) => void
+  /** An answer begins that will have a connection of its own, where there is one. */
+  onLarge: () => void
   /** The first answer has been given, with this status. */
   onAnswered: (status: number) => void
 }
@@ -218,6 +221,8 @@ export class Answer implements OriginSink {
   #stream(): void {
     const head = this.#head
     if (!head || this.#isClosed) return
+    const length = headerValue(this.#headers, 'content-length')
+    if (Number(length) >= largeBodyBytes) this.#options.onLarge()
     const sender = this.#begin(() => this.#answered.ended())
     this.#sendHead(head, true)
     this.#answered.streams(sender)

@@ -223,6 +223,10 @@ class Server implements Serving {
       veto,
       log,
       send: data => this.#answer(exchange, frame, data),
+      // Until then it is on the bus: nobody's short answer should wait behind it.
+      onLarge: () => {
+        exchange.way ??= frame.gatewayId
+      },
       onAnswered: status => this.#answered(frame.exchangeId, exchange, status),
       onUnreachable: reason => readiness.failed(originOf(application), reason),
       onClosed: () => this.#close(frame.exchangeId),

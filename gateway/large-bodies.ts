@@ -5,13 +5,12 @@
 
 import type { BodyReceiver } from '#infra/body-receiver.ts'
 import type { BodySender } from '#infra/body-sender.ts'
-import { BulkConnection } from '#infra/bulk.ts'
+import { BulkConnection, largeBodyBytes } from '#infra/bulk.ts'
 import { BulkSwitch, type BulkSwitchOptions } from '#infra/bulk-switch.ts'
 import { encodeBulk } from '#infra/frames.ts'
 import type { DirectOffers } from './direct-offers.ts'
 
-/** Bodies of this length are worth it; of unknown length, when so much has come, and not by trickles. */
-const largeBytes = 2 ** 20
+/** What trickles is not worth it. */
 const fastBytesPerSecond = 64 * 1024
 
 export interface LargeBodiesOptions extends BulkSwitchOptions {
@@ -44,13 +43,13 @@ export class LargeBodies {
 
   /** So much of a body has moved. */
   moved(bytes: number): void {
-    if (this.#key !== undefined || bytes < largeBytes) return
+    if (this.#key !== undefined || bytes < largeBodyBytes) return
     const seconds = (performance.now() - this.#startedAt) / 1_000
     if (bytes >= fastBytesPerSecond * seconds) this.#offer()
   }
 
   #expect(length = 0): void {
-    if (length >= largeBytes && this.#key === undefined) this.#offer()
+    if (length >= largeBodyBytes && this.#key === undefined) this.#offer()
   }
 
   #offer(): void {

@@ -22,12 +22,15 @@
  *   LINE_BROKEN    u8 22  key
  */
 
-import { type BatchedFrame, encodeBatch } from './frame-batch.ts'
+import { type BatchedFrame, encodeBatch, encodeBatchOfOne } from './frame-batch.ts'
 import { frameTypes, WireError } from './wire.ts'
 
 const lengthBytes = 4
 const countBytes = 8
 const separator = '\0'
+
+/** Smaller ones cost less as one piece. */
+const copiedBytes = 16 * 1024
 
 /** More than any head and body that share a message. */
 const maxMessageBytes = 2 ** 20
@@ -35,15 +38,23 @@ const maxMessageBytes = 2 ** 20
 export type LineOffer = { readonly gatewayId: string; readonly key: string }
 export type LineReceived = { readonly key: string; readonly messages: number | undefined }
 
-/** A message as it goes by a line. */
-export function encodeLineMessage(frames: readonly BatchedFrame[]): Buffer {
-  const message = encodeBatch(frames, lengthBytes)
-  message.writeUInt32BE(message.length - lengthBytes)
-  return message
+/** A message as it goes by a line: a large frame is not copied for it. */
+export function encodeLineMessage(frames: readonly BatchedFrame[]): Buffer[] {
+  const [first] = frames
+  const isLarge = first && frames.length === 1 && first.frame.length > copiedBytes
+  const [head, ...rest] = isLarge
+    ? [encodeBatchOfOne(first, lengthBytes), first.frame]
+    : [encodeBatch(frames, lengthBytes)]
+  head.writeUInt32BE(head.length + (rest[0]?.length ?? 0) - lengthBytes)
+  return [head, ...rest]
 }
 
 /** The same message as the bus takes it. */
-export const batchIn = (lineMessage: Buffer): Buffer => lineMessage.subarray(lengthBytes)
+export function batchIn(lineMessage: readonly Buffer[]): Buffer {
+  const [head, ...rest] = lineMessage
+  const beginning = (head as Buffer).subarray(lengthBytes)
+  return rest.length === 0 ? beginning : Buffer.concat([beginning, ...rest])
+}
 
 /** How the connector asks how much has come. */
 export const lineQuestion: Buffer = Buffer.alloc(lengthBytes)
@@ -145,7 +156,7 @@ export class LineReader {
   #take(message: Buffer): void {
     if (message.length === lengthBytes) return this.#listener.asked(count(this.#received))
     this.#received++
-    this.#listener.take(batchIn(message))
+    this.#listener.take(message.subarray(lengthBytes))
   }
 }
 

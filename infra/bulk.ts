@@ -10,6 +10,9 @@
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 
+/** Bodies of this length are worth a connection; of unknown length, when so much has come, and not by trickles. */
+export const largeBodyBytes = 2 ** 20
+
 /** So much is read before others have their turn. */
 const turnBytes = 128 * 1024
 

@@ -2,6 +2,8 @@
 
 import { frameTypes, WireError } from './wire.ts'
 
+const noBytes = Buffer.alloc(0)
+
 export interface BatchedFrame {
   readonly exchangeId: string
   readonly frame: Buffer
@@ -24,6 +26,13 @@ export function encodeBatch(frames: readonly BatchedFrame[], headroom = 0): Buff
     offset += frame.length
   }
   return message
+}
+
+/** The beginning of a batch of one frame, which follows it. */
+export function encodeBatchOfOne({ exchangeId, frame }: BatchedFrame, headroom = 0): Buffer {
+  const head = encodeBatch([{ exchangeId, frame: noBytes }], headroom)
+  head.writeUInt32BE(frame.length, head.length - 4)
+  return head
 }
 
 /** Frames as one message: a frame alone goes as it is. */

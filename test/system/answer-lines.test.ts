@@ -159,4 +159,9 @@ test('each process of a gateway has a line of each process of a connector, and l
     expect(await client.digest(`/bytes/${bytes}?chunked`)).toEqual(digestOfBody(bytes))
   })
   await Promise.all(downloads)
+  // No short answer waits behind what is known to be large.
+  expect(answers).toBe(0)
+  using client = new Client(pair.gatewayUrls[0] ?? '', filesVisitor)
+  expect(await client.digest(`/bytes/${bytes}`)).toEqual(digestOfBody(bytes))
+  expect(answers).toBe(1)
 })

@@ -46,14 +46,19 @@ export default defineConfig({
         // Most of them wait for something most of the time.
         maxWorkers: 4,
       }),
-      kind('system', ['system/**/*.test.ts'], 1, { testTimeout: 60_000, exclude: alone }),
+      // Each waits for something about a third of the time.
+      kind('system', ['system/**/*.test.ts'], 1, {
+        testTimeout: 60_000,
+        exclude: alone,
+        maxWorkers: 3,
+      }),
       kind('alone', [], 2, { testTimeout: 60_000, fileParallelism: false, include: alone }),
       kind('kerberos', ['kerberos/**/*.test.ts'], 3, {
         testTimeout: 60_000,
         fileParallelism: false,
         globalSetup: ['./test/harness/domain.ts'],
       }),
-      kind('browser', ['browser/**/*.test.ts'], 4, { testTimeout: 60_000, fileParallelism: false }),
+      kind('browser', ['browser/**/*.test.ts'], 4, { testTimeout: 60_000 }),
       kind('containers', ['containers/**/*.test.ts'], 5, {
         testTimeout: 120_000,
         hookTimeout: 180_000,

@@ -46,7 +46,7 @@ export default defineConfig({
         // Most of them wait for something most of the time.
         maxWorkers: 4,
       }),
-      // Each waits for something about a third of the time.
+      // Most of them wait for something much of the time.
       kind('system', ['system/**/*.test.ts'], 1, {
         testTimeout: 60_000,
         exclude: alone,

@@ -10,6 +10,7 @@ import {
   CountReader,
   encodeLineBroken,
   encodeLineMessage,
+  type LineMessage,
   lineQuestion,
 } from '#infra/answer-line.ts'
 import type { BatchedFrame } from '#infra/frame-batch.ts'
@@ -51,7 +52,7 @@ export class AnswerLine {
   #sent = 0
   #acknowledged = 0
   /** What was sent and has not been acknowledged, oldest first. */
-  #kept: Buffer[][] = []
+  #kept: LineMessage[] = []
   #keptBytes = 0
   #unaskedBytes = 0
   /** When the questions were asked that are still open. */
@@ -107,7 +108,7 @@ export class AnswerLine {
     if (this.#state === 'open') this.#write(message, bytes)
   }
 
-  #write(message: readonly Buffer[], bytes: number): void {
+  #write(message: LineMessage, bytes: number): void {
     const { socket } = this.#options
     this.#usedAt = performance.now()
     this.#unaskedBytes += bytes
@@ -215,7 +216,6 @@ export class AnswerLine {
   }
 }
 
-function bytesOf(message: readonly Buffer[]): number {
-  const [head, body] = message
-  return (head?.length ?? 0) + (body?.length ?? 0)
+function bytesOf([head, frame]: LineMessage): number {
+  return head.length + (frame?.length ?? 0)
 }

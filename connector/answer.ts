@@ -18,7 +18,7 @@ import { responseHeaders, type Translation, upgradeHeaders } from './translate.t
 export interface AnswerOptions {
   /** The request. */
   frame: RequestFrame
-  /** Puts a frame on the bus. */
+  /** Puts a frame on its way to the gateway. */
   send: (frame: Buffer) => void
   /** An answer begins that will have a connection of its own, where there is one. */
   onLarge: () => void
@@ -131,7 +131,7 @@ export class Answer implements OriginSink {
     if (!this.#mayHaveBody(status)) return this.end([])
     const length = headerValue(headers, 'content-length')
     if (length === undefined) this.#flush = setImmediate(() => this.#stream())
-    else if (Number(length) > singleMessageBytes) this.#stream()
+    else if (Number(length) > singleMessageBytes) this.#streamLong(Number(length))
     else this.#flush = setImmediate(() => this.#waitForWhole())
   }
 
@@ -217,12 +217,15 @@ export class Answer implements OriginSink {
     this.#control?.resume()
   }
 
+  #streamLong(bytes: number): void {
+    if (bytes >= largeBodyBytes) this.#options.onLarge()
+    this.#stream()
+  }
+
   /** Sends the head with what has been collected; the rest follows under credit. */
   #stream(): void {
     const head = this.#head
     if (!head || this.#isClosed) return
-    const length = headerValue(this.#headers, 'content-length')
-    if (Number(length) >= largeBodyBytes) this.#options.onLarge()
     const sender = this.#begin(() => this.#answered.ended())
     this.#sendHead(head, true)
     this.#answered.streams(sender)

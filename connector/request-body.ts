@@ -12,7 +12,7 @@ import type { Owed } from './silence.ts'
 
 export interface RequestBodyOptions {
   budget: StreamBudget
-  /** Puts a frame on the bus. */
+  /** Puts a frame on its way to the gateway. */
   send: (frame: Buffer) => void
 }
 

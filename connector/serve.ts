@@ -14,7 +14,7 @@ import { FrameGatherer } from '#infra/gather.ts'
 import type { LeaseVerifier } from '#infra/lease.ts'
 import type { Logger } from '#infra/log.ts'
 import type { StreamBudget } from '#infra/stream-budget.ts'
-import { subjects } from '#infra/subjects.ts'
+import { noExchange, subjects } from '#infra/subjects.ts'
 import { acceptAfterMs, type RequestFrame } from '#infra/wire.ts'
 import type { AnswerLine } from './answer-line.ts'
 import { type AnswerWay, AnswerWays } from './answer-ways.ts'
@@ -68,9 +68,6 @@ export interface Serving extends AsyncDisposable {
   /** Leaves the queue group and lets open exchanges finish, at most for `graceMs`. */
   drain(graceMs: number): Promise<void>
 }
-
-/** Stands in subjects in place of an exchange. */
-const ofNoExchange = subjects.down('', '').slice(-1)
 
 export function serve(context: ServeContext): Serving {
   return new Server(context)
@@ -248,7 +245,7 @@ class Server implements Serving {
   }
 
   #receive(exchangeId: string, message: Message): void {
-    if (exchangeId === ofNoExchange) return this.#ways.hear(message.data)
+    if (exchangeId === noExchange) return this.#ways.hear(message.data)
     const exchange = this.#open.get(exchangeId)
     if (!exchange) return
     const frame = decodeDown(message.data)

@@ -16,7 +16,7 @@ import { passOn } from './own-connection.ts'
 export interface UpgradedOptions {
   answer: Answer
   budget: StreamBudget
-  /** Puts a frame on the bus. */
+  /** Puts a frame on its way to the gateway. */
   send: (frame: Buffer) => void
   /** Both directions have ended. */
   onEnded: () => void

@@ -16,7 +16,7 @@ import type { Logger } from '#infra/log.ts'
 import { PassingMap } from '#infra/passing-map.ts'
 import { Standstill } from '#infra/standstill.ts'
 import type { StreamBudget } from '#infra/stream-budget.ts'
-import { subjects } from '#infra/subjects.ts'
+import { noExchange, subjects } from '#infra/subjects.ts'
 import { lostAfterMs, type UpFrame } from '#infra/wire.ts'
 import { AnswerLines } from './answer-lines.ts'
 import { DirectOffers } from './direct-offers.ts'
@@ -41,9 +41,6 @@ const silenceSweepMs = 50
 
 /** Between the ids of exchanges whose requests share a message, in its reply subject; in no id. */
 const idSeparator = ','
-
-/** Stands in the subject of answers to several exchanges in place of their ids. */
-const batched = subjects.up('', '', '').slice(-1)
 
 /** After a reconnection connectors may not be back for so long: a registry has to be there before they are let in. */
 const settleMs = 3_000
@@ -229,9 +226,11 @@ export class Relay implements Disposable {
   }
 
   #receiveFromBus(connectorId: string, exchangeId: string, message: Buffer): void {
-    if (exchangeId !== batched) this.#receive(connectorId, exchangeId, message)
-    else if (!isLineBroken(message)) this.#receiveBatch(connectorId, message)
-    else return this.#lines.broken(connectorId, keyOfBroken(message))
+    const isOfOne = exchangeId !== noExchange
+    if (!isOfOne && isLineBroken(message))
+      return this.#lines.broken(connectorId, keyOfBroken(message))
+    if (isOfOne) this.#receive(connectorId, exchangeId, message)
+    else this.#receiveBatch(connectorId, message)
     this.#lines.heard(connectorId)
   }
 

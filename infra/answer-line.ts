@@ -38,22 +38,25 @@ const maxMessageBytes = 2 ** 20
 export type LineOffer = { readonly gatewayId: string; readonly key: string }
 export type LineReceived = { readonly key: string; readonly messages: number | undefined }
 
-/** A message as it goes by a line: a large frame is not copied for it. */
-export function encodeLineMessage(frames: readonly BatchedFrame[]): Buffer[] {
+/** A message as it goes by a line: a large frame follows what is before it, and is not copied. */
+export type LineMessage = readonly [Buffer] | readonly [Buffer, Buffer]
+
+export function encodeLineMessage(frames: readonly BatchedFrame[]): LineMessage {
   const [first] = frames
-  const isLarge = first && frames.length === 1 && first.frame.length > copiedBytes
-  const [head, ...rest] = isLarge
-    ? [encodeBatchOfOne(first, lengthBytes), first.frame]
-    : [encodeBatch(frames, lengthBytes)]
-  head.writeUInt32BE(head.length + (rest[0]?.length ?? 0) - lengthBytes)
-  return [head, ...rest]
+  if (first && frames.length === 1 && first.frame.length > copiedBytes) {
+    const head = encodeBatchOfOne(first, lengthBytes)
+    head.writeUInt32BE(head.length + first.frame.length - lengthBytes)
+    return [head, first.frame]
+  }
+  const whole = encodeBatch(frames, lengthBytes)
+  whole.writeUInt32BE(whole.length - lengthBytes)
+  return [whole]
 }
 
 /** The same message as the bus takes it. */
-export function batchIn(lineMessage: readonly Buffer[]): Buffer {
-  const [head, ...rest] = lineMessage
-  const beginning = (head as Buffer).subarray(lengthBytes)
-  return rest.length === 0 ? beginning : Buffer.concat([beginning, ...rest])
+export function batchIn([head, frame]: LineMessage): Buffer {
+  const beginning = head.subarray(lengthBytes)
+  return frame ? Buffer.concat([beginning, frame]) : beginning
 }
 
 /** How the connector asks how much has come. */

@@ -16,7 +16,7 @@ import { encodeData, encodeEnd } from './frames.ts'
 export const frameBytes = 32 * 1024
 
 export interface BodySenderOptions {
-  /** Puts a frame on the bus. */
+  /** Puts a frame on its way. */
   send: (frame: Buffer) => void
   /** What may be sent before the first grant, in bytes. */
   creditBytes: number

@@ -59,6 +59,9 @@ export function token(value: string): string {
   ).join('')
 }
 
+/** Stands in `up` and `down` in place of an exchange: what is of several, or of none. */
+export const noExchange = token('')
+
 /** What a token stands for; undefined for one that `token` never makes. */
 export function fromToken(text: string): string | undefined {
   if (text === '-') return ''

@@ -153,7 +153,9 @@ export class AnswerLine {
       if (now - this.#brokenAt > receivedWithinMs + stoodStillMs) this.#lose()
       else if (now - this.#toldAt > askAgainMs) this.#tell(now)
     } else if (askedAt !== undefined) {
-      if (now - askedAt > answerWithinMs + stoodStillMs) this.#break('nothing is heard from it')
+      // A long queue on a slow way is no silence: the gateway says how it gets shorter.
+      const silentMs = now - Math.max(askedAt, this.#heardAt)
+      if (silentMs > answerWithinMs + stoodStillMs) this.#break('nothing is heard from it')
     } else if (this.isOpen && (this.#kept.length > 0 || now - this.#heardAt > keepAliveMs)) {
       this.#ask(now)
     }

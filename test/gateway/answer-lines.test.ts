@@ -15,6 +15,7 @@ import { encodeData } from '#infra/frames.ts'
 import { createLogger } from '#infra/log.ts'
 import { StreamBudget } from '#infra/stream-budget.ts'
 import { subjects } from '#infra/subjects.ts'
+import { frameTypes } from '#infra/wire.ts'
 import { AnswerLine } from '../../connector/answer-line.ts'
 import { AnswerWays } from '../../connector/answer-ways.ts'
 import { DirectDialer } from '../../connector/direct-dialer.ts'
@@ -25,6 +26,7 @@ import { Patience } from '../../gateway/front/patience.ts'
 import { IncomingReader } from '../../gateway/incoming.ts'
 import { followMembers } from '../../gateway/members.ts'
 import { Relay } from '../../gateway/relay.ts'
+import { mib } from '../harness/memory.ts'
 import { startTestNats, type TestNats } from '../harness/nats.ts'
 import { startTcpLine, type TcpLine } from '../harness/tcp-line.ts'
 
@@ -97,7 +99,7 @@ beforeEach(async () => {
   )
   connectorBus.subscribe(subjects.downTo('c1'), {
     callback({ data }) {
-      if (data[0] === 8) offers++
+      if (data[0] === frameTypes.line) offers++
       ways.hear(data)
     },
   })
@@ -223,6 +225,36 @@ test('what comes late of a line that was given up is not taken once more', async
   await expect.poll(() => between.open).toBe(0)
   await expect.poll(() => lines.size).toBe(0)
   expect(Object.fromEntries(received)).toEqual({ a: [1] })
+})
+
+test('a slow way is no silent one: what queues up there goes by it', async () => {
+  const line = await openLine()
+  between.slow(2 * mib)
+  for (let number = 0; number < 80; number++) ways.send(line, [numbered('a', number, 64 * 1024)])
+  const startedAt = performance.now()
+  await expect.poll(() => received.get('a')?.length, { timeout: 10_000 }).toBe(80)
+  expect(performance.now() - startedAt).toBeGreaterThan(1_500)
+  expect(overBus).toBe(0)
+  expect(line.isOpen).toBe(true)
+})
+
+test('a line on which nothing is said is asked after, so that nothing between takes it for idle', async () => {
+  const line = await openLine()
+  await line.settled()
+  const clock = vi.spyOn(performance, 'now')
+  onTestFinished(() => clock.mockRestore())
+  needed = true
+  between.hang()
+  const now = performance.now()
+  clock.mockReturnValue(now + 14_000)
+  await sleep(300)
+  expect(line.isOpen).toBe(true)
+  clock.mockReturnValue(now + 16_000)
+  await sleep(300)
+  clock.mockReturnValue(now + 17_000)
+  // The time that it seems to have stood still is taken off once.
+  await sleep(300)
+  expect(line.isOpen).toBe(false)
 })
 
 test('a gateway that has not heard that a line is broken is told again', async () => {

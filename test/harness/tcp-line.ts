@@ -11,6 +11,8 @@ export interface TcpLine extends AsyncDisposable {
   cut(): void
   /** From now on nothing passes, on open connections and new ones. */
   hang(): void
+  /** From now on so many bytes pass in a second, each way of each connection. */
+  slow(bytesPerSecond: number): void
   /** What hung goes on, with all that was on its way. */
   goOn(): void
   /** What hung is ended, and new connections get through. */
@@ -20,6 +22,7 @@ export interface TcpLine extends AsyncDisposable {
 export async function startTcpLine(targetPort: number): Promise<TcpLine> {
   const pairs = new Set<readonly [Socket, Socket]>()
   let isHanging = false
+  let bytesPerSecond = Number.POSITIVE_INFINITY
   const server = createServer({ noDelay: true, allowHalfOpen: true }, client => {
     const target = connect({ port: targetPort, host: '127.0.0.1', noDelay: true })
     const pair = [client, target] as const
@@ -35,7 +38,13 @@ export async function startTcpLine(targetPort: number): Promise<TcpLine> {
     }
   })
   const join = (from: Socket, to: Socket) => {
-    from.on('data', (data: Buffer) => to.write(data))
+    from.on('data', (data: Buffer) => {
+      to.write(data)
+      const ms = (data.length / bytesPerSecond) * 1_000
+      if (ms === 0) return
+      from.pause()
+      setTimeout(() => !isHanging && from.resume(), ms)
+    })
     from.on('end', () => to.end())
     if (isHanging) from.pause()
   }
@@ -53,6 +62,9 @@ export async function startTcpLine(targetPort: number): Promise<TcpLine> {
     hang: () => {
       isHanging = true
       for (const socket of [...pairs].flat()) socket.pause()
+    },
+    slow: bytes => {
+      bytesPerSecond = bytes
     },
     goOn: () => {
       isHanging = false

@@ -6,6 +6,7 @@
 
 import type { Socket } from 'node:net'
 import { errors } from 'undici'
+import { type Reads, takeReads } from '#infra/socket-reads.ts'
 import { keepAliveTimeoutMs } from '../origin-pool.ts'
 import { maxAnswerHeadBytes } from '../own-connection.ts'
 import { Chunks, type ChunksSink } from './chunks.ts'
@@ -32,6 +33,7 @@ export class PlainConnection implements Holder, ChunksSink {
   idleUntil = 0
   readonly #socket: Socket
   readonly #owner: ConnectionOwner
+  readonly #reads: Reads
   #exchange: PlainExchange | undefined
   #isSent = false
   /** Of a head, in so many pieces. */
@@ -48,8 +50,9 @@ export class PlainConnection implements Holder, ChunksSink {
   constructor(socket: Socket, owner: ConnectionOwner) {
     this.#socket = socket
     this.#owner = owner
-    socket.on('data', this.#onData).on('end', this.#onEnd).on('error', this.#onError)
+    socket.on('end', this.#onEnd).on('error', this.#onError)
     socket.on('close', () => this.#closed())
+    this.#reads = takeReads(socket, octets => this.#read(octets))
   }
 
   /** Of a new connection. */
@@ -125,7 +128,7 @@ export class PlainConnection implements Holder, ChunksSink {
     if (this.#exchange) this.#socket.write(exchange.octets, 'latin1')
   }
 
-  readonly #onData = (chunk: Buffer) => {
+  #read(chunk: Buffer): void {
     const exchange = this.#exchange
     if (!exchange || !this.#isSent) return void this.#socket.destroy()
     try {
@@ -180,7 +183,8 @@ export class PlainConnection implements Holder, ChunksSink {
 
   #give(exchange: PlainExchange, bytes: Buffer): void {
     this.#exchange = undefined
-    this.#socket.off('data', this.#onData).off('end', this.#onEnd).off('error', this.#onError)
+    this.#reads.giveBack()
+    this.#socket.off('end', this.#onEnd).off('error', this.#onError)
     this.#owner.judged(false)
     exchange.givenTo(new GivenConnection(this.#socket, bytes))
   }

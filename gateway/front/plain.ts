@@ -5,6 +5,7 @@
  */
 
 import type { Socket } from 'node:net'
+import { type Reads, takeReads } from '#infra/socket-reads.ts'
 import type { RequestListener } from './client.ts'
 import { readPlainMessage } from './plain-message.ts'
 import { PlainRequest, PlainResponse } from './plain-response.ts'
@@ -76,10 +77,10 @@ export class PlainConnection {
   /** Since when it has been between two requests, though an answer may still be on its way; undefined within one. */
   quietSince: number | undefined
   readonly #all: PlainConnections
+  readonly #reads: Reads
   #response: PlainResponse | undefined
   /** What came before the answer to the request before it was out. */
   #early: Buffer | undefined
-  readonly #onData = (octets: Buffer) => this.read(octets)
   readonly #onDrain = () => {
     if (this.#response) this.#response.emit('drain')
     else this.quietSince = performance.now()
@@ -95,7 +96,8 @@ export class PlainConnection {
     this.#all = all
     this.socket = socket
     socket.on('error', ignore).on('end', this.#onEnd).on('close', this.#onClose)
-    socket.on('data', this.#onData).on('drain', this.#onDrain)
+    socket.on('drain', this.#onDrain)
+    this.#reads = takeReads(socket, octets => this.read(octets))
   }
 
   get keepAliveSeconds(): number {
@@ -144,7 +146,8 @@ export class PlainConnection {
     const { socket } = this
     this.#all.forget(this)
     socket.off('error', ignore).off('end', this.#onEnd).off('close', this.#onClose)
-    socket.off('data', this.#onData).off('drain', this.#onDrain)
+    socket.off('drain', this.#onDrain)
+    this.#reads.giveBack()
     this.#all.options.handOver(socket, octets)
   }
 }

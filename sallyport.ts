@@ -43,7 +43,7 @@ endWrongCalls(program.command('up'), 'up')
   .option('--data <folder>', 'where data is kept between runs', '.sallyport')
   .option(
     '--publish <name=url[,passthrough]>',
-    'publish an application to everybody signed in, or with ",passthrough" to everybody; repeatable',
+    'publish an application to everybody signed in, or with ",passthrough" to everybody; who may use one that is published already stays as it is; repeatable',
     collect,
   )
   .option('--json', 'print one line of JSON when ready, for programs')

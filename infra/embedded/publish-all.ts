@@ -1,6 +1,7 @@
 /**
  * Brings publications into a running registry over its admin API. It may be repeated with every start: what is there
- * is changed to what is asked, nothing is published twice, and what others published in the same data folder stays.
+ * is changed to what is asked, nothing is published twice, and what others published in the same data folder stays. Who
+ * may use what is published already is left to administrators: a start lets nobody in whom they keep out.
  */
 
 import { z } from 'zod'
@@ -47,8 +48,8 @@ export async function publishAll(
 ): Promise<PublishedApplication[]> {
   const there = await list(api, '/v1.0/applications', RegisteredApplication)
   for (const publication of publications) {
-    const isThere = there.some(({ id }) => id === publication.name)
-    await publish(api, publication, { place, isThere })
+    const present = there.find(({ id }) => id === publication.name)
+    await publish(api, publication, { place, present })
   }
   const names = new Set(publications.map(({ name }) => name))
   for (const application of there.filter(isPublished)) {
@@ -65,21 +66,27 @@ export async function makeConnectorToken(api: AdminApi, connectorGroupId: string
   return z.object({ token: z.string() }).parse(made).token
 }
 
+interface Circumstances {
+  place: Place
+  present: z.output<typeof RegisteredApplication> | undefined
+}
+
 async function publish(
   api: AdminApi,
   { name, displayName, internalUrl, access }: Publication,
-  { place, isThere }: { place: Place; isThere: boolean },
+  { place, present }: Circumstances,
 ): Promise<void> {
+  const where = { externalUrl: localUrl(name, place), internalUrl }
+  const externalAuthenticationType = access === 'passthrough' ? 'passthru' : 'aadPreAuthentication'
   const asked = {
     appRoleAssignmentRequired: access !== 'signed-in',
-    onPremisesPublishing: {
-      externalUrl: localUrl(name, place),
-      internalUrl,
-      externalAuthenticationType: access === 'passthrough' ? 'passthru' : 'aadPreAuthentication',
-    },
+    onPremisesPublishing: { ...where, externalAuthenticationType },
   }
+  const path = `/v1.0/applications/${name}`
   // Its group and display name may have been changed by an administrator, and nobody asks for others here.
-  if (isThere) await ask(api, 'PATCH', `/v1.0/applications/${name}`, asked)
+  if (present && isPublished(present))
+    await ask(api, 'PATCH', path, { onPremisesPublishing: where })
+  else if (present) await ask(api, 'PATCH', path, asked)
   else {
     const created = { id: name, displayName, connectorGroupId: defaultConnectorGroupId, ...asked }
     await ask(api, 'POST', '/v1.0/applications', created)

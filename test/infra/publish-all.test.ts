@@ -27,3 +27,28 @@ test('a start leaves alone what is registered and not published, unless it is as
   const draft = await registry.send('GET', '/applications/draft')
   expect(draft.body.onPremisesPublishing).toBeNull()
 })
+
+test('a start that is repeated moves an application, and leaves who may use it to administrators', async () => {
+  await using registry = await startTestRegistry()
+  const api = { url: registry.url, token: adminToken }
+  const status: Publication = { ...wiki, name: 'status', access: 'passthrough' }
+  await publishAll(api, [wiki, status], place)
+  await registry.send('PATCH', '/applications/wiki', { appRoleAssignmentRequired: true })
+  await registry.send('PATCH', '/applications/status', {
+    onPremisesPublishing: { externalAuthenticationType: 'aadPreAuthentication' },
+  })
+  const moved = [wiki, status].map(one => ({ ...one, internalUrl: 'http://elsewhere.internal/' }))
+  const published = { internalUrl: 'http://elsewhere.internal/' }
+  const signedIn = { externalAuthenticationType: 'aadPreAuthentication' }
+  expect(await publishAll(api, moved, { ...place, port: 9090 })).toMatchObject([
+    {
+      id: 'status',
+      onPremisesPublishing: {
+        ...published,
+        ...signedIn,
+        externalUrl: 'http://status.sallyport.localhost:9090/',
+      },
+    },
+    { id: 'wiki', appRoleAssignmentRequired: true, onPremisesPublishing: published },
+  ])
+})

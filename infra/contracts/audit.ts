@@ -5,6 +5,7 @@
  */
 
 import { z } from 'zod'
+import type { AuditCategory } from '../subjects.ts'
 import { Explanation } from './conditional-access/explanation.ts'
 import { Decision } from './policy.ts'
 
@@ -127,6 +128,15 @@ export const AuditEvent = z.discriminatedUnion('category', [
   AdminEvent,
 ])
 export type AuditEvent = z.output<typeof AuditEvent>
+
+/** How events of each category end: the last word of their subject. */
+export const verdicts: Readonly<Record<AuditCategory, readonly string[]>> = {
+  access: AccessEvent.shape.outcome.options,
+  'sign-in': SignInEvent.shape.outcome.options,
+  policy: PolicyEvent.shape.outcome.options,
+  connector: ConnectorEvent.shape.outcome.options,
+  admin: AdminEvent.shape.outcome.options,
+}
 
 /** The events of one message of the trail, not parsed yet. */
 export function eventsOf(data: Uint8Array): string[] {

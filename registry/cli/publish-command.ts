@@ -13,7 +13,7 @@ import { CommandFailure, UsageError } from './failure.ts'
 import { type LastLeaseOption, lastLeaseOf, withLastLease } from './last-lease-option.ts'
 import { type OriginTlsOptions, originTlsOf, withOriginTls } from './origin-tls-options.ts'
 import { type SignOnOptions, signOnOf, withSignOn } from './sign-on-options.ts'
-import { print, printJson } from './text.ts'
+import { print, printable, printJson } from './text.ts'
 import { type TimeoutOptions, timeoutsOf, withTimeouts } from './timeout-options.ts'
 
 interface PublishOptions
@@ -58,10 +58,11 @@ export function addPublishCommand(add: ClientCommand): void {
         const { id, displayName, internalUrl } = parseNameAndUrl(argument)
         const body = { ...publishBody(options, internalUrl), ...(displayName && { displayName }) }
         const principals = principalsOf(options)
-        const application = await publish(client, { id, displayName, body })
+        const { application, before } = await publish(client, { id, displayName, body })
         for (const principal of principals) await assign(client, application.id, principal)
         if (options.json) return printJson(application)
-        print(description(application, await assignments(client, application.id)))
+        const assigned = await assignments(client, application.id)
+        print(beforeLine(before) + description(application, assigned))
       },
     },
   )
@@ -108,6 +109,12 @@ function publishBody(options: PublishOptions, internalUrl: string) {
   }
 }
 
+interface Published {
+  application: ApplicationView
+  /** As it was, if it was there. */
+  before?: ApplicationView
+}
+
 interface Publication {
   id: string
   displayName: string | undefined
@@ -117,20 +124,36 @@ interface Publication {
 async function publish(
   client: AdminClient,
   { id, displayName, body }: Publication,
-): Promise<ApplicationView> {
+): Promise<Published> {
   const answer = ApplicationView
   const present = await client.find({ path: applicationPath(id), answer })
-  if (!present)
-    return client.call({ method: 'POST', path: '/applications', body: { id, ...body }, answer })
+  if (!present) {
+    const created = {
+      method: 'POST',
+      path: '/applications',
+      body: { id, ...body },
+      answer,
+    } as const
+    return { application: await client.call(created) }
+  }
   if (displayName !== undefined && plain(displayName) !== plain(present.displayName))
     throw takenBy(present, displayName)
-  return client.call({
+  const application = await client.call({
     method: 'PATCH',
     path: applicationPath(id),
     body,
     headers: { prefer: 'return=representation', 'if-match': present['@odata.etag'] },
     answer,
   })
+  return { application, before: present }
+}
+
+/** Whoever meant a new one sees what it has replaced. */
+function beforeLine(before: ApplicationView | undefined): string {
+  if (!before?.onPremisesPublishing) return ''
+  const { internalUrl } = before.onPremisesPublishing
+  const line = `${before.id} was published already, for ${internalUrl}, and is changed.`
+  return `${printable(line)}\n`
 }
 
 /** Several names make the same id: who publishes a "C++" does not mean the "C" that is there, with all its users. */

@@ -8,6 +8,7 @@ import type { NatsConnection } from '@nats-io/transport-node'
 import { type Command, Option } from 'commander'
 import type { BusAddress } from '#infra/bus-connection.ts'
 import { BusUrl, type Environment } from '#infra/config.ts'
+import { verdicts } from '#infra/contracts/audit.ts'
 import { type AuditCategory, auditCategories, subjects } from '#infra/subjects.ts'
 import type { Show } from './audit-feed.ts'
 import { readSecret } from './client.ts'
@@ -105,10 +106,11 @@ function subjectOf(filter: string | undefined, options: TailOptions): string {
     if (fromFilter === undefined || option === undefined) return fromFilter ?? option
     throw new UsageError(`the filter names the ${what} already, so leave --${what} out`)
   }
+  const known = asCategory(one('category', said[0], category))
   return subjects.auditsLike(
-    asCategory(one('category', said[0], category)),
+    known,
     one('app', said[1], app),
-    one('verdict', said[2], verdict),
+    asVerdict(one('verdict', said[2], verdict), known),
   )
 }
 
@@ -116,6 +118,14 @@ function asCategory(name: string | undefined): AuditCategory | undefined {
   const known = auditCategories.find(category => category === name)
   if (name === undefined || known) return known
   throw new UsageError(`there is no category "${name}": choose ${auditCategories.join(', ')}`)
+}
+
+/** Nobody would ever see that one is misspelt: there is just nothing to show. */
+function asVerdict(name: string | undefined, category: AuditCategory | undefined) {
+  const all = category ? verdicts[category] : [...new Set(Object.values(verdicts).flat())]
+  if (name === undefined || all.includes(name)) return name
+  const place = category ? ` of category ${category}` : ''
+  throw new UsageError(`there is no verdict "${name}"${place}: choose ${all.join(', ')}`)
 }
 
 function busAddress({ busUrlFile }: TailOptions, environment: Environment): BusAddress {

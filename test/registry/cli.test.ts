@@ -68,6 +68,16 @@ describe('publishing', () => {
     })
   })
 
+  test('who publishes what is there already sees what it was', async () => {
+    const first = await run('publish', 'news=http://old.internal/')
+    expect(first.stdout).not.toContain('already')
+    const again = await run('publish', 'news=http://new.internal/')
+    expect(again.stdout.split('\n')[0]).toBe(
+      'news was published already, for http://old.internal/, and is changed.',
+    )
+    expect(again.stdout).toContain('http://new.internal/')
+  })
+
   test('what was done to what is told to programs too', async () => {
     await run('publish', 'passing=http://passing.internal/')
     const told = async (...words: string[]) => JSON.parse((await run(...words, '--json')).stdout)
@@ -233,6 +243,11 @@ describe('wrong calls end with status 2 and say what to do', () => {
     [['applications', '--admin-url', 'ftp://x'], 'must be an http:// or https:// URL'],
     [['applications', '--admin-token-file', '/nowhere/token'], 'cannot be read (ENOENT)'],
     [['tail', 'access.wiki.denied.more'], 'category.application.verdict'],
+    [['tail', '--verdict', 'deneid'], 'there is no verdict "deneid": choose granted, denied, '],
+    [
+      ['tail', 'access.wiki.succeeded'],
+      'no verdict "succeeded" of category access: choose granted, ',
+    ],
     [['tail', '--category', 'acces'], 'there is no category "acces"'],
     [['tail', 'access', '--category', 'admin'], 'leave --category out'],
   ])('%j', async (args, message) => {

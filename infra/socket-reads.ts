@@ -11,20 +11,15 @@ import { Socket } from 'node:net'
 /** What Node reads at most at a time. */
 const roomBytes = 64 * 1024
 
-/** More than that keeps the room that it has filled: to copy it would cost as much as new room. */
-const copiedBytes = (roomBytes * 3) / 4
-
-/** For all sockets: what was read is taken out before anything else is read. */
+/** For all sockets: what was read is copied out before anything else is read, and takes no more than its length then. */
 const sharedRoom = Buffer.allocUnsafeSlow(roomBytes)
 
 /** Where Node keeps the parts of `onread` in a socket. */
 interface Places {
   /** The room. */
   readonly kBuffer: symbol
-  /** Is told how much has come, and in which room; no more is read when it returns false. */
+  /** Is told how much has come; no more is read when it returns false. */
   readonly kBufferCb: symbol
-  /** Gives the room for what comes next, if that is another. */
-  readonly kBufferGen: symbol
 }
 
 /** A connection as Node's own code has it. */
@@ -49,8 +44,7 @@ export function takeReads(socket: Socket, take: (octets: Buffer) => void): Reads
   const reads = new PastStream(socket, take)
   Object.assign(socket, {
     [places.kBuffer]: sharedRoom,
-    [places.kBufferCb]: (bytes: number, room: Buffer) => reads.came(bytes, room),
-    [places.kBufferGen]: () => reads.nextRoom,
+    [places.kBufferCb]: (bytes: number) => reads.came(bytes),
   })
   handle.useUserBuffer(sharedRoom)
   return reads
@@ -65,8 +59,6 @@ function byStream(socket: Socket, take: (octets: Buffer) => void): Reads {
 class PastStream implements Reads {
   readonly #socket: Socket
   #take: ((octets: Buffer) => void) | undefined
-  /** Where the next read goes, if not where the last one went. */
-  #nextRoom: Buffer | undefined
 
   constructor(socket: Socket, take: (octets: Buffer) => void) {
     this.#socket = socket
@@ -77,28 +69,13 @@ class PastStream implements Reads {
     this.#take = undefined
   }
 
-  get nextRoom(): Buffer | undefined {
-    return this.#nextRoom
-  }
-
   /** Whether more may be read. */
-  came(bytes: number, room: Buffer): boolean {
-    const octets = this.#takeOut(bytes, room)
+  came(bytes: number): boolean {
+    const octets = Buffer.allocUnsafe(bytes)
+    sharedRoom.copy(octets, 0, 0, bytes)
     if (!this.#take) return this.#socket.push(octets)
     this.#take(octets)
     return true
-  }
-
-  #takeOut(bytes: number, room: Buffer): Buffer {
-    const isMuch = bytes > copiedBytes
-    const isShared = room === sharedRoom
-    // Where much comes, more of it does: from then on each read has room to itself, and keeps it.
-    if (isMuch) this.#nextRoom = Buffer.allocUnsafeSlow(roomBytes)
-    else this.#nextRoom = isShared ? undefined : sharedRoom
-    if (isMuch && !isShared) return room.subarray(0, bytes)
-    const octets = Buffer.allocUnsafe(bytes)
-    room.copy(octets, 0, 0, bytes)
-    return octets
   }
 }
 
@@ -110,9 +87,9 @@ function handleOf(socket: Socket): Handle | undefined {
 function findPlaces(): Places | undefined {
   const probe = new Socket({ onread: { buffer: sharedRoom, callback: () => true } })
   const symbols = Object.getOwnPropertySymbols(probe)
-  const [kBuffer, kBufferCb, kBufferGen] = ['kBuffer', 'kBufferCb', 'kBufferGen'].map(name =>
+  const [kBuffer, kBufferCb] = ['kBuffer', 'kBufferCb'].map(name =>
     symbols.find(({ description }) => description === name),
   )
   probe.destroy()
-  return kBuffer && kBufferCb && kBufferGen && { kBuffer, kBufferCb, kBufferGen }
+  return kBuffer && kBufferCb && { kBuffer, kBufferCb }
 }

@@ -1,6 +1,7 @@
 /**
  * All rounds of one case. Its subjects are measured in turn, round after round and each round beginning with another
- * one, so that the noise of a shared machine meets them alike; only ratios within one run mean anything.
+ * one, so that the noise of a shared machine meets them alike; only ratios within one run mean anything. That noise comes
+ * in phases of about a minute, and so long is a round of all: those that goals compare most closely follow each other.
  */
 
 import type { Bench } from './bench.ts'
@@ -33,9 +34,10 @@ export async function measureCase(bench: Bench, each: Case): Promise<CaseResult>
   }
   await using opened = await openCase(bench, each)
   const all = opened.subjects.map(subject => new Series(subject))
+  const turns = neighboursFirst(all)
   const count = bench.effort.rounds ?? each.rounds
   for (let round = 0; round < count && !isLate(bench); round++) {
-    for (const series of rotated(all, round)) {
+    for (const series of rotated(turns, round)) {
       bench.signal.throwIfAborted()
       await series.add(bench, `${name} ${round + 1}/${count}`)
     }
@@ -70,6 +72,13 @@ function isLate({ startedMs, effort }: Bench): boolean {
   return performance.now() - startedMs > effort.deadlineMs
 }
 
+const neighbours = ['nginx', 'fastify-proxy', 'sallyport', 'node-proxy', 'chisel', 'frp-tcp']
+
+function neighboursFirst(all: readonly Series[]): Series[] {
+  const close = neighbours.flatMap(name => all.filter(series => series.name === name))
+  return [...close, ...all.filter(series => !close.includes(series))]
+}
+
 function rotated<Item>(items: readonly Item[], by: number): Item[] {
   const start = items.length === 0 ? 0 : by % items.length
   return [...items.slice(start), ...items.slice(0, start)]
@@ -83,6 +92,10 @@ class Series {
 
   constructor(subject: Subject) {
     this.#subject = subject
+  }
+
+  get name(): string {
+    return this.#subject.name
   }
 
   /** One that fails once is left out of the rest of the case: a rate of failures would mean nothing. */

@@ -35,20 +35,21 @@ export function endsAccess(fault: FaultCode): boolean {
 }
 
 export function recordAnswered(audit: Audit, access: Access, outcome: Outcome): void {
-  const { fault, faultDetail = null, isAborted, isOnLastLease } = outcome
+  const { fault, faultDetail, isAborted } = outcome
   const isDenied = fault !== undefined && endsAccess(fault)
-  record(audit, access, {
+  audit.record({
+    ...common(access),
     outcome: isDenied ? 'denied' : fault ? 'failed' : isAborted ? 'aborted' : 'granted',
     status: outcome.status ?? (fault ? FAULTS[fault].status : null),
-    connectorGroup: outcome.connectorGroupId || undefined,
-    lastLease: isOnLastLease || undefined,
+    ...(outcome.connectorGroupId && { connectorGroup: outcome.connectorGroupId }),
+    ...(outcome.isOnLastLease && { lastLease: true }),
     connector: outcome.connectorId,
     attempts: outcome.attempts,
     fault: fault ?? null,
-    faultDetail,
+    faultDetail: faultDetail ?? null,
     requestBytes: outcome.requestBytes,
     responseBytes: outcome.responseBytes,
-    respondedAt: outcome.respondedAt,
+    respondedMs: since(access, outcome.respondedAt),
   })
 }
 
@@ -66,18 +67,17 @@ export function recordRefused(
   { fault, detail, isChallenge }: Refusal,
   res: ClientResponse,
 ): void {
-  record(audit, access, {
+  audit.record({
+    ...common(access),
     outcome: isChallenge ? 'challenged' : isFailure(fault) ? 'failed' : 'denied',
     status: res.statusCode,
-    connectorGroup: undefined,
-    lastLease: undefined,
     connector: access.cut?.connectorId ?? null,
     attempts: access.cut?.attempts ?? 0,
     fault,
     faultDetail: detail ?? null,
     requestBytes: 0,
     responseBytes: 0,
-    respondedAt: null,
+    respondedMs: null,
   })
 }
 
@@ -86,52 +86,26 @@ function isFailure(fault: FaultCode): boolean {
   return FAULTS[fault].status >= 500 || fault === 'request_timeout'
 }
 
-/** How a request ended. */
-interface End {
-  outcome: 'granted' | 'denied' | 'challenged' | 'failed' | 'aborted'
-  status: number | null
-  /** Unless it is the application's own. */
-  connectorGroup: string | undefined
-  lastLease: true | undefined
-  connector: string | null
-  attempts: number
-  fault: FaultCode | null
-  faultDetail: string | null
-  requestBytes: number
-  responseBytes: number
-  respondedAt: number | null
-}
-
-function record(audit: Audit, access: Access, end: End): void {
-  const { incoming, application, session, decision = null, decidedAt = null } = access
-  audit.record({
-    category: 'access',
+function common(access: Access) {
+  const { incoming, application, session, decision, decidedAt } = access
+  return {
+    category: 'access' as const,
     requestId: incoming.requestId,
     user: session?.userPrincipalName ?? null,
     session: session?.sessionId ?? null,
     application: application?.id ?? null,
-    connectorGroup: end.connectorGroup ?? application?.connectorGroupId ?? null,
+    connectorGroup: application?.connectorGroupId ?? null,
     clientAddress: incoming.clientAddress,
     method: incoming.method,
     host: incoming.host,
     path: incoming.path,
-    decision,
-    decidedMs: since(incoming, decidedAt),
-    durationMs: since(incoming, performance.now()) ?? 0,
-    outcome: end.outcome,
-    status: end.status,
-    lastLease: end.lastLease,
-    connector: end.connector,
-    attempts: end.attempts,
-    fault: end.fault,
-    faultDetail: end.faultDetail,
-    requestBytes: end.requestBytes,
-    responseBytes: end.responseBytes,
-    respondedMs: since(incoming, end.respondedAt),
-  })
+    decision: decision ?? null,
+    decidedMs: since(access, decidedAt ?? null),
+    durationMs: since(access, performance.now()) ?? 0,
+  }
 }
 
 /** Milliseconds since the request's head, to a hundredth. */
-function since({ startedAt }: Incoming, moment: number | null): number | null {
-  return moment === null ? null : Math.round((moment - startedAt) * 100) / 100
+function since({ incoming }: Access, moment: number | null): number | null {
+  return moment === null ? null : Math.round((moment - incoming.startedAt) * 100) / 100
 }

@@ -52,9 +52,6 @@ const defaultMaxPendingEvents = 50_000
 const defaultMaxPendingBytes = 64 * 1024 * 1024
 const defaultMaxSpillBytes = 256 * 1024 * 1024
 
-/** Applications whose subjects are kept. */
-const maxKnownApplications = 10_000
-
 /** How long disposal waits for acknowledgements before it gives the rest to the spill file. */
 const disposalDeadlineMs = 3_000
 
@@ -70,8 +67,6 @@ class AuditTrail implements Audit {
   readonly #redacted: readonly RedactedField[]
   /** Unique to this run: event ids must not repeat after a restart, when the counter begins again. */
   readonly #run = randomBytes(9).toString('base64url')
-  /** Of events of requests: by application, then by outcome. */
-  readonly #subjects = new Map<string, Map<string, string>>()
   #count = 0
   #timeMs = 0
   #time = ''
@@ -110,7 +105,7 @@ class AuditTrail implements Audit {
       const members = membersOf(this.#redacted.length > 0 ? this.#redact(event) : event)
       this.#outbox.add({
         id,
-        subject: this.#subjectOf(event),
+        subject: subjects.audit(event.category, event.application ?? undefined, event.outcome),
         json: `{"id":"${id}","time":"${this.#timeAt(Date.now())}","source":${this.#source},${members}`,
         recordedAtMs: performance.now(),
       })
@@ -118,21 +113,6 @@ class AuditTrail implements Audit {
       this.#outbox.drop('an audit event could not be written')
       this.#log.error({ error, category: event.category }, 'an audit event could not be written')
     }
-  }
-
-  /** Of a request the same string every time: whoever has it as a key need not look at what it says. */
-  #subjectOf({ category, application, outcome }: NewAuditEvent): string {
-    const id = application ?? undefined
-    if (category !== 'access' || id === undefined) return subjects.audit(category, id, outcome)
-    let known = this.#subjects.get(id)
-    if (!known) {
-      if (this.#subjects.size === maxKnownApplications) this.#subjects.clear()
-      known = new Map()
-      this.#subjects.set(id, known)
-    }
-    const subject = known.get(outcome) ?? subjects.audit(category, id, outcome)
-    known.set(outcome, subject)
-    return subject
   }
 
   #redact(event: NewAuditEvent): NewAuditEvent {
